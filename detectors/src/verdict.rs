@@ -1,0 +1,250 @@
+//! What the monitor says of one window, pane or step: the record that metrics, people and the controller read.
+//!
+//! An id is a hash of what the verdict is about and not of what it says, so a provisional verdict and the final one that
+//! replaces it share an id and compaction keeps the last.
+
+use crate::windows::Window;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// A slice of a model's traffic, as `region = north`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Segment {
+    /// The configured name of the expression.
+    pub dimension: String,
+    /// Its value for the rows of the segment.
+    pub value: String,
+}
+
+/// Which judgement a verdict holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Monitor {
+    /// Distributions of features, prediction and score against the reference.
+    Drift,
+    /// Shares of null, wrong-typed, unseen and out-of-range values, and volume.
+    DataQuality,
+    /// Labelled quality against the reference.
+    Quality,
+    /// A sequential detector on steps, named after its algorithm and its input, as `adwin(error)`.
+    Sequential(String),
+}
+
+impl Monitor {
+    /// The name used in ids, metrics and messages.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Drift => "drift",
+            Self::DataQuality => "data_quality",
+            Self::Quality => "quality",
+            Self::Sequential(name) => name,
+        }
+    }
+}
+
+/// Whether a later verdict may still replace this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finality {
+    /// Labels are not mature; shown with its coverage, and causes nothing.
+    Provisional,
+    /// Judged once; never changes a decision again.
+    Final,
+}
+
+/// Why a window cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Fewer rows than the judgement needs.
+    TooFewRows {
+        /// Rows in the window.
+        rows: i64,
+        /// Rows needed.
+        needed: i64,
+    },
+    /// Fewer labels than the judgement needs.
+    TooFewLabels {
+        /// Labelled rows in the window.
+        labelled: i64,
+        /// Labelled rows needed.
+        needed: i64,
+    },
+    /// The reference holds nothing to compare with.
+    NotInReference,
+}
+
+/// What a window's judgement amounts to, mildest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// There is no reference yet.
+    Learning,
+    /// Nothing beyond what the reference shows of itself.
+    Stable,
+    /// A threshold was passed, in too few windows yet to be drift.
+    Warning,
+    /// Thresholds were passed in as many windows as the hysteresis asks.
+    Drift,
+    /// The window cannot be judged.
+    Inconclusive(Why),
+}
+
+impl Severity {
+    /// The name used in metrics and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Stable => "stable",
+            Self::Warning => "warning",
+            Self::Drift => "drift",
+            Self::Inconclusive(_) => "inconclusive",
+        }
+    }
+}
+
+/// One test of one column, or one metric of quality, against its threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestResult {
+    /// The column, or the name of the quality metric.
+    pub subject: String,
+    /// The statistic, as `psi`, `ks`, `null_share` or `accuracy_drop`.
+    pub test: String,
+    /// The statistic's value in this window.
+    pub score: f64,
+    /// The value beyond which the test counts as exceeded.
+    pub threshold: f64,
+    /// The probability of so large a score without drift, where the test has one.
+    pub p_value: Option<f64>,
+    /// Whether the score passed the threshold and the minimum effect.
+    pub exceeded: bool,
+}
+
+/// A metric with what is known of its error.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Its standard error, where the metric has one.
+    pub standard_error: Option<f64>,
+}
+
+/// How far one input partition had been read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Topic of the log.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: u32,
+    /// The offset after the last record that counts.
+    pub offset: i64,
+}
+
+/// The log as it stood when event time passed a moment: for each input partition the offset at which its watermark did.
+///
+/// A cut is a function of the log's records alone, so everyone who reads up to it reads the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The moment of event time.
+    pub at_ms: i64,
+    /// Where each input partition stood.
+    pub positions: Vec<Position>,
+}
+
+/// One judgement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// [`verdict_id`] of what it is about.
+    pub id: String,
+    /// The model judged.
+    pub model: String,
+    /// The version whose rows were judged.
+    pub version: String,
+    /// The reference it was held against; `None` while learning.
+    pub reference: Option<String>,
+    /// Whether the reference is that of the model's default version, because this version has none of its own.
+    pub borrowed_reference: bool,
+    /// The slice judged; `None` for all of the traffic.
+    pub segment: Option<Segment>,
+    /// Which judgement this is.
+    pub monitor: Monitor,
+    /// The event time it covers.
+    pub window: Window,
+    /// Whether a later verdict may replace it.
+    pub finality: Finality,
+    /// What it amounts to.
+    pub severity: Severity,
+    /// Rows in the window.
+    pub rows: i64,
+    /// Rows with a label, where labels matter.
+    pub labelled: Option<i64>,
+    /// Every test, in the order of the schema.
+    pub tests: Vec<TestResult>,
+    /// Every metric of quality by name.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// Where a sequential detector puts the change, in event time.
+    pub change_point_ms: Option<i64>,
+    /// A sentence for people.
+    pub summary: String,
+}
+
+/// Says that every label of a pane that counts has been read, and how many rows it brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaneMatured {
+    /// The model.
+    pub model: String,
+    /// The pane's span of event time.
+    pub pane: Window,
+    /// Predictions in the pane, all versions.
+    pub rows: i64,
+    /// Those with a label in time.
+    pub labelled: i64,
+    /// The log when the pane matured.
+    pub cut: Cut,
+}
+
+/// What the monitor writes to `verdicts`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum MonitorEvent {
+    /// A judgement.
+    Verdict(Box<Verdict>),
+    /// Word that a pane's labels are complete.
+    PaneMatured(PaneMatured),
+}
+
+/// What a verdict is about; hashed into its id.
+#[derive(Debug, Clone, Copy)]
+pub struct VerdictKey<'a> {
+    /// The model judged.
+    pub model: &'a str,
+    /// The version judged.
+    pub version: &'a str,
+    /// The reference held against.
+    pub reference: Option<&'a str>,
+    /// The slice judged.
+    pub segment: Option<&'a Segment>,
+    /// Which judgement.
+    pub monitor: &'a Monitor,
+    /// The event time covered.
+    pub window: Window,
+}
+
+/// `hash(model, version, reference, segment, monitor, window start, window end)` as 32 hexadecimal digits.
+pub fn verdict_id(key: VerdictKey<'_>) -> String {
+    let mut hasher = Sha256::new();
+    let segment = key.segment.map(|s| (s.dimension.as_str(), s.value.as_str())).unwrap_or_default();
+    for part in [key.model, key.version, key.reference.unwrap_or_default(), segment.0, segment.1, key.monitor.name()] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.update(key.window.start_ms.to_le_bytes());
+    hasher.update(key.window.end_ms.to_le_bytes());
+    hex(&hasher.finalize()[..16])
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

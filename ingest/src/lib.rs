@@ -1,0 +1,6 @@
+//! What brings events in.
+
+pub mod columns;
+pub mod log;
+pub mod stage;
+pub mod topics;

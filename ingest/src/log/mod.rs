@@ -1,0 +1,266 @@
+//! The log: topics of ordered, partitioned records, read by offset and written in transactions.
+//!
+//! Everything Driftline knows is here. Two implementations run every stage: the embedded one in a directory, for one process;
+//! and Kafka. A reader sees committed records only. Offsets grow within a partition but need not be dense.
+//!
+//! This module deliberately knows nothing of what records mean.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Number of a partition within its topic.
+pub type PartitionId = u32;
+/// Place of a record within its partition.
+pub type Offset = i64;
+
+/// A topic and how long it keeps its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// What may be deleted.
+    pub retention: Retention,
+}
+
+/// What may be deleted from a topic. Both bounds may hold; `None` keeps everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Records appended longer ago than this.
+    pub age: Option<Duration>,
+    /// The oldest records of a partition that holds more than this many bytes.
+    pub bytes_per_partition: Option<u64>,
+}
+
+/// A record as the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Place within its partition.
+    pub offset: Offset,
+    /// When the log took it, milliseconds since the epoch.
+    pub append_time_ms: i64,
+    /// What it is partitioned and compacted by.
+    pub key: Option<Bytes>,
+    /// What it says; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Names and values beside it.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+impl Record {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+}
+
+/// A record to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Topic to append to.
+    pub topic: String,
+    /// Partition to append to.
+    pub partition: PartitionId,
+    /// What it is partitioned and compacted by.
+    pub key: Option<Bytes>,
+    /// What it says.
+    pub value: Option<Bytes>,
+    /// Names and values beside it.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// The offsets a partition holds, `[first, end)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first record that is still there.
+    pub first: Offset,
+    /// The offset that the next record will have.
+    pub end: Offset,
+}
+
+/// How much one read may return. At least one record is returned where there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadBudget {
+    /// Most records.
+    pub records: usize,
+    /// Most bytes of values.
+    pub bytes: usize,
+}
+
+/// The offset and the metadata that a group committed for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// What the group wrote beside it: the offset from which to absorb again.
+    pub metadata: String,
+}
+
+/// One group's progress on one partition, to be stored with a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Input topic.
+    pub topic: String,
+    /// Input partition.
+    pub partition: PartitionId,
+    /// What to store.
+    pub committed: Committed,
+}
+
+/// Everything one epoch changes, all or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// Records to append, in order.
+    pub records: Vec<NewRecord>,
+    /// Offsets of the group that is committing.
+    pub progress: Vec<Progress>,
+    /// A small state of the group that replaces the last; `None` keeps it.
+    pub snapshot: Option<Bytes>,
+}
+
+/// What can go wrong with a log.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// Another process has the directory open.
+    #[error("the log in {directory} is open in process {holder}: stop it, or send commands to its API")]
+    InUse {
+        /// The log's directory.
+        directory: PathBuf,
+        /// Process id of the one that holds it.
+        holder: u32,
+    },
+    /// The file is not a Driftline log, or is damaged.
+    #[error("{file} is not a usable log ({reason}): restore it from a backup, or move it away to start anew")]
+    Unusable {
+        /// The file in question.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A topic or partition that does not exist.
+    #[error("no partition {partition} of topic {topic} in this log")]
+    NoSuchPartition {
+        /// Topic asked for.
+        topic: String,
+        /// Partition asked for.
+        partition: PartitionId,
+    },
+    /// A topic that exists with another number of partitions.
+    #[error(
+        "topic {topic} has {found} partitions, the configuration asks for {wanted}: a topic's partitions cannot change, choose the old number or a new directory"
+    )]
+    PartitionsDiffer {
+        /// The topic.
+        topic: String,
+        /// Partitions it has.
+        found: u32,
+        /// Partitions asked for.
+        wanted: u32,
+    },
+    /// The wanted offset has been deleted by retention.
+    #[error("{topic}/{partition} offset {wanted} has passed its retention; the oldest record is {first}")]
+    Expired {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The offset asked for.
+        wanted: Offset,
+        /// The oldest there is.
+        first: Offset,
+    },
+    /// The disk is full; nothing was written.
+    #[error("no space left for the log in {directory}: nothing was written; free some space")]
+    DiskFull {
+        /// The log's directory.
+        directory: PathBuf,
+    },
+    /// Anything else the storage reported.
+    #[error("log: {doing}: {source}")]
+    Storage {
+        /// What was being done.
+        doing: String,
+        /// What the storage said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Topics that are appended to, read by offset, and consumed by groups.
+pub trait Log: Send + Sync {
+    /// Creates the topic unless it is there already.
+    ///
+    /// # Errors
+    /// When it exists with another number of partitions, or the storage fails.
+    fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), LogError>;
+
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// When the topic does not exist.
+    fn partitions(&self, topic: &str) -> Result<u32, LogError>;
+
+    /// Appends records; durable when it returns, all or none.
+    ///
+    /// # Errors
+    /// When a partition does not exist or the storage fails.
+    fn append(&self, records: &[NewRecord]) -> Result<(), LogError>;
+
+    /// Reads committed records from `from` on, in order; empty at the end of the partition.
+    ///
+    /// # Errors
+    /// When the partition does not exist, `from` has passed its retention, or the storage fails.
+    fn read(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        from: Offset,
+        budget: ReadBudget,
+    ) -> Result<Vec<Record>, LogError>;
+
+    /// The offsets that a partition holds.
+    ///
+    /// # Errors
+    /// When the partition does not exist.
+    fn bounds(&self, topic: &str, partition: PartitionId) -> Result<OffsetRange, LogError>;
+
+    /// The first offset whose record was appended at or after `time_ms`; the end where there is none.
+    ///
+    /// # Errors
+    /// When the partition does not exist.
+    fn offset_at(&self, topic: &str, partition: PartitionId, time_ms: i64) -> Result<Offset, LogError>;
+
+    /// What a group committed for a partition.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn committed(&self, group: &str, topic: &str, partition: PartitionId) -> Result<Option<Committed>, LogError>;
+
+    /// The last snapshot that a group committed.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn snapshot(&self, group: &str) -> Result<Option<Bytes>, LogError>;
+
+    /// Appends records and stores the group's progress and snapshot, all or nothing; durable when it returns.
+    ///
+    /// # Errors
+    /// When a partition does not exist or the storage fails.
+    fn commit(&self, group: &str, transaction: &Transaction) -> Result<(), LogError>;
+
+    /// Deletes what every topic's retention allows.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn enforce_retention(&self, now_ms: i64) -> Result<(), LogError>;
+
+    /// A number that grows with every append and commit.
+    fn version(&self) -> u64;
+
+    /// Blocks until [`Log::version`] differs from `seen` or `timeout` has passed; returns the version then.
+    fn wait(&self, seen: u64, timeout: Duration) -> u64;
+}

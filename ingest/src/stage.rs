@@ -1,0 +1,166 @@
+//! A stage: a deterministic function from the log's records to new records.
+//!
+//! The runner feeds a stage and makes it exactly-once; a stage never writes anything itself. What it must not depend on:
+//! the clock, where an epoch ends, and which partition was read first.
+//!
+//! Recovery: a stage's state is its snapshot plus a muted re-absorb. [`Epoch::resume_from`] names for each input the
+//! offset from which a restart reads again; records between that and the committed offset are absorbed with
+//! [`Delivery::Muted`], so that they rebuild state and are written nowhere twice.
+
+use crate::log::{NewRecord, Offset, PartitionId, Record};
+use bytes::Bytes;
+use thiserror::Error;
+
+/// What failed in a stage. The runner drops the stage's state and rebuilds it from the log.
+#[derive(Debug, Error)]
+pub enum StageError {
+    /// A record of an internal topic, or a snapshot, that this version cannot read.
+    #[error("{topic}/{partition} offset {offset}: {reason}")]
+    Unreadable {
+        /// Topic of the record.
+        topic: String,
+        /// Partition of the record.
+        partition: PartitionId,
+        /// Offset of the record.
+        offset: Offset,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A part of the ledger is missing: events would not be counted.
+    #[error("ledger gap on {topic}/{partition}: expected input from offset {expected}, got {found}")]
+    LedgerGap {
+        /// Input topic.
+        topic: String,
+        /// Input partition.
+        partition: PartitionId,
+        /// Where the last range ended.
+        expected: Offset,
+        /// Where this one starts.
+        found: Offset,
+    },
+    /// Anything a library reported while the stage worked.
+    #[error("{doing}: {source}")]
+    Failed {
+        /// What the stage was doing.
+        doing: String,
+        /// What the library said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StageError {
+    /// Wraps a library's error with what was being done.
+    pub fn failed(doing: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed { doing: doing.into(), source: source.into() }
+    }
+}
+
+/// Whether what a stage makes of an input is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Read for the first time: its outcome is written with the epoch.
+    Live,
+    /// Read again after a restart, before the committed offset: it rebuilds state only.
+    Muted,
+}
+
+/// One thing a stage takes in, in log order within its partition.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Consecutive records of one partition of a topic the stage consumes.
+    Records {
+        /// One of the stage's inputs or broadcasts.
+        topic: &'a str,
+        /// Partition they come from.
+        partition: PartitionId,
+        /// The records in offset order.
+        records: &'a [Record],
+        /// Whether their outcome is written.
+        delivery: Delivery,
+    },
+    /// The partition has been read to its end for as long as the configured idle time.
+    Idle {
+        /// Topic of the idle partition.
+        topic: &'a str,
+        /// The idle partition.
+        partition: PartitionId,
+    },
+    /// Every input has been read to its end. Stages that do long work do it here, when they know all that is known.
+    CaughtUp,
+}
+
+/// A file that must be durable before the epoch's records.
+#[derive(Debug, Clone)]
+pub struct EpochFile {
+    /// Path in the object store.
+    pub path: String,
+    /// Contents.
+    pub bytes: Bytes,
+}
+
+/// Where one input stood when an epoch was sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// Input topic.
+    pub topic: String,
+    /// Input partition.
+    pub partition: PartitionId,
+    /// The first offset a restart must absorb again; at most the committed offset.
+    pub offset: Offset,
+}
+
+/// What one epoch makes durable, all or nothing, together with the offsets of what was absorbed.
+#[derive(Debug, Default)]
+pub struct Epoch {
+    /// Files, written first under names that no other writer uses.
+    pub files: Vec<EpochFile>,
+    /// Records for other topics.
+    pub records: Vec<NewRecord>,
+    /// Small state to be handed to [`Stage::restore`]; `None` keeps the last one.
+    pub snapshot: Option<Bytes>,
+    /// Where a restart begins to absorb again. An input that is not named resumes at its committed offset.
+    pub resume_from: Vec<ResumePoint>,
+}
+
+/// What a stage is called, what it reads, and when its epochs end.
+#[derive(Debug, Clone)]
+pub struct StageSpec {
+    /// The consumer group and the name in metrics and messages.
+    pub name: String,
+    /// Topics it consumes; the same partitions of each.
+    pub inputs: Vec<String>,
+    /// Topics it reads whole, whichever partitions it has.
+    pub broadcasts: Vec<String>,
+}
+
+/// Why an epoch is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// Its time or its bytes are up, or its inputs are read to their end.
+    Due,
+    /// The stage is about to stop: what is open is to be closed.
+    Stopping,
+}
+
+/// A deterministic function of the log's prefix.
+pub trait Stage: Send {
+    /// Takes back the snapshot of the last committed epoch. Called once, before anything is absorbed, if there is one.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be read.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError>;
+
+    /// Takes in records, or the word that a partition is idle or that all is read.
+    ///
+    /// # Errors
+    /// When the stage cannot go on; the runner rebuilds it from the log.
+    fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError>;
+
+    /// Hands over everything to be made durable with the offsets of what was absorbed since the last epoch. `None` says
+    /// that the epoch goes on (a file is not full yet): nothing is committed, and a crash reads its records again.
+    ///
+    /// # Errors
+    /// When the stage cannot go on; the runner rebuilds it from the log.
+    fn seal(&mut self, reason: Seal) -> Result<Option<Epoch>, StageError>;
+}

@@ -1,0 +1,27 @@
+//! The names of the log's topics, in one place.
+
+/// Captured predictions: inference events v1.
+pub const INFERENCES: &str = "inferences";
+/// What turned out to be true: label events v1.
+pub const LABELS: &str = "labels";
+/// Feedback events v1.
+pub const FEEDBACK: &str = "feedback";
+/// Capture's epochs: ledger and partial profiles.
+pub const PARTIALS: &str = "partials";
+/// The monitor's verdicts.
+pub const VERDICTS: &str = "verdicts";
+/// What a clock or a person brought about.
+pub const CAUSES: &str = "causes";
+/// Promotions, roll-backs and registrations that people ask for.
+pub const COMMANDS: &str = "commands";
+/// Retrain requests.
+pub const RETRAIN: &str = "retrain";
+/// The registry: lifecycle events of models.
+pub const MODELS: &str = "models";
+/// Which files hold which offsets.
+pub const ARCHIVED: &str = "archived";
+
+/// The dead-letter topic of an input topic.
+pub fn dead_letters_of(topic: &str) -> String {
+    format!("{topic}-dlt")
+}

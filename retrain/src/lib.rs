@@ -1,0 +1,4 @@
+//! What acts.
+
+pub mod lifecycle;
+pub mod request;

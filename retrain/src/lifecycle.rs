@@ -1,0 +1,189 @@
+//! What happens to a model, as events on the `models` topic: the registry is nothing but their fold.
+//!
+//! One writer per model appends these: the trainer. Everybody else reads. Published as CloudEvents 1.0 JSON with the type
+//! `driftline.model.<kind>`.
+
+use crate::request::RetrainRequest;
+use detectors::schema::ModelSchema;
+use detectors::verdict::{Cut, Estimate};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// SHA-256 of an artifact's bytes in lower-case hexadecimal; its address in the object store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ArtifactId(pub String);
+
+/// How a version's artifact answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactFormat {
+    /// An ONNX graph, run in-process.
+    Onnx,
+    /// A file that the model's scorer command reads.
+    Opaque,
+}
+
+/// Which records, data and code made a version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The request that caused it; `None` for a version that was brought from outside or trained at set-up.
+    pub request: Option<String>,
+    /// The cause in a sentence.
+    pub cause: String,
+    /// The version that was champion then.
+    pub parent: Option<String>,
+    /// Digest of the frozen training rows.
+    pub training_set: Option<ArtifactId>,
+    /// Rows in the training set.
+    pub training_rows: u64,
+    /// Event time of the first training row.
+    pub trained_from_ms: Option<i64>,
+    /// The log up to which rows were frozen.
+    pub trained_until: Option<Cut>,
+    /// Source revision of the trainer, as it says itself.
+    pub code_revision: Option<String>,
+    /// Parameters of the training.
+    pub parameters: BTreeMap<String, String>,
+    /// What the trainer measured.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// A version of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    /// Its name, `v1`, `v2`, … unless brought from outside.
+    pub version: String,
+    /// The artifact; `None` for a version that is served elsewhere and only watched.
+    pub artifact: Option<(ArtifactId, ArtifactFormat)>,
+    /// What it takes and gives.
+    pub schema: ModelSchema,
+    /// What made it.
+    pub lineage: Lineage,
+}
+
+/// What the gate ruled, and from which figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// Paired rows judged.
+    pub rows: u64,
+    /// Mean loss of the champion on them.
+    pub champion_loss: f64,
+    /// Mean loss of the challenger on them.
+    pub challenger_loss: f64,
+    /// Wealth of the bet that the challenger is better.
+    pub evidence: f64,
+    /// Wealth at which the bet is won.
+    pub evidence_needed: f64,
+    /// A sentence for people.
+    pub summary: String,
+}
+
+/// One change in the life of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum LifecycleEvent {
+    /// A version exists.
+    VersionRegistered {
+        /// The version.
+        version: ModelVersion,
+    },
+    /// A reference was learned for a version.
+    ReferenceLearned {
+        /// The version it describes.
+        version: String,
+        /// Its id.
+        reference: String,
+        /// Where its bytes are.
+        artifact: ArtifactId,
+    },
+    /// A training is about to begin; counted before the work so that one that kills its process ends.
+    TrainingAttempted {
+        /// The request.
+        request: Box<RetrainRequest>,
+        /// Counted from 1.
+        attempt: u32,
+        /// The process's own random mark, by which it knows its attempt.
+        claimant: String,
+    },
+    /// The training failed for good; the champion stays.
+    TrainingFailed {
+        /// The request.
+        request: String,
+        /// The failure, with the last lines of the trainer's output.
+        reason: String,
+    },
+    /// A challenger was trained and is on trial.
+    ChallengerTrained {
+        /// The request.
+        request: String,
+        /// The challenger's version, registered just before.
+        version: String,
+        /// The log from which rows may judge it.
+        trial_from: Cut,
+    },
+    /// The challenger lost, or its deadline passed; the champion stays.
+    ChallengerRejected {
+        /// The request.
+        request: String,
+        /// The challenger.
+        version: String,
+        /// Why.
+        reason: String,
+        /// The figures, where there were rows.
+        report: Option<TrialReport>,
+    },
+    /// A version became champion.
+    Promoted {
+        /// The new champion.
+        version: String,
+        /// The one before.
+        previous: Option<String>,
+        /// By what right.
+        permit: PermitRecord,
+    },
+    /// The champion went back to an earlier version.
+    RolledBack {
+        /// The champion from now on.
+        version: String,
+        /// The one that was taken back.
+        previous: String,
+        /// Who asked, and why.
+        reason: String,
+    },
+}
+
+/// The right by which a version became champion, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum PermitRecord {
+    /// The first version of a model: there was no champion to beat.
+    FirstVersion,
+    /// The gate's ruling on a trial.
+    Trial {
+        /// The request.
+        request: String,
+        /// The figures.
+        report: TrialReport,
+    },
+    /// A person overrode the gate.
+    Override {
+        /// Who, and why.
+        reason: String,
+    },
+}
+
+/// A lifecycle event as it stands on the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelEvent {
+    /// The model.
+    pub model: String,
+    /// Event time of what caused it, or of the command; milliseconds since the epoch.
+    pub time_ms: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: LifecycleEvent,
+    /// Metrics estimated beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub estimates: BTreeMap<String, Estimate>,
+}

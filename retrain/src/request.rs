@@ -1,0 +1,107 @@
+//! A cause and the retrain request that the controller makes of it.
+//!
+//! A cause is a fact with a time of its own; the request is what a trainer can act on: which rows to train on, up to which
+//! cut of the log, and by when the outcome must be there.
+
+use detectors::verdict::Cut;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Why a model may need retraining.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum CauseKind {
+    /// Matured quality fell, by a window's verdict or a sequential detector.
+    Quality,
+    /// Features, prediction or score drifted.
+    FeatureDrift,
+    /// A configured schedule is due.
+    Schedule,
+    /// So many labelled rows have come since the champion was trained.
+    DataVolume,
+    /// A person or a program asked.
+    Person {
+        /// Who, and why.
+        reason: String,
+    },
+}
+
+impl CauseKind {
+    /// The name used in metrics and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Quality => "quality",
+            Self::FeatureDrift => "feature_drift",
+            Self::Schedule => "schedule",
+            Self::DataVolume => "data_volume",
+            Self::Person { .. } => "person",
+        }
+    }
+}
+
+/// A fact that may lead to a request. Those from a clock or a person stand on the `causes` topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Id of the record it comes from: a verdict's id, or the one its adapter gave it.
+    pub id: String,
+    /// The model.
+    pub model: String,
+    /// What kind of cause.
+    pub kind: CauseKind,
+    /// When, in event time (of the window's end, or the clock's or the person's moment).
+    pub time_ms: i64,
+    /// Where the change began, if that is known; `None` means gradual or unknown.
+    pub change_point_ms: Option<i64>,
+    /// A sentence for people.
+    pub summary: String,
+}
+
+/// What happens when the deadline passes without a ruling.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// The challenger is rejected.
+    #[default]
+    KeepChampion,
+    /// The challenger is promoted if its mean loss is lower on at least the minimum of rows.
+    PromoteIfBetter,
+}
+
+/// An order to train, on the `retrain` topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetrainRequest {
+    /// [`request_id`] of the model and the cause.
+    pub id: String,
+    /// The model.
+    pub model: String,
+    /// Why.
+    pub cause: Cause,
+    /// When it was made, in event time.
+    pub time_ms: i64,
+    /// Ids of the verdicts behind it.
+    pub evidence: Vec<String>,
+    /// Event time of the first row to train on.
+    pub train_from_ms: i64,
+    /// The log up to which rows are frozen.
+    pub train_until: Cut,
+    /// Labelled rows counted between the two when the request was made.
+    pub labelled_rows: i64,
+    /// Event time by which the trial must have ended.
+    pub deadline_ms: i64,
+    /// What happens then.
+    pub fallback: Fallback,
+    /// The champion that the challenger has to beat; the request is void if it is another by then.
+    pub champion: Option<String>,
+    /// Parameters for the trainer.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// `hash(model, cause record id)` as 32 hexadecimal digits.
+pub fn request_id(model: &str, cause_id: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update((model.len() as u64).to_le_bytes());
+    hasher.update(model.as_bytes());
+    hasher.update(cause_id.as_bytes());
+    detectors::verdict::hex(&hasher.finalize()[..16])
+}

@@ -1,0 +1,3 @@
+//! The driftline binary.
+
+fn main() {}
