@@ -3,6 +3,7 @@
 //! Ledger and partials travel in one record so that neither can arrive without the other. A partial names the reference
 //! against whose edges it counted; partials of different references never merge.
 
+use crate::join::Matched;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
@@ -30,7 +31,7 @@ pub struct LedgerEntry {
     pub watermark_ms: Option<i64>,
     /// Whether the partition had been read to its end for the idle time.
     pub idle: bool,
-    /// For each pane boundary that the watermark passed in this epoch, the offset after the record that moved it.
+    /// Every step of the watermark past a pane boundary in this epoch, oldest first.
     pub ticks: Vec<Tick>,
     /// Events of each model.
     pub counts: BTreeMap<String, EventCounts>,
@@ -38,12 +39,12 @@ pub struct LedgerEntry {
     pub dead_letters: BTreeMap<String, i64>,
 }
 
-/// The offset at which a partition's watermark reached a pane boundary.
+/// A step of a partition's watermark past at least one pane boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
-    /// The boundary.
+    /// Where the watermark came to stand.
     pub at_ms: i64,
-    /// The offset after the record that moved the watermark to or past it.
+    /// The offset after the record that moved it there.
     pub offset: i64,
 }
 
@@ -83,6 +84,31 @@ pub struct Partial {
     pub segment: Option<Segment>,
     /// What was counted.
     pub body: PartialBody,
+}
+
+impl EventCounts {
+    /// Adds the other's counts to these.
+    pub fn add(&mut self, other: &Self) {
+        self.produced += other.produced;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.future += other.future;
+        self.labelled += other.labelled;
+        self.expired += other.expired;
+        self.relabelled += other.relabelled;
+        self.orphaned += other.orphaned;
+        self.misplaced += other.misplaced;
+    }
+
+    /// Counts what became of a label.
+    pub fn match_label(&mut self, matched: Matched) {
+        match matched {
+            Matched::First => self.labelled += 1,
+            Matched::Replaced => self.relabelled += 1,
+            Matched::TooLate => self.orphaned += 1,
+            Matched::Waiting => {}
+        }
+    }
 }
 
 /// What a partial counts.

@@ -1,0 +1,215 @@
+//! Where capture stands in one input partition: its watermark, its share of the ledger, and how far back a restart reads.
+
+use crate::log::{Offset, PartitionId};
+use crate::topics;
+use crate::partial::{EventCounts, LedgerEntry, Tick};
+use detectors::verdict::Position;
+use detectors::windows::{Timeliness, Watermark, floor_to};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which of capture's two topics a partition belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Source {
+    Inferences,
+    Labels,
+}
+
+impl Source {
+    pub(super) fn of(topic: &str) -> Self {
+        if topic == topics::LABELS { Self::Labels } else { Self::Inferences }
+    }
+
+    pub(super) fn topic(self) -> &'static str {
+        match self {
+            Self::Inferences => topics::INFERENCES,
+            Self::Labels => topics::LABELS,
+        }
+    }
+}
+
+/// A place from which a restart may absorb again, and the watermark there.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) offset: Offset,
+    watermark: Watermark,
+    /// The latest event time between this checkpoint and the next.
+    latest_ms: i64,
+}
+
+/// What is kept of an input partition across a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct InputSnapshot {
+    pub(super) source: Source,
+    pub(super) partition: PartitionId,
+    /// Where the last committed epoch ended.
+    sealed: Offset,
+    /// Where the restart begins.
+    resume: Checkpoint,
+}
+
+/// What all input partitions have in common.
+#[derive(Debug, Clone)]
+pub(super) struct InputSettings {
+    /// How far behind the latest event another may be without being late.
+    pub(super) disorder: Duration,
+    /// Widths whose boundaries the ledger's ticks mark.
+    pub(super) pane_ms: Arc<[i64]>,
+}
+
+/// One input partition.
+#[derive(Debug)]
+pub(super) struct InputState {
+    source: Source,
+    partition: PartitionId,
+    pub(super) watermark: Watermark,
+    sealed: Offset,
+    read_to: Offset,
+    idle: bool,
+    ticks: Vec<Tick>,
+    counts: BTreeMap<String, EventCounts>,
+    dead_letters: BTreeMap<String, i64>,
+    latest_ms: i64,
+    checkpoints: VecDeque<Checkpoint>,
+    /// Widths whose boundaries are ticks.
+    pane_ms: Arc<[i64]>,
+    /// The record whose events are being observed, and the watermark before it.
+    record: Option<(Offset, Option<i64>)>,
+    /// Whether the epoch has anything to say of this partition.
+    touched: bool,
+}
+
+impl InputState {
+    pub(super) fn new(source: Source, partition: PartitionId, settings: &InputSettings) -> Self {
+        let watermark = Watermark::new(settings.disorder);
+        Self {
+            source,
+            partition,
+            watermark,
+            sealed: 0,
+            read_to: 0,
+            idle: false,
+            ticks: Vec::new(),
+            counts: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+            latest_ms: i64::MIN,
+            checkpoints: VecDeque::from([Checkpoint { offset: 0, watermark, latest_ms: i64::MIN }]),
+            pane_ms: Arc::clone(&settings.pane_ms),
+            record: None,
+            touched: false,
+        }
+    }
+
+    pub(super) fn restored(snapshot: &InputSnapshot, settings: &InputSettings) -> Self {
+        let mut state = Self::new(snapshot.source, snapshot.partition, settings);
+        state.watermark = snapshot.resume.watermark;
+        state.sealed = snapshot.sealed;
+        state.read_to = snapshot.resume.offset;
+        state.checkpoints = VecDeque::from([snapshot.resume]);
+        state
+    }
+
+    /// Takes the times of an event of the record at `offset` into account; says how it stands to the watermark just
+    /// before it.
+    pub(super) fn observe(&mut self, offset: Offset, event_ms: i64, append_ms: i64) -> Timeliness {
+        self.begin(offset);
+        self.latest_ms = self.latest_ms.max(event_ms);
+        self.watermark.observe(event_ms, append_ms)
+    }
+
+    /// Moves the watermark as the control record at `offset` says.
+    pub(super) fn advance_to(&mut self, offset: Offset, watermark_ms: i64) {
+        self.begin(offset);
+        self.watermark.advance_to(watermark_ms);
+    }
+
+    /// Notes that all records up to and including `offset` have been read.
+    pub(super) fn read_through(&mut self, offset: Offset) {
+        self.end_record();
+        self.read_to = offset + 1;
+        self.idle = false;
+        self.touched = true;
+    }
+
+    fn begin(&mut self, offset: Offset) {
+        if self.record.is_none_or(|(current, _)| current != offset) {
+            self.end_record();
+            self.record = Some((offset, self.watermark.at_ms()));
+        }
+    }
+
+    fn end_record(&mut self) {
+        let (Some((offset, before_ms)), Some(now_ms)) = (self.record.take(), self.watermark.at_ms()) else { return };
+        let crossed = |width: &i64| before_ms.is_none_or(|before| floor_to(before, *width) != floor_to(now_ms, *width));
+        if before_ms != Some(now_ms) && self.pane_ms.iter().any(crossed) {
+            self.ticks.push(Tick { at_ms: now_ms, offset: offset + 1 });
+        }
+    }
+
+    pub(super) fn counts(&mut self, model: &str) -> &mut EventCounts {
+        if !self.counts.contains_key(model) {
+            self.counts.insert(model.to_owned(), EventCounts::default());
+        }
+        self.touched = true;
+        self.counts.entry(model.to_owned()).or_default()
+    }
+
+    pub(super) fn dead_letter(&mut self, reason: &str) {
+        *self.dead_letters.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn set_idle(&mut self) {
+        self.idle = true;
+        self.touched = true;
+    }
+
+    /// Forgets what a restart has sent already.
+    pub(super) fn forget_epoch(&mut self) {
+        self.ticks.clear();
+        self.counts.clear();
+        self.dead_letters.clear();
+        self.touched = false;
+    }
+
+    /// This partition's share of the ledger, or `None` where nothing happened.
+    pub(super) fn seal(&mut self) -> Option<LedgerEntry> {
+        if !std::mem::take(&mut self.touched) {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.sealed, self.read_to);
+        if let Some(last) = self.checkpoints.back_mut() {
+            last.latest_ms = self.latest_ms;
+        }
+        self.latest_ms = i64::MIN;
+        self.checkpoints.push_back(Checkpoint {
+            offset: self.read_to,
+            watermark: self.watermark,
+            latest_ms: i64::MIN,
+        });
+        Some(LedgerEntry {
+            from,
+            to: Position { topic: self.source.topic().to_owned(), partition: self.partition, offset: self.read_to },
+            watermark_ms: self.watermark.at_ms(),
+            idle: self.idle,
+            ticks: std::mem::take(&mut self.ticks),
+            counts: std::mem::take(&mut self.counts),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+        })
+    }
+
+    /// Lets go of checkpoints whose events are all before `needed_ms`, and says where a restart begins.
+    pub(super) fn snapshot(&mut self, needed_ms: i64) -> InputSnapshot {
+        while self.checkpoints.len() > 1 && self.checkpoints.front().is_some_and(|c| c.latest_ms < needed_ms) {
+            self.checkpoints.pop_front();
+        }
+        let at_end = Checkpoint { offset: self.read_to, watermark: self.watermark, latest_ms: i64::MIN };
+        InputSnapshot {
+            source: self.source,
+            partition: self.partition,
+            sealed: self.sealed,
+            resume: self.checkpoints.front().copied().unwrap_or(at_end),
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! Capture: from the wire to partial profiles, one epoch at a time.
+//!
+//! Reads the same partitions of `inferences` and `labels`, and `models` as a broadcast. Decodes rows, decides what is late
+//! or a duplicate, joins labels, and sends the monitor one record an epoch: the ledger of what was read and the partial
+//! profiles of what was in it. It keeps no windows.
+//!
+//! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
+//! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
+//! oldest checkpoint whose events a label may still reach.
+
+mod input;
+mod model;
+
+pub use model::{input_query, outcome_arguments};
+
+use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
+use crate::control::Control;
+use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch};
+use crate::join::{Label, Matched, Prediction, Taken, label_at};
+use crate::log::{NewRecord, Offset, PartitionId, Record};
+use crate::partial::{CaptureEpoch, EventCounts};
+use crate::partition::partition_of;
+use crate::references::ReferenceBook;
+use crate::segments::SegmentError;
+use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use crate::topics;
+use crate::watched::WatchedModel;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use bytes::Bytes;
+use detectors::windows::Timeliness;
+use input::{InputSettings, InputSnapshot, InputState, Source};
+use model::{CaptureModel, LATE};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+/// What capture needs to know.
+pub struct CaptureSpec {
+    /// The models whose events are profiled.
+    pub models: Vec<Arc<WatchedModel>>,
+    /// Partitions of `inferences` and of `labels`.
+    pub partitions: u32,
+    /// How far behind the latest event another may be without being late.
+    pub disorder: Duration,
+    /// Decodes the models' records.
+    pub decoder: Decoder,
+    /// The references known so far; capture reads on from the start of `models`.
+    pub references: ReferenceBook,
+}
+
+/// Why capture cannot be set up.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// A segment expression cannot be used.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The runtime for queries could not be made.
+    #[error("starting capture's query runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// The capture stage.
+pub struct Capture {
+    models: BTreeMap<Arc<str>, CaptureModel>,
+    inputs: BTreeMap<(Source, PartitionId), InputState>,
+    partitions: u32,
+    settings: InputSettings,
+    decoder: Decoder,
+    references: ReferenceBook,
+    runtime: Runtime,
+    dead_letters: Vec<NewRecord>,
+}
+
+impl Capture {
+    /// The stage's name, inputs and broadcasts.
+    pub fn spec() -> StageSpec {
+        StageSpec {
+            name: "capture".to_owned(),
+            inputs: vec![topics::INFERENCES.to_owned(), topics::LABELS.to_owned()],
+            broadcasts: vec![topics::MODELS.to_owned()],
+        }
+    }
+
+    /// A stage that has read nothing.
+    ///
+    /// # Errors
+    /// When a segment expression cannot be used.
+    pub fn new(spec: CaptureSpec) -> Result<Self, CaptureError> {
+        let mut pane_ms: Vec<_> = spec.models.iter().flat_map(|m| [m.windows.pane_ms(), m.step_ms]).collect();
+        pane_ms.sort_unstable();
+        pane_ms.dedup();
+        let mut models = BTreeMap::new();
+        for watched in spec.models {
+            models.insert(Arc::clone(&watched.name), CaptureModel::new(watched)?);
+        }
+        Ok(Self {
+            models,
+            inputs: BTreeMap::new(),
+            partitions: spec.partitions,
+            settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
+            decoder: spec.decoder,
+            references: spec.references,
+            runtime: tokio::runtime::Builder::new_current_thread().build()?,
+            dead_letters: Vec::new(),
+        })
+    }
+
+    fn input(&mut self, source: Source, partition: PartitionId) -> &mut InputState {
+        input_of(&mut self.inputs, &self.settings, source, partition)
+    }
+
+    fn watermark(&self, source: Source, partition: PartitionId) -> Option<i64> {
+        self.inputs.get(&(source, partition))?.watermark.at_ms()
+    }
+
+    /// Takes runs of events together, and the control records between them at their places.
+    fn absorb_records(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
+        let mut rest = records;
+        while let Some((first, after)) = rest.split_first() {
+            if let Some(control) = Control::read(first) {
+                self.control(source, partition, first.offset, control);
+                rest = after;
+                continue;
+            }
+            let run = rest.iter().position(|record| Control::read(record).is_some()).unwrap_or(rest.len());
+            let (events, after) = rest.split_at(run);
+            self.absorb_events(source, partition, events)?;
+            rest = after;
+        }
+        self.pass(partition);
+        Ok(())
+    }
+
+    fn absorb_events(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
+        let number = i32::try_from(partition).unwrap_or(i32::MAX);
+        for record in records {
+            match source {
+                Source::Inferences => self.decoder.decode_events(number, record),
+                Source::Labels => self.decoder.decode_labels(number, record),
+            }
+        }
+        let decoded = self.decoder.take();
+        self.predictions(partition, decoded.events)?;
+        self.labels(partition, &decoded.labels)?;
+        for bad in &decoded.bad {
+            let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
+            self.bad_row(source, partition, &records[place], bad);
+        }
+        if let Some(last) = records.last() {
+            self.input(source, partition).read_through(last.offset);
+        }
+        Ok(())
+    }
+
+    fn bad_row(&mut self, source: Source, partition: PartitionId, record: &Record, bad: &BadRow) {
+        let topic = source.topic();
+        tracing::warn!(topic, partition, offset = record.offset, reason = bad.reason.name(), "{}", bad.message);
+        self.input(source, partition).dead_letter(bad.reason.name());
+        self.dead_letters.push(bad.to_dead_letter(topic, partition, record));
+    }
+
+    /// Moves the partition's watermark as its source says.
+    fn control(&mut self, source: Source, partition: PartitionId, offset: Offset, control: Result<Control, String>) {
+        let disorder_ms = i64::try_from(self.settings.disorder.as_millis()).unwrap_or(i64::MAX);
+        let watermark_ms = match control {
+            Ok(Control::Heartbeat(time_ms)) => Some(time_ms.saturating_sub(disorder_ms)),
+            Ok(Control::EndOfInput(time_ms)) => Some(self.end_of_last_windows(time_ms)),
+            Err(reason) => {
+                tracing::warn!(topic = source.topic(), partition, offset, "{reason}");
+                None
+            }
+        };
+        let input = self.input(source, partition);
+        match watermark_ms {
+            Some(watermark_ms) => input.advance_to(offset, watermark_ms),
+            None => input.dead_letter("control_record"),
+        }
+        input.read_through(offset);
+    }
+
+    /// When every window that holds this time has ended and its labels are mature.
+    fn end_of_last_windows(&self, time_ms: i64) -> i64 {
+        let ends = self.models.values().map(|model| {
+            let mature_ms = model.watched.labels.as_ref().map_or(0, |labels| labels.mature_ms());
+            model.watched.windows.last_end_of(time_ms).saturating_add(mature_ms)
+        });
+        ends.max().unwrap_or(time_ms)
+    }
+
+    fn predictions(&mut self, partition: PartitionId, batches: Vec<EventBatch>) -> Result<(), StageError> {
+        if let [batch] = batches.as_slice() {
+            let places: Vec<_> = (0..batch.batch.num_rows()).map(|row| (0, row)).collect();
+            return self.predictions_in_order(partition, &batches, &places);
+        }
+        let mut places = Vec::new();
+        for (index, batch) in batches.iter().enumerate() {
+            places.extend((0..batch.batch.num_rows()).map(|row| (index, row)));
+        }
+        let order = |(index, row): &(usize, usize)| log_place(&batches[*index].batch, *row);
+        places.sort_by_key(order);
+        self.predictions_in_order(partition, &batches, &places)
+    }
+
+    /// Takes the rows in log order, whichever models and versions they belong to.
+    fn predictions_in_order(
+        &mut self,
+        partition: PartitionId,
+        batches: &[EventBatch],
+        places: &[(usize, usize)],
+    ) -> Result<(), StageError> {
+        let mut prepared = batches.iter().map(|batch| self.prepare(batch)).collect::<Result<Vec<_>, _>>()?;
+        for (index, row) in places {
+            let (Some(batch), Some(rows)) = (batches.get(*index), prepared.get_mut(*index)) else { continue };
+            self.prediction(partition, batch, rows, *row)?;
+        }
+        for (batch, rows) in batches.iter().zip(prepared) {
+            let Some(model) = self.models.get_mut(&batch.model) else { continue };
+            input_of(&mut self.inputs, &self.settings, Source::Inferences, partition)
+                .counts(&batch.model)
+                .add(&rows.counts);
+            model.add_rows(&batch.version, rows.finish()?);
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, batch: &EventBatch) -> Result<PreparedRows, StageError> {
+        let model = self.models.get(&batch.model).ok_or_else(|| {
+            StageError::failed("capturing", format!("the decoder gave rows of `{}`, which is not watched", batch.model))
+        })?;
+        let extended = model
+            .segmenter
+            .extend(&batch.batch)
+            .map_err(|error| StageError::failed(format!("segmenting {}", batch.model), error))?;
+        let joined = match model.watched.labels {
+            Some(_) => Some(Arc::new(model.kept_columns(&extended)?)),
+            None => None,
+        };
+        PreparedRows::new(extended, joined)
+    }
+
+    fn prediction(
+        &mut self,
+        partition: PartitionId,
+        batch: &EventBatch,
+        rows: &mut PreparedRows,
+        row: usize,
+    ) -> Result<(), StageError> {
+        let input = input_of(&mut self.inputs, &self.settings, Source::Inferences, partition);
+        let watermark_ms = input.watermark.at_ms();
+        let time_ms = rows.times.value(row);
+        let timeliness = input.observe(rows.offsets.value(row), time_ms, rows.appended.value(row));
+        let late = timeliness == Timeliness::Late;
+        rows.counts.produced += 1;
+        rows.counts.late += i64::from(late);
+        rows.counts.future += i64::from(timeliness == Timeliness::Future);
+        rows.late.push(i64::from(late));
+        let id = rows.ids.value(row);
+        rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        let (Some(joined), Some(model)) = (&rows.joined, self.models.get_mut(&batch.model)) else { return Ok(()) };
+        let Some(join) = model.join(partition) else { return Ok(()) };
+        let prediction =
+            Prediction { version: Arc::clone(&batch.version), batch: Arc::clone(joined), row, time_ms, late };
+        let failed = |error| StageError::failed(format!("joining labels of {} in partition {partition}", batch.model), error);
+        let (taken, matched) = join.predict(id, prediction, watermark_ms).map_err(failed)?;
+        if taken == Taken::Duplicate {
+            rows.counts.duplicates += 1;
+            rows.kept.push(false);
+            return Ok(());
+        }
+        rows.kept.push(true);
+        matched.into_iter().for_each(|matched| rows.counts.match_label(matched));
+        if let Some(value) = label_at(rows.labels(), row) {
+            let label = Label { value, time_ms, watermark_ms: None };
+            rows.counts.match_label(join.label(rows.ids.value(row), label).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, partition: PartitionId, batches: &[LabelBatch]) -> Result<(), StageError> {
+        let mut places = Vec::new();
+        for (index, batch) in batches.iter().enumerate() {
+            places.extend((0..batch.batch.num_rows()).map(|row| (index, row)));
+        }
+        if batches.len() > 1 {
+            places.sort_by_key(|(index, row)| log_place(&batches[*index].batch, *row));
+        }
+        for (index, row) in places {
+            self.label(partition, &batches[index], row)?;
+        }
+        Ok(())
+    }
+
+    fn label(&mut self, partition: PartitionId, batch: &LabelBatch, row: usize) -> Result<(), StageError> {
+        let (Some(ids), Some(offsets), Some(times), Some(appended), Some(labels)) = (
+            strings(&batch.batch, EVENT_ID),
+            int64(&batch.batch, OFFSET),
+            int64(&batch.batch, EVENT_TIME),
+            int64(&batch.batch, APPEND_TIME),
+            batch.batch.column_by_name(columns::LABEL),
+        ) else {
+            return Err(StageError::failed("joining labels", "a label batch lacks a column"));
+        };
+        let mut counts = EventCounts { produced: 1, ..EventCounts::default() };
+        let input = self.input(Source::Labels, partition);
+        let watermark_ms = input.watermark.at_ms();
+        let timeliness = input.observe(offsets.value(row), times.value(row), appended.value(row));
+        counts.late += i64::from(timeliness == Timeliness::Late);
+        counts.future += i64::from(timeliness == Timeliness::Future);
+        let id = ids.value(row);
+        counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        if let Some(join) = self.models.get_mut(&batch.model).and_then(|model| model.join(partition))
+            && let Some(value) = label_at(labels, row)
+        {
+            let time_ms = watermark_ms.map_or(times.value(row), |at| at.max(times.value(row)));
+            let matched = join
+                .label(id, Label { value, time_ms, watermark_ms })
+                .map_err(|error| StageError::failed(format!("joining labels of {}", batch.model), error))?;
+            counts.match_label(matched);
+        }
+        self.input(Source::Labels, partition).counts(&batch.model).add(&counts);
+        Ok(())
+    }
+
+    /// Lets go of ids that can no longer be matched.
+    fn pass(&mut self, partition: PartitionId) {
+        let inference_ms = self.watermark(Source::Inferences, partition);
+        let label_ms = self.watermark(Source::Labels, partition);
+        let mut counted = Vec::new();
+        for (name, model) in &mut self.models {
+            let Some(join) = model.joins.get_mut(&partition) else { continue };
+            let passed = join.pass(inference_ms, label_ms);
+            let labelled = passed.declared;
+            let counts =
+                EventCounts { expired: passed.expired, orphaned: passed.orphaned, labelled, ..EventCounts::default() };
+            if counts != EventCounts::default() {
+                counted.push((Arc::clone(name), counts));
+            }
+        }
+        for (name, counts) in counted {
+            self.input(Source::Labels, partition).counts(&name).add(&counts);
+        }
+    }
+
+    /// The event time before which no event can get a label any more.
+    fn needed_ms(&self, partition: PartitionId) -> i64 {
+        let horizons = self.models.values().filter_map(|model| model.watched.labels.as_ref().map(|l| l.horizon_ms));
+        let (Some(horizon_ms), Some(inference_ms)) = (horizons.max(), self.watermark(Source::Inferences, partition))
+        else {
+            return i64::MAX;
+        };
+        let label_ms = self.watermark(Source::Labels, partition);
+        label_ms.map_or(i64::MIN, |label_ms| inference_ms.min(label_ms).saturating_sub(horizon_ms))
+    }
+
+    fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
+        let needed: BTreeMap<_, _> = self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
+        let snapshots: Vec<InputSnapshot> = self
+            .inputs
+            .iter_mut()
+            .map(|((_, partition), input)| input.snapshot(needed.get(partition).copied().unwrap_or(i64::MIN)))
+            .collect();
+        let resume = snapshots.iter().map(|input| ResumePoint {
+            topic: input.source.topic().to_owned(),
+            partition: input.partition,
+            offset: input.resume.offset,
+        });
+        let resume = resume.collect();
+        let bytes = rmp_serde::to_vec(&snapshots).map_err(|error| StageError::failed("writing a snapshot", error))?;
+        Ok((bytes.into(), resume))
+    }
+}
+
+impl Stage for Capture {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
+        let inputs: Vec<InputSnapshot> =
+            rmp_serde::from_slice(snapshot).map_err(|error| StageError::failed("reading capture's snapshot", error))?;
+        for input in inputs {
+            self.inputs.insert((input.source, input.partition), InputState::restored(&input, &self.settings));
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
+        match input {
+            Input::Records { topic, records, .. } if topic == topics::MODELS => {
+                for record in records {
+                    self.references.absorb(record)?;
+                }
+            }
+            Input::Records { topic, partition, records, delivery } => {
+                let source = Source::of(topic);
+                self.absorb_records(source, partition, records)?;
+                if delivery == Delivery::Muted {
+                    self.input(source, partition).forget_epoch();
+                    self.input(Source::Labels, partition).forget_epoch();
+                    self.models.values_mut().for_each(CaptureModel::discard);
+                    self.dead_letters.clear();
+                } else {
+                    self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
+                }
+            }
+            Input::Idle { topic, .. } if topic == topics::MODELS => {}
+            Input::Idle { topic, partition } => self.input(Source::of(topic), partition).set_idle(),
+            Input::CaughtUp => {}
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
+        let mut partials = Vec::new();
+        for (name, model) in &mut self.models {
+            for version in model.touched_versions() {
+                let chosen = self.references.choose(name, &version);
+                partials.extend(model.partials(&version, chosen, &self.runtime)?);
+            }
+        }
+        let ledger: Vec<_> = self.inputs.values_mut().filter_map(InputState::seal).collect();
+        if ledger.is_empty() {
+            return Ok(Some(Epoch::default()));
+        }
+        let value = rmp_serde::to_vec(&CaptureEpoch { ledger, partials })
+            .map_err(|error| StageError::failed("writing partials", error))?;
+        let mut records = std::mem::take(&mut self.dead_letters);
+        records.push(NewRecord {
+            topic: topics::PARTIALS.to_owned(),
+            partition: 0,
+            key: None,
+            value: Some(value.into()),
+            headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
+        });
+        let (snapshot, resume_from) = self.snapshot()?;
+        Ok(Some(Epoch { files: Vec::new(), records, snapshot: Some(snapshot), resume_from }))
+    }
+}
+
+fn input_of<'a>(
+    inputs: &'a mut BTreeMap<(Source, PartitionId), InputState>,
+    settings: &InputSettings,
+    source: Source,
+    partition: PartitionId,
+) -> &'a mut InputState {
+    inputs.entry((source, partition)).or_insert_with(|| InputState::new(source, partition, settings))
+}
+
+/// A batch of events with what is being found out of its rows.
+struct PreparedRows {
+    extended: RecordBatch,
+    /// The columns that outcomes need, where the model has labels.
+    joined: Option<Arc<RecordBatch>>,
+    ids: StringArray,
+    offsets: Int64Array,
+    times: Int64Array,
+    appended: Int64Array,
+    late: Vec<i64>,
+    /// Whether each row is the first of its id; empty where ids are not watched.
+    kept: Vec<bool>,
+    counts: EventCounts,
+}
+
+impl PreparedRows {
+    fn new(extended: RecordBatch, joined: Option<Arc<RecordBatch>>) -> Result<Self, StageError> {
+        let (Some(ids), Some(offsets), Some(times), Some(appended)) = (
+            strings(&extended, EVENT_ID).cloned(),
+            int64(&extended, OFFSET).cloned(),
+            int64(&extended, EVENT_TIME).cloned(),
+            int64(&extended, APPEND_TIME).cloned(),
+        ) else {
+            return Err(StageError::failed("capturing", "an event batch lacks a column"));
+        };
+        let rows = extended.num_rows();
+        let (late, kept) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        Ok(Self { extended, joined, ids, offsets, times, appended, late, kept, counts: EventCounts::default() })
+    }
+
+    fn labels(&self) -> &ArrayRef {
+        self.extended.column_by_name(columns::LABEL).unwrap_or_else(|| self.extended.column(0))
+    }
+
+    /// The rows that count, with the late column.
+    fn finish(self) -> Result<RecordBatch, StageError> {
+        let failed = |error| StageError::failed("capturing", error);
+        let fields = self.extended.schema().fields().iter().cloned().chain([Arc::new(Field::new(
+            LATE,
+            DataType::Int64,
+            false,
+        ))]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut columns = self.extended.columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(self.late)));
+        let rows = RecordBatch::try_new(schema, columns).map_err(failed)?;
+        if self.kept.iter().all(|kept| *kept) {
+            return Ok(rows);
+        }
+        filter_record_batch(&rows, &BooleanArray::from(self.kept)).map_err(failed)
+    }
+}
+
+fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a StringArray> {
+    batch.column_by_name(name)?.as_string_opt::<i32>()
+}
+
+fn int64<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
+    batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()
+}
+
+fn log_place(batch: &RecordBatch, row: usize) -> (i64, i32) {
+    let offset = int64(batch, OFFSET).map_or(0, |offsets| offsets.value(row));
+    let index: Option<&Int32Array> = batch.column_by_name(INDEX).and_then(|column| column.as_primitive_opt::<Int32Type>());
+    (offset, index.map_or(0, |indices| indices.value(row)))
+}

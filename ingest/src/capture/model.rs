@@ -1,0 +1,276 @@
+//! What capture holds of one model: its joins, the rows of the epoch, and the queries that profile them.
+
+use crate::columns::{self, EVENT_ID, EVENT_TIME, WRONG_TYPE};
+use crate::join::{LabelJoin, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
+use crate::log::PartitionId;
+use crate::partial::{Partial, PartialBody};
+use crate::references::ChosenReference;
+use crate::segments::{SegmentError, Segmenter, known_segment};
+use crate::stage::StageError;
+use crate::watched::WatchedModel;
+use crate::window_query::aggregate::WindowState;
+use crate::window_query::{Cell, QuerySpec, WindowQuery};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use detectors::moments::StepMoments;
+use detectors::profile::Profile;
+use detectors::quality::Quality;
+use detectors::reference::Reference;
+use detectors::schema::Role;
+use detectors::verdict::Segment;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Int64 column that tells late rows (1) from others (0).
+pub(super) const LATE: &str = "late";
+
+pub(super) struct CaptureModel {
+    pub(super) watched: Arc<WatchedModel>,
+    pub(super) segmenter: Segmenter,
+    pub(super) joins: HashMap<PartitionId, LabelJoin>,
+    versions: BTreeMap<Arc<str>, Version>,
+    /// Indices of the columns that the join keeps of a prediction.
+    kept: Vec<usize>,
+}
+
+/// The epoch's rows of one version, and the queries planned for its reference.
+#[derive(Default)]
+struct Version {
+    rows: Vec<RecordBatch>,
+    outcomes: Vec<RecordBatch>,
+    queries: Option<Queries>,
+}
+
+struct Queries {
+    reference: Option<Arc<Reference>>,
+    segments: BTreeSet<Segment>,
+    inputs: Option<WindowQuery<Profile>>,
+    outcomes: WindowQuery<Quality>,
+    steps: WindowQuery<StepMoments>,
+}
+
+impl CaptureModel {
+    pub(super) fn new(watched: Arc<WatchedModel>) -> Result<Self, SegmentError> {
+        let events = columns::event_schema(&watched.schema, &watched.segments_from_events());
+        let segmenter = Segmenter::new(&events, &watched.segments)?;
+        let is_kept = |name: &str| {
+            name == EVENT_ID
+                || name == EVENT_TIME
+                || columns::output_columns(&watched.schema).any(|output| output == name)
+                || segmenter.dimensions().iter().any(|dimension| dimension.column == name)
+        };
+        let fields = segmenter.schema().fields().iter().enumerate();
+        let kept = fields.filter(|(_, field)| is_kept(field.name())).map(|(index, _)| index).collect();
+        Ok(Self { watched, segmenter, joins: HashMap::new(), versions: BTreeMap::new(), kept })
+    }
+
+    /// The join of a partition, where the model has labels.
+    pub(super) fn join(&mut self, partition: PartitionId) -> Option<&mut LabelJoin> {
+        let policy = self.watched.labels.as_ref()?;
+        Some(self.joins.entry(partition).or_insert_with(|| LabelJoin::new(policy.clone())))
+    }
+
+    /// The columns of a prediction that its outcome needs.
+    pub(super) fn kept_columns(&self, batch: &RecordBatch) -> Result<RecordBatch, StageError> {
+        batch.project(&self.kept).map_err(|error| StageError::failed("keeping predictions", error))
+    }
+
+    /// Adds rows (with their segments and the late column) to the epoch.
+    pub(super) fn add_rows(&mut self, version: &Arc<str>, rows: RecordBatch) {
+        self.versions.entry(Arc::clone(version)).or_default().rows.push(rows);
+    }
+
+    /// Moves the joins' labelled rows to the epoch of their versions.
+    pub(super) fn collect_outcomes(&mut self) -> Result<(), StageError> {
+        let task = &self.watched.schema.task;
+        for join in self.joins.values_mut().filter(|join| join.has_outcomes()) {
+            let outcomes = join.take_outcomes(task).map_err(|error| StageError::failed("joining labels", error))?;
+            for (version, batch) in outcomes {
+                self.versions.entry(version).or_default().outcomes.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets rows and labelled rows, which were sent before a restart.
+    pub(super) fn discard(&mut self) {
+        self.joins.values_mut().for_each(LabelJoin::discard_outcomes);
+        for version in self.versions.values_mut() {
+            version.rows.clear();
+            version.outcomes.clear();
+        }
+    }
+
+    /// The versions that have rows in this epoch.
+    pub(super) fn touched_versions(&self) -> Vec<Arc<str>> {
+        let touched = |version: &&Version| !version.rows.is_empty() || !version.outcomes.is_empty();
+        self.versions.iter().filter(|(_, version)| touched(version)).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Profiles the epoch's rows of a version against the reference chosen for it.
+    pub(super) fn partials(
+        &mut self,
+        version: &Arc<str>,
+        chosen: Option<ChosenReference>,
+        runtime: &Runtime,
+    ) -> Result<Vec<Partial>, StageError> {
+        let failed = |error| StageError::failed(format!("profiling {} {version}", self.watched.name), error);
+        let state = self.versions.entry(Arc::clone(version)).or_default();
+        let reference = chosen.map(|chosen| chosen.reference);
+        let id = |reference: &Option<Arc<Reference>>| reference.as_ref().map(|reference| reference.id.clone());
+        let queries = match state.queries.take() {
+            Some(planned) if id(&planned.reference) == id(&reference) => planned,
+            _ => runtime.block_on(plan(&self.watched, &self.segmenter, &self.kept, reference)).map_err(failed)?,
+        };
+        let queries = state.queries.insert(queries);
+        let rows = std::mem::take(&mut state.rows);
+        let outcomes = std::mem::take(&mut state.outcomes);
+        let named = Named { model: &self.watched.name, version, reference: id(&queries.reference) };
+        let mut partials = match &mut queries.inputs {
+            Some(inputs) => {
+                let cells = runtime.block_on(inputs.run(rows)).map_err(failed)?;
+                named.merged(cells, &queries.segments, |start_ms, tag, profile| PartialBody::Inputs {
+                    pane_start_ms: start_ms,
+                    late: tag != 0,
+                    profile,
+                })?
+            }
+            None => named.counted(&rows, self.watched.windows.pane_ms()),
+        };
+        if !outcomes.is_empty() {
+            let cells = runtime.block_on(queries.outcomes.run(outcomes.clone())).map_err(failed)?;
+            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, quality| PartialBody::Outcomes {
+                pane_start_ms: start_ms,
+                age: u8::try_from(tag).unwrap_or(u8::MAX),
+                quality,
+            })?);
+            let cells = runtime.block_on(queries.steps.run(outcomes)).map_err(failed)?;
+            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, moments| PartialBody::Step {
+                step_start_ms: start_ms,
+                age: u8::try_from(tag).unwrap_or(u8::MAX),
+                moments,
+            })?);
+        }
+        Ok(partials)
+    }
+}
+
+/// Whose partials they are.
+struct Named<'a> {
+    model: &'a Arc<str>,
+    version: &'a Arc<str>,
+    reference: Option<String>,
+}
+
+impl Named<'_> {
+    fn partial(&self, segment: Option<Segment>, body: PartialBody) -> Partial {
+        Partial {
+            model: self.model.to_string(),
+            version: self.version.to_string(),
+            reference: self.reference.clone(),
+            segment,
+            body,
+        }
+    }
+
+    /// Partials of the cells, with segments that the reference does not know gathered in one.
+    fn merged<S: WindowState>(
+        &self,
+        cells: Vec<Cell<S>>,
+        known: &BTreeSet<Segment>,
+        body: impl Fn(i64, i64, S) -> PartialBody,
+    ) -> Result<Vec<Partial>, StageError> {
+        let mut merged: BTreeMap<(i64, i64, Option<Segment>), S> = BTreeMap::new();
+        for cell in cells {
+            let segment = cell.segment.map(|segment| known_segment(segment, |segment| known.contains(segment)));
+            match merged.entry((cell.start_ms, cell.tag, segment)) {
+                std::collections::btree_map::Entry::Vacant(vacant) => {
+                    vacant.insert(cell.state);
+                }
+                std::collections::btree_map::Entry::Occupied(mut occupied) => occupied
+                    .get_mut()
+                    .merge(&cell.state)
+                    .map_err(|error| StageError::failed("merging segments", error))?,
+            }
+        }
+        let named = merged.into_iter().map(|((start, tag, segment), state)| self.partial(segment, body(start, tag, state)));
+        Ok(named.collect())
+    }
+
+    /// Rows counted by pane, before there is a reference to profile them against.
+    fn counted(&self, rows: &[RecordBatch], pane_ms: i64) -> Vec<Partial> {
+        let mut by_pane: BTreeMap<i64, i64> = BTreeMap::new();
+        for batch in rows {
+            let (Some(times), Some(late)) = (int64(batch, EVENT_TIME), int64(batch, LATE)) else { continue };
+            for (time, late) in times.values().iter().zip(late.values()) {
+                if *late == 0 {
+                    *by_pane.entry(detectors::windows::floor_to(*time, pane_ms)).or_default() += 1;
+                }
+            }
+        }
+        let count = |(pane_start_ms, rows)| self.partial(None, PartialBody::Rows { pane_start_ms, rows });
+        by_pane.into_iter().map(count).collect()
+    }
+}
+
+async fn plan(
+    watched: &WatchedModel,
+    segmenter: &Segmenter,
+    kept: &[usize],
+    reference: Option<Arc<Reference>>,
+) -> Result<Queries, datafusion::common::DataFusionError> {
+    let task = Arc::new(watched.schema.task.clone());
+    let inputs = match &reference {
+        None => None,
+        Some(reference) => {
+            let spec = input_query(watched, segmenter);
+            Some(WindowQuery::plan(spec, Arc::new(reference.layouts.clone())).await?)
+        }
+    };
+    let predictions = Arc::new(segmenter.schema().project(kept)?);
+    let outcomes = QuerySpec {
+        schema: outcome_schema(&predictions, watched.schema.task.outcome_kind()),
+        bin_ms: watched.windows.pane_ms(),
+        time: EVENT_TIME.to_owned(),
+        tag: OUTCOME_AGE.to_owned(),
+        dimensions: segmenter.dimensions().to_vec(),
+        arguments: outcome_arguments(watched),
+    };
+    let steps = QuerySpec { bin_ms: watched.step_ms, dimensions: Vec::new(), ..outcomes.clone() };
+    let slices = reference.iter().flat_map(|reference| &reference.slices);
+    let segments = slices.filter_map(|slice| slice.segment.clone()).collect();
+    Ok(Queries {
+        segments,
+        inputs,
+        outcomes: WindowQuery::plan(outcomes, Arc::clone(&task)).await?,
+        steps: WindowQuery::plan(steps, task).await?,
+        reference,
+    })
+}
+
+/// The query that profiles a model's rows: the same for the stream, the archive and references.
+pub fn input_query(watched: &WatchedModel, segmenter: &Segmenter) -> QuerySpec {
+    let mut fields: Vec<_> = segmenter.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(LATE, DataType::Int64, false)));
+    let columns = watched.schema.columns.iter().map(|column| column.name.clone());
+    QuerySpec {
+        schema: Arc::new(Schema::new(fields)),
+        bin_ms: watched.windows.pane_ms(),
+        time: EVENT_TIME.to_owned(),
+        tag: LATE.to_owned(),
+        dimensions: segmenter.dimensions().to_vec(),
+        arguments: columns.chain([WRONG_TYPE.to_owned()]).collect(),
+    }
+}
+
+/// Prediction, scores, label and sign: what the quality of an outcome is computed from.
+pub fn outcome_arguments(watched: &WatchedModel) -> Vec<String> {
+    let outputs = watched.schema.columns.iter().filter(|column| column.role != Role::Feature);
+    let outputs = outputs.map(|column| column.name.clone());
+    outputs.chain([OUTCOME_LABEL.to_owned(), OUTCOME_SIGN.to_owned()]).collect()
+}
+
+fn int64<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a arrow::array::Int64Array> {
+    batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()
+}

@@ -1,0 +1,79 @@
+//! What is due when: the moments of event time at which the monitor acts on a model.
+//!
+//! Everything the monitor does for a model happens at a moment that follows from windows, panes and the label policy, and
+//! in the order of these moments. So the same log gives the same verdicts in the same order, wherever epochs end.
+
+use crate::join::LabelPolicy;
+use crate::watched::WatchedModel;
+use detectors::windows::{Window, floor_to};
+
+/// One thing to be done, in the order in which things due at the same moment are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Action {
+    /// Hand a matured step to the sequential detectors.
+    Step { start_ms: i64 },
+    /// Judge the drift of a window that has ended.
+    Close(Window),
+    /// Judge the quality of a window if its labels of this age suffice; at the last age whatever they are.
+    Mature { window: Window, age: u8 },
+    /// Say that a pane's labels are complete.
+    PaneMatured { start_ms: i64 },
+}
+
+/// When things are due for one model.
+#[derive(Debug, Clone)]
+pub(super) struct Clock {
+    windows: detectors::windows::WindowSpec,
+    step_ms: i64,
+    /// Ages of labels, rounded up to whole steps, so that every moment is one that the ledger's ticks mark.
+    ages_ms: Vec<i64>,
+}
+
+impl Clock {
+    pub(super) fn new(watched: &WatchedModel) -> Self {
+        let ages_ms = |labels: &LabelPolicy| {
+            labels.ages_ms.iter().map(|age_ms| floor_to(age_ms + watched.step_ms - 1, watched.step_ms)).collect()
+        };
+        Self {
+            windows: watched.windows,
+            step_ms: watched.step_ms,
+            ages_ms: watched.labels.as_ref().map(ages_ms).unwrap_or_default(),
+        }
+    }
+
+    /// The age by which labels must have come to count in any decision; `None` where the model has no labels.
+    pub(super) fn last_age(&self) -> Option<u8> {
+        self.ages_ms.len().checked_sub(1).and_then(|age| u8::try_from(age).ok())
+    }
+
+    fn mature_ms(&self) -> i64 {
+        self.ages_ms.last().copied().unwrap_or(0)
+    }
+
+    /// When a pane has nothing more to give.
+    pub(super) fn pane_over_ms(&self, pane_start_ms: i64) -> i64 {
+        self.windows.last_end_of(pane_start_ms) + self.mature_ms()
+    }
+
+    /// When a step is handed over.
+    pub(super) fn step_due_ms(&self, step_start_ms: i64) -> i64 {
+        step_start_ms + self.step_ms + self.mature_ms()
+    }
+
+    /// What is due for a pane that holds rows, within `(after_ms, until_ms]`.
+    pub(super) fn due_for_pane(&self, pane_start_ms: i64, after_ms: i64, until_ms: i64) -> Vec<(i64, Action)> {
+        let mut due = Vec::new();
+        for window in self.windows.windows_of(pane_start_ms) {
+            due.push((window.end_ms, Action::Close(window)));
+            for (age, age_ms) in (0u8..).zip(&self.ages_ms) {
+                due.push((window.end_ms + age_ms, Action::Mature { window, age }));
+            }
+        }
+        if !self.ages_ms.is_empty() {
+            let matured_ms = pane_start_ms + self.windows.pane_ms() + self.mature_ms();
+            due.push((matured_ms, Action::PaneMatured { start_ms: pane_start_ms }));
+        }
+        due.retain(|(due_ms, _)| *due_ms > after_ms && *due_ms <= until_ms);
+        due
+    }
+}

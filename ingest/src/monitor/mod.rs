@@ -1,0 +1,340 @@
+//! The monitor: from partial profiles to verdicts.
+//!
+//! Reads `partials` and, as a broadcast, `models`. Merges partials into panes and panes into windows, closes a window when
+//! event time has passed its end, judges its drift then and its quality when its labels are mature, hands matured steps to
+//! the sequential detectors, and says when a pane's labels are complete. Everything happens once, in event-time order.
+//!
+//! Kept across a restart: the ledger, alarms, detectors and how far event time has been acted upon. Open panes are read
+//! again from `partials`.
+
+mod clock;
+mod ledger;
+mod panes;
+mod version;
+
+use crate::cloud_event::{self, Attributes};
+use crate::log::{NewRecord, Offset, Record};
+use crate::partial::{CaptureEpoch, Partial, PartialBody};
+use crate::references::{ChosenReference, ReferenceBook};
+use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use crate::topics;
+use crate::watched::WatchedModel;
+use clock::{Action, Clock};
+use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
+use detectors::windows::Window;
+use ledger::{Entered, Ledger};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use version::{Judged, WatchedVersion};
+
+const SOURCE: &str = "/driftline/monitor";
+
+/// A version and the reference its rows were counted against.
+type VersionKey = (String, Option<String>);
+
+/// What the monitor needs to know.
+pub struct MonitorSpec {
+    /// The models to judge.
+    pub models: Vec<Arc<WatchedModel>>,
+    /// Partitions of the input topics.
+    pub partitions: u32,
+    /// The references known so far.
+    pub references: ReferenceBook,
+}
+
+/// The monitor stage.
+pub struct MonitorStage {
+    models: BTreeMap<String, MonitoredModel>,
+    ledger: Ledger,
+    references: ReferenceBook,
+    /// Offsets of `partials` with the time until which their panes are open, oldest first.
+    open: VecDeque<(Offset, i64)>,
+    read_to: Offset,
+    out: Vec<NewRecord>,
+    changed: bool,
+}
+
+struct MonitoredModel {
+    watched: Arc<WatchedModel>,
+    clock: Clock,
+    versions: BTreeMap<VersionKey, WatchedVersion>,
+    /// State of versions that have no open pane yet after a restart.
+    restored: BTreeMap<VersionKey, Judged>,
+    /// Everything due up to this time has been done.
+    done_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<J> {
+    ledger: Ledger,
+    models: Vec<(String, i64, Vec<(VersionKey, J)>)>,
+}
+
+impl MonitorStage {
+    /// The stage's name, inputs and broadcasts.
+    pub fn spec() -> StageSpec {
+        StageSpec {
+            name: "monitor".to_owned(),
+            inputs: vec![topics::PARTIALS.to_owned()],
+            broadcasts: vec![topics::MODELS.to_owned()],
+        }
+    }
+
+    /// A stage that has read nothing.
+    pub fn new(spec: MonitorSpec) -> Self {
+        let mut expected = BTreeMap::from([(topics::INFERENCES.to_owned(), spec.partitions)]);
+        if spec.models.iter().any(|model| model.labels.is_some()) {
+            expected.insert(topics::LABELS.to_owned(), spec.partitions);
+        }
+        let models = spec.models.into_iter().map(|watched| (watched.name.to_string(), MonitoredModel::new(watched)));
+        Self {
+            models: models.collect(),
+            ledger: Ledger::new(expected),
+            references: spec.references,
+            open: VecDeque::new(),
+            read_to: 0,
+            out: Vec::new(),
+            changed: false,
+        }
+    }
+
+    fn absorb_partials(&mut self, partition: u32, record: &Record, delivery: Delivery) -> Result<(), StageError> {
+        let unreadable = |reason: String| StageError::Unreadable {
+            topic: topics::PARTIALS.to_owned(),
+            partition,
+            offset: record.offset,
+            reason,
+        };
+        let value = record.value.as_deref().ok_or_else(|| unreadable("a tombstone".to_owned()))?;
+        let epoch: CaptureEpoch = rmp_serde::from_slice(value).map_err(|error| unreadable(error.to_string()))?;
+        self.read_to = record.offset + 1;
+        if delivery == Delivery::Live {
+            self.changed = true;
+            for entry in &epoch.ledger {
+                if self.ledger.enter(entry)? == Entered::Overlap {
+                    return Ok(());
+                }
+            }
+        }
+        let mut open_until_ms = i64::MIN;
+        for partial in epoch.partials {
+            let Some(model) = self.models.get_mut(&partial.model) else { continue };
+            let over_ms = model.over_ms(&partial);
+            if over_ms > model.done_ms {
+                open_until_ms = open_until_ms.max(over_ms);
+                model.add(partial, &self.references)?;
+            }
+        }
+        self.open.push_back((record.offset, open_until_ms));
+        Ok(())
+    }
+
+    /// Does everything that has become due.
+    fn advance(&mut self) -> Result<(), StageError> {
+        let Some(time_ms) = self.ledger.time_ms() else { return Ok(()) };
+        let mut needed_ms = i64::MAX;
+        for model in self.models.values_mut() {
+            self.out.extend(model.advance(time_ms, &self.ledger)?);
+            needed_ms = needed_ms.min(model.done_ms);
+        }
+        self.ledger.forget_before(needed_ms);
+        while self.open.front().is_some_and(|(_, until_ms)| *until_ms <= needed_ms) {
+            self.open.pop_front();
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Vec<u8>, StageError> {
+        let models = self.models.iter().map(|(name, model)| (name.clone(), model.done_ms, model.judged()));
+        let snapshot = Snapshot { ledger: self.ledger.clone(), models: models.collect() };
+        rmp_serde::to_vec(&snapshot).map_err(|error| StageError::failed("writing the monitor's snapshot", error))
+    }
+}
+
+impl MonitoredModel {
+    fn new(watched: Arc<WatchedModel>) -> Self {
+        let clock = Clock::new(&watched);
+        Self { watched, clock, versions: BTreeMap::new(), restored: BTreeMap::new(), done_ms: i64::MIN }
+    }
+
+    /// When a partial has nothing more to give.
+    fn over_ms(&self, partial: &Partial) -> i64 {
+        match &partial.body {
+            PartialBody::Inputs { pane_start_ms, .. }
+            | PartialBody::Rows { pane_start_ms, .. }
+            | PartialBody::Outcomes { pane_start_ms, .. } => self.clock.pane_over_ms(*pane_start_ms),
+            PartialBody::Step { step_start_ms, .. } => self.clock.step_due_ms(*step_start_ms),
+        }
+    }
+
+    fn add(&mut self, partial: Partial, references: &ReferenceBook) -> Result<(), StageError> {
+        let key = (partial.version.clone(), partial.reference.clone());
+        if !self.versions.contains_key(&key) {
+            let mut version = WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), chosen(references, &partial)?)?;
+            if let Some(judged) = self.restored.remove(&key) {
+                version.judged = judged;
+            }
+            self.versions.insert(key.clone(), version);
+        }
+        let Some(version) = self.versions.get_mut(&key) else { return Ok(()) };
+        let what = || format!("merging partials of {} {}", self.watched.name, key.0);
+        version.panes.add(partial).map_err(|error| StageError::failed(what(), error))
+    }
+
+    fn advance(&mut self, time_ms: i64, ledger: &Ledger) -> Result<Vec<NewRecord>, StageError> {
+        if time_ms <= self.done_ms {
+            return Ok(Vec::new());
+        }
+        let mut records = Vec::new();
+        for (due_ms, action) in self.due(time_ms) {
+            for event in self.act(action, due_ms, ledger)? {
+                records.push(record_of(&event)?);
+            }
+        }
+        self.done_ms = time_ms;
+        self.forget();
+        Ok(records)
+    }
+
+    /// Everything due by `time_ms` that has not been done, in order.
+    fn due(&self, time_ms: i64) -> BTreeSet<(i64, Action)> {
+        let mut due = BTreeSet::new();
+        for version in self.versions.values() {
+            for start_ms in version.panes.starts() {
+                due.extend(self.clock.due_for_pane(start_ms, self.done_ms, time_ms));
+            }
+            let steps = version.panes.step_starts().map(|start_ms| (self.clock.step_due_ms(start_ms), start_ms));
+            let ripe = steps.take_while(|(due_ms, _)| *due_ms <= time_ms);
+            due.extend(ripe.map(|(due_ms, start_ms)| (due_ms, Action::Step { start_ms })));
+        }
+        due
+    }
+
+    fn act(&mut self, action: Action, due_ms: i64, ledger: &Ledger) -> Result<Vec<MonitorEvent>, StageError> {
+        let last_age = self.clock.last_age();
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        match (action, last_age) {
+            (Action::Close(window), _) => {
+                for version in self.versions.values_mut() {
+                    verdicts.extend(version.close(window)?);
+                }
+            }
+            (Action::Mature { window, age }, Some(last_age)) => {
+                for version in self.versions.values_mut() {
+                    verdicts.extend(version.mature(window, age, last_age)?);
+                }
+            }
+            (Action::Step { start_ms }, Some(last_age)) => {
+                let span = Window { start_ms, end_ms: start_ms + self.watched.step_ms };
+                verdicts.extend(self.versions.values_mut().flat_map(|version| version.step(span, last_age)));
+            }
+            (Action::PaneMatured { start_ms }, Some(last_age)) => {
+                return Ok(vec![MonitorEvent::PaneMatured(self.matured(start_ms, due_ms, (last_age, ledger)))]);
+            }
+            (_, None) => {}
+        }
+        Ok(verdicts.into_iter().map(|verdict| MonitorEvent::Verdict(Box::new(verdict))).collect())
+    }
+
+    fn matured(&self, start_ms: i64, due_ms: i64, (last_age, ledger): (u8, &Ledger)) -> PaneMatured {
+        let pane = Window { start_ms, end_ms: start_ms + self.watched.windows.pane_ms() };
+        let (mut rows, mut labelled) = (0, 0);
+        for version in self.versions.values() {
+            let (in_version, with_label) = version.panes.pane_rows(start_ms, last_age);
+            rows += in_version;
+            labelled += with_label;
+        }
+        PaneMatured { model: self.watched.name.to_string(), pane, rows, labelled, cut: ledger.cut(pane.end_ms, due_ms) }
+    }
+
+    fn forget(&mut self) {
+        let over = |start_ms: &i64| self.clock.pane_over_ms(*start_ms) <= self.done_ms;
+        let starts = self.versions.values().flat_map(|version| version.panes.starts());
+        let Some(first_open_ms) = starts.filter(|start| !over(start)).min().or_else(|| self.last_start_ms()) else { return };
+        let first_window_ms = first_open_ms - self.watched.windows.size_ms();
+        for version in self.versions.values_mut() {
+            version.forget_before(first_open_ms, first_window_ms);
+        }
+    }
+
+    /// One past the last pane, where every pane is over.
+    fn last_start_ms(&self) -> Option<i64> {
+        self.versions.values().flat_map(|version| version.panes.starts()).max().map(|start_ms| start_ms + 1)
+    }
+
+    fn judged(&self) -> Vec<(&VersionKey, &Judged)> {
+        let open = self.versions.iter().map(|(key, version)| (key, &version.judged));
+        open.chain(&self.restored).collect()
+    }
+}
+
+impl Stage for MonitorStage {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
+        let snapshot: Snapshot<Judged> =
+            rmp_serde::from_slice(snapshot).map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
+        self.ledger = snapshot.ledger;
+        for (name, done_ms, judged) in snapshot.models {
+            if let Some(model) = self.models.get_mut(&name) {
+                model.done_ms = done_ms;
+                model.restored = judged.into_iter().collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
+        match input {
+            Input::Records { topic, records, .. } if topic == topics::MODELS => {
+                for record in records {
+                    self.references.absorb(record)?;
+                }
+            }
+            Input::Records { partition, records, delivery, .. } => {
+                for record in records {
+                    self.absorb_partials(partition, record, delivery)?;
+                    if delivery == Delivery::Live {
+                        self.advance()?;
+                    }
+                }
+            }
+            Input::Idle { .. } | Input::CaughtUp => {}
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
+        if !std::mem::take(&mut self.changed) {
+            return Ok(Some(Epoch::default()));
+        }
+        let offset = self.open.front().map_or(self.read_to, |(offset, _)| *offset);
+        let resume = ResumePoint { topic: topics::PARTIALS.to_owned(), partition: 0, offset };
+        let snapshot = self.snapshot()?;
+        Ok(Some(Epoch {
+            files: Vec::new(),
+            records: std::mem::take(&mut self.out),
+            snapshot: Some(snapshot.into()),
+            resume_from: vec![resume],
+        }))
+    }
+}
+
+/// The reference that a partial was counted against.
+fn chosen(references: &ReferenceBook, partial: &Partial) -> Result<Option<ChosenReference>, StageError> {
+    let Some(id) = &partial.reference else { return Ok(None) };
+    let found = references.by_id(&partial.model, &partial.version, id);
+    found.map(Some).ok_or_else(|| {
+        StageError::failed("judging", format!("reference {id} of {} is not among those announced on models", partial.model))
+    })
+}
+
+fn record_of(event: &MonitorEvent) -> Result<NewRecord, StageError> {
+    let (id, kind, subject, time_ms) = match event {
+        MonitorEvent::Verdict(verdict) => (verdict.id.clone(), "driftline.verdict", &verdict.model, verdict.window.end_ms),
+        MonitorEvent::PaneMatured(matured) => {
+            (format!("{}@{}", matured.model, matured.pane.start_ms), "driftline.pane_matured", &matured.model, matured.pane.end_ms)
+        }
+    };
+    let attributes = Attributes { id: &id, source: SOURCE, kind, subject, time_ms };
+    cloud_event::encode(topics::VERDICTS, attributes, event).map_err(|error| StageError::failed("writing a verdict", error))
+}

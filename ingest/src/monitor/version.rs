@@ -1,0 +1,272 @@
+//! One version of a model, counted against one reference: its open panes, its panels, its alarms and detectors.
+
+use super::panes::{ClosedWindow, Panes};
+use crate::references::ChosenReference;
+use crate::stage::StageError;
+use crate::watched::{SequentialPolicy, WatchedModel};
+use detectors::alarm::Alarm;
+use detectors::panel::{Judgement, Outcome, Panel};
+use detectors::sequential::{
+    Adwin, AdwinPolicy, Baseline, Change, Direction, PageHinkley, PageHinkleyPolicy, Sequential, SequentialDetector,
+    Signal,
+};
+use detectors::moments::Moments;
+use detectors::verdict::{Estimate, Finality, Monitor, Segment, Severity, Verdict, VerdictKey, Why, verdict_id};
+use detectors::windows::Window;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is kept of a version across a restart; its open panes are read again from `partials`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Judged {
+    alarms: Vec<((Option<Segment>, Monitor), Alarm)>,
+    sequential: Vec<(String, Sequential)>,
+    /// Starts of windows whose quality has been judged for good.
+    matured: BTreeSet<i64>,
+}
+
+/// A version under watch.
+pub(super) struct WatchedVersion {
+    watched: Arc<WatchedModel>,
+    version: String,
+    chosen: Option<ChosenReference>,
+    panels: BTreeMap<Option<Segment>, Option<Panel>>,
+    pub(super) panes: Panes,
+    pub(super) judged: Judged,
+}
+
+impl WatchedVersion {
+    pub(super) fn new(
+        watched: Arc<WatchedModel>,
+        version: String,
+        chosen: Option<ChosenReference>,
+    ) -> Result<Self, StageError> {
+        let sequential = match &watched.labels {
+            Some(_) => sequential_detectors(watched.sequential, chosen.as_ref())?,
+            None => Vec::new(),
+        };
+        let judged = Judged { sequential, ..Judged::default() };
+        Ok(Self { watched, version, chosen, panels: BTreeMap::new(), panes: Panes::default(), judged })
+    }
+
+    /// Judges the drift and the data quality of a window that has ended, and shows its quality so far.
+    pub(super) fn close(&mut self, window: Window) -> Result<Vec<Verdict>, StageError> {
+        let slices = self.window(window, u8::MAX)?;
+        let mut verdicts = Vec::new();
+        for (segment, slice) in slices {
+            let (drift, data_quality) = match (&slice.profile, self.panel(&segment)) {
+                (Some(profile), Some(panel)) => {
+                    (Some(panel.judge_drift(profile)), Some(panel.judge_data_quality(profile)))
+                }
+                _ => (None, None),
+            };
+            verdicts.push(self.judged(window, &segment, Monitor::Drift, &slice, drift));
+            if data_quality.is_some() {
+                verdicts.push(self.judged(window, &segment, Monitor::DataQuality, &slice, data_quality));
+            }
+            if self.watched.labels.is_some() {
+                verdicts.push(self.provisional(window, &segment, &slice));
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Judges the quality of a window for good, if it has not been and its labels of this age suffice.
+    pub(super) fn mature(&mut self, window: Window, age: u8, last_age: u8) -> Result<Vec<Verdict>, StageError> {
+        if self.judged.matured.contains(&window.start_ms) {
+            return Ok(Vec::new());
+        }
+        let slices = self.window(window, age)?;
+        if age < last_age && !self.is_covered(&slices) {
+            return Ok(Vec::new());
+        }
+        self.judged.matured.insert(window.start_ms);
+        let mut verdicts = Vec::new();
+        for (segment, slice) in slices {
+            let judgement = match (&slice.quality, self.panel(&segment)) {
+                (Some(quality), Some(panel)) => Some(panel.judge_quality(quality)),
+                (None, Some(_)) => Some(no_labels()),
+                (_, None) => None,
+            };
+            verdicts.push(self.judged(window, &segment, Monitor::Quality, &slice, judgement));
+        }
+        Ok(verdicts)
+    }
+
+    /// Hands a matured step to the sequential detectors; a verdict for each that finds the error risen.
+    pub(super) fn step(&mut self, span: Window, age: u8) -> Vec<Verdict> {
+        let Some(moments) = self.panes.take_step(span.start_ms, age) else { return Vec::new() };
+        let mut changes = Vec::new();
+        for (name, detector) in &mut self.judged.sequential {
+            if let Signal::Change(change) = detector.observe(span.start_ms, moments.error)
+                && change.direction == Direction::Rising
+            {
+                changes.push((name.clone(), change));
+            }
+        }
+        changes.into_iter().map(|(name, change)| self.changed(span, name, change, moments.error.n)).collect()
+    }
+
+    /// Lets go of panes and marks that nothing can ask for any more.
+    pub(super) fn forget_before(&mut self, pane_start_ms: i64, window_start_ms: i64) {
+        self.panes.forget_before(pane_start_ms);
+        self.judged.matured = self.judged.matured.split_off(&window_start_ms);
+    }
+
+    fn window(&self, window: Window, age: u8) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, StageError> {
+        let merged = self.panes.window(window, age);
+        merged.map_err(|error| StageError::failed(format!("merging panes of {} {}", self.watched.name, self.version), error))
+    }
+
+    fn is_covered(&self, slices: &BTreeMap<Option<Segment>, ClosedWindow>) -> bool {
+        let wanted = self.watched.labels.as_ref().and_then(|labels| labels.coverage);
+        let (Some(wanted), Some(overall)) = (wanted, slices.get(&None)) else { return false };
+        let labelled = overall.quality.as_ref().map_or(0, |quality| quality.labelled());
+        overall.rows > 0 && labelled as f64 / overall.rows as f64 >= wanted
+    }
+
+    /// The panel of a slice, learned when it is first asked for; `None` where the reference does not have the slice.
+    fn panel(&mut self, segment: &Option<Segment>) -> Option<&Panel> {
+        let chosen = self.chosen.as_ref()?;
+        if !self.panels.contains_key(segment) {
+            let slice = chosen.reference.slices.iter().position(|slice| slice.segment == *segment);
+            let panel = slice.map(|slice| Panel::learn(&self.watched.panel, &chosen.reference, slice));
+            self.panels.insert(segment.clone(), panel);
+        }
+        self.panels.get(segment)?.as_ref()
+    }
+
+    /// The final verdict of a judgement, after hysteresis.
+    fn judged(
+        &mut self,
+        window: Window,
+        segment: &Option<Segment>,
+        monitor: Monitor,
+        slice: &ClosedWindow,
+        judgement: Option<Judgement>,
+    ) -> Verdict {
+        let Some(judgement) = judgement else {
+            let severity = match &self.chosen {
+                None => Severity::Learning,
+                Some(_) => Severity::Inconclusive(Why::NotInReference),
+            };
+            return self.verdict(window, segment, monitor, slice, severity);
+        };
+        let severity = self.alarm(segment, &monitor).observe(window, &judgement.outcome);
+        let mut verdict = self.verdict(window, segment, monitor, slice, severity);
+        verdict.tests = judgement.tests;
+        verdict.summary = judgement.summary;
+        verdict
+    }
+
+    fn provisional(&self, window: Window, segment: &Option<Segment>, slice: &ClosedWindow) -> Verdict {
+        let mut verdict = self.verdict(window, segment, Monitor::Quality, slice, Severity::Learning);
+        verdict.finality = Finality::Provisional;
+        verdict.summary = "labels are not mature".to_owned();
+        verdict
+    }
+
+    fn verdict(
+        &self,
+        window: Window,
+        segment: &Option<Segment>,
+        monitor: Monitor,
+        slice: &ClosedWindow,
+        severity: Severity,
+    ) -> Verdict {
+        let metrics = match (&monitor, &slice.quality) {
+            (Monitor::Quality, Some(quality)) => quality.metrics(),
+            _ => BTreeMap::new(),
+        };
+        let labelled = slice.quality.as_ref().map_or(0, |quality| quality.labelled());
+        let labelled = self.watched.labels.is_some().then_some(labelled);
+        Verdict { segment: segment.clone(), severity, rows: slice.rows, labelled, metrics, ..self.blank(window, monitor, segment) }
+    }
+
+    /// A verdict that says nothing yet.
+    fn blank(&self, window: Window, monitor: Monitor, segment: &Option<Segment>) -> Verdict {
+        let reference = self.chosen.as_ref().map(|chosen| chosen.reference.id.clone());
+        let key = VerdictKey {
+            model: &self.watched.name,
+            version: &self.version,
+            reference: reference.as_deref(),
+            segment: segment.as_ref(),
+            monitor: &monitor,
+            window,
+        };
+        Verdict {
+            id: verdict_id(key),
+            model: self.watched.name.to_string(),
+            version: self.version.clone(),
+            borrowed_reference: self.chosen.as_ref().is_some_and(|chosen| chosen.borrowed),
+            reference,
+            segment: None,
+            monitor,
+            window,
+            finality: Finality::Final,
+            severity: Severity::Learning,
+            rows: 0,
+            labelled: None,
+            tests: Vec::new(),
+            metrics: BTreeMap::new(),
+            change_point_ms: None,
+            summary: String::new(),
+        }
+    }
+
+    fn changed(&self, span: Window, name: String, change: Change, rows: i64) -> Verdict {
+        let mut verdict = self.blank(span, Monitor::Sequential(name.clone()), &None);
+        verdict.severity = Severity::Drift;
+        verdict.rows = rows;
+        verdict.labelled = Some(rows);
+        verdict.change_point_ms = Some(change.change_point_ms);
+        let estimate = |value| Estimate { value, standard_error: None };
+        verdict.metrics =
+            BTreeMap::from([("before".to_owned(), estimate(change.before)), ("after".to_owned(), estimate(change.after))]);
+        verdict.summary = format!("{name}: the mean rose from {:.4} to {:.4}", change.before, change.after);
+        verdict
+    }
+
+    fn alarm(&mut self, segment: &Option<Segment>, monitor: &Monitor) -> &mut Alarm {
+        let alarms = &mut self.judged.alarms;
+        let is_it = |((of, by), _): &((Option<Segment>, Monitor), Alarm)| of == segment && by == monitor;
+        let place = alarms.iter().position(is_it).unwrap_or_else(|| {
+            alarms.push(((segment.clone(), monitor.clone()), Alarm::new(self.watched.panel.hysteresis)));
+            alarms.len() - 1
+        });
+        &mut alarms[place].1
+    }
+}
+
+fn no_labels() -> Judgement {
+    Judgement {
+        outcome: Outcome::Inconclusive(Why::TooFewLabels { labelled: 0, needed: 1 }),
+        tests: Vec::new(),
+        summary: "no label has come".to_owned(),
+    }
+}
+
+fn sequential_detectors(
+    policy: SequentialPolicy,
+    chosen: Option<&ChosenReference>,
+) -> Result<Vec<(String, Sequential)>, StageError> {
+    let failed = |error| StageError::failed("setting up sequential detectors", error);
+    let mut detectors = Vec::new();
+    if policy.adwin {
+        let adwin = Adwin::new(AdwinPolicy::default()).map_err(failed)?;
+        detectors.push(("adwin(error)".to_owned(), Sequential::Adwin(adwin)));
+    }
+    if policy.page_hinkley {
+        let errors = chosen.and_then(|chosen| chosen.reference.step.as_ref()).map(|step| step.moments.error);
+        let baseline = errors.and_then(baseline).unwrap_or(Baseline::Running);
+        let test = PageHinkley::new(PageHinkleyPolicy::default(), baseline).map_err(failed)?;
+        detectors.push(("page_hinkley(error)".to_owned(), Sequential::PageHinkley(test)));
+    }
+    Ok(detectors)
+}
+
+fn baseline(errors: Moments) -> Option<Baseline> {
+    let standard_deviation = errors.variance()?.sqrt();
+    (standard_deviation > 0.0).then_some(Baseline::Reference { mean: errors.mean()?, standard_deviation })
+}

@@ -1,0 +1,127 @@
+//! Which reference a version's rows are held against.
+//!
+//! Learned references are announced on the `models` topic and kept as artifacts. A version without one of its own is held
+//! against its model's default, the champion's, and its verdicts say so. Other lifecycle events pass by unread.
+
+use crate::log::Record;
+use crate::stage::StageError;
+use crate::store::Artifacts;
+use crate::topics;
+use detectors::reference::Reference;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A reference and the right by which it is used.
+#[derive(Debug, Clone)]
+pub struct ChosenReference {
+    /// The reference.
+    pub reference: Arc<Reference>,
+    /// Whether it belongs to another version.
+    pub borrowed: bool,
+}
+
+/// The references of all models, as far as `models` has been read.
+pub struct ReferenceBook {
+    artifacts: Arc<dyn Artifacts>,
+    models: BTreeMap<String, ModelReferences>,
+}
+
+#[derive(Default)]
+struct ModelReferences {
+    by_version: BTreeMap<String, Arc<Reference>>,
+    /// Every one announced; partials may still name one that has been replaced.
+    all: Vec<Arc<Reference>>,
+    champion: Option<String>,
+    latest: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    data: News,
+}
+
+#[derive(Deserialize)]
+struct News {
+    model: String,
+    #[serde(flatten)]
+    event: Event,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+enum Event {
+    ReferenceLearned {
+        version: String,
+        artifact: String,
+    },
+    Promoted {
+        version: String,
+    },
+    RolledBack {
+        version: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+impl ReferenceBook {
+    /// A book without references.
+    pub fn new(artifacts: Arc<dyn Artifacts>) -> Self {
+        Self { artifacts, models: BTreeMap::new() }
+    }
+
+    /// Takes in a record of `models`; says which model's references changed.
+    ///
+    /// # Errors
+    /// When the record or the reference's artifact cannot be read.
+    pub fn absorb(&mut self, record: &Record) -> Result<Option<String>, StageError> {
+        let Some(value) = &record.value else { return Ok(None) };
+        let unreadable = |reason: String| StageError::Unreadable {
+            topic: topics::MODELS.to_owned(),
+            partition: 0,
+            offset: record.offset,
+            reason,
+        };
+        let Envelope { data } = serde_json::from_slice(value).map_err(|error| unreadable(error.to_string()))?;
+        let model = self.models.entry(data.model.clone()).or_default();
+        match data.event {
+            Event::ReferenceLearned { version, artifact } => {
+                let bytes = self.artifacts.get(&artifact).map_err(|e| StageError::failed("reading a reference", e))?;
+                let reference = Reference::from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
+                let reference = Arc::new(reference);
+                model.all.push(Arc::clone(&reference));
+                model.by_version.insert(version.clone(), reference);
+                model.latest = Some(version);
+            }
+            Event::Promoted { version } | Event::RolledBack { version } => model.champion = Some(version),
+            Event::Other => return Ok(None),
+        }
+        Ok(Some(data.model))
+    }
+
+    /// The reference for a version's rows; `None` while the model has none at all.
+    pub fn choose(&self, model: &str, version: &str) -> Option<ChosenReference> {
+        let model = self.models.get(model)?;
+        if let Some(own) = model.by_version.get(version) {
+            return Some(ChosenReference { reference: Arc::clone(own), borrowed: false });
+        }
+        let of_champion = model.champion.as_ref().and_then(|champion| model.by_version.get(champion));
+        let latest = || model.latest.as_ref().and_then(|latest| model.by_version.get(latest));
+        let reference = Arc::clone(of_champion.or_else(latest)?);
+        Some(ChosenReference { reference, borrowed: true })
+    }
+
+    /// The reference of that id, for a version's rows.
+    pub fn by_id(&self, model: &str, version: &str, id: &str) -> Option<ChosenReference> {
+        let mut announced = self.models.get(model)?.all.iter();
+        let reference = Arc::clone(announced.find(|reference| reference.id == id)?);
+        let borrowed = reference.version != version;
+        Some(ChosenReference { reference, borrowed })
+    }
+
+    /// The version that answers in production, as far as `models` has been read.
+    pub fn champion(&self, model: &str) -> Option<&str> {
+        self.models.get(model)?.champion.as_deref()
+    }
+}
