@@ -1,0 +1,121 @@
+//! The counts of a categorical column.
+
+use super::{Fault, sparse};
+use crate::layout::{CategoryPlace, CategoryTable};
+use arrow::array::{Array, StringArray};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Counts of a categorical column's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CategoricalProfile {
+    #[serde(with = "sparse")]
+    known: Vec<i64>,
+    other: i64,
+    unseen: i64,
+    null: i64,
+    wrong_type: i64,
+}
+
+impl CategoricalProfile {
+    /// A profile without rows.
+    pub fn empty(table: &CategoryTable) -> Self {
+        Self { known: vec![0; table.known().len()], other: 0, unseen: 0, null: 0, wrong_type: 0 }
+    }
+
+    /// Rows of each category that is counted by name, in the table's order.
+    pub fn known(&self) -> &[i64] {
+        &self.known
+    }
+
+    /// Rows of the reference's rarer categories.
+    pub fn other(&self) -> i64 {
+        self.other
+    }
+
+    /// Rows of categories that the reference does not have.
+    pub fn unseen(&self) -> i64 {
+        self.unseen
+    }
+
+    /// Rows without a value.
+    pub fn null(&self) -> i64 {
+        self.null
+    }
+
+    /// Rows whose value had a type that does not fit.
+    pub fn wrong_type(&self) -> i64 {
+        self.wrong_type
+    }
+
+    /// Every row.
+    pub fn rows(&self) -> i64 {
+        self.known.iter().sum::<i64>() + self.other + self.unseen + self.null + self.wrong_type
+    }
+
+    pub(super) fn count_of(&self, fault: Fault) -> Option<i64> {
+        match fault {
+            Fault::Null => Some(self.null),
+            Fault::WrongType => Some(self.wrong_type),
+            Fault::Unseen => Some(self.unseen),
+            Fault::Nan | Fault::Infinite | Fault::OutOfRange => None,
+        }
+    }
+
+    pub(super) fn fits(&self, table: &CategoryTable) -> bool {
+        self.known.len() == table.known().len()
+    }
+
+    /// Counts the rows of a range, which lies within the array.
+    pub(super) fn observe(&mut self, table: &CategoryTable, array: &StringArray, rows: Range<usize>) {
+        for row in rows {
+            if array.is_null(row) {
+                self.null += 1;
+                continue;
+            }
+            match table.place(array.value(row)) {
+                CategoryPlace::Known(place) => {
+                    if let Some(count) = self.known.get_mut(place) {
+                        *count += 1;
+                    }
+                }
+                CategoryPlace::Other => self.other += 1,
+                CategoryPlace::Unseen => self.unseen += 1,
+            }
+        }
+    }
+
+    pub(super) fn null_was_wrong_type(&mut self) {
+        self.null -= 1;
+        self.wrong_type += 1;
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) -> Option<()> {
+        self.combine(other, |a, b| a + b)
+    }
+
+    pub(super) fn subtract(&mut self, part: &Self) -> Option<()> {
+        self.combine(part, |a, b| a - b)?;
+        self.counts().iter().all(|count| *count >= 0).then_some(())
+    }
+
+    fn combine(&mut self, other: &Self, count: fn(i64, i64) -> i64) -> Option<()> {
+        if self.known.len() != other.known.len() {
+            return None;
+        }
+        let sums: Vec<i64> = self.counts().into_iter().zip(other.counts()).map(|(a, b)| count(a, b)).collect();
+        *self = self.recounted(&sums);
+        Some(())
+    }
+
+    pub(super) fn counts(&self) -> Vec<i64> {
+        self.known.iter().copied().chain([self.other, self.unseen, self.null, self.wrong_type]).collect()
+    }
+
+    pub(super) fn recounted(&self, counts: &[i64]) -> Self {
+        let (known, odd) = counts.split_at_checked(self.known.len()).unwrap_or_default();
+        let mut odd = odd.iter().copied();
+        let mut next = || odd.next().unwrap_or_default();
+        Self { known: known.to_vec(), other: next(), unseen: next(), null: next(), wrong_type: next() }
+    }
+}
