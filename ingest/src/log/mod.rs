@@ -5,6 +5,8 @@
 //!
 //! This module deliberately knows nothing of what records mean.
 
+pub mod embedded;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
