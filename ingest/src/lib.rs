@@ -1,5 +1,6 @@
 //! What brings events in.
 
+pub mod cloud_event;
 pub mod columns;
 pub mod log;
 pub mod stage;
