@@ -1,0 +1,389 @@
+//! The command line: what can be asked, and nothing of how it is done.
+//!
+//! Times are RFC 3339, durations a number and a unit. `--json` is taken by every command; each then writes one JSON object
+//! or one a line to its standard output, and nothing else. Logs and progress go to standard error.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// The end of `driftline --help`: what the exit codes say.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the work failed; for `demo`: the loop did not close
+  2  the command line or the configuration is wrong
+  3  drift was found, where a command was asked to say so by its exit code
+  4  no running driftline could be reached
+  5  the log is in use by another process, or cannot be used";
+
+/// How the process ends, as the long help lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The work failed, or the demo's loop did not close.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// Drift was found.
+    Drift = 3,
+    /// No running Driftline could be reached.
+    Unreachable = 4,
+    /// The log is in use, or cannot be used.
+    LogUnusable = 5,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Watches machine-learning models through the event log they write to.
+#[derive(Debug, Parser)]
+#[command(name = "driftline", version, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct CommandLine {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Write JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate an emergency department, and watch, retrain and promote the model that serves it
+    Demo(DemoArgs),
+    /// Run the service until SIGTERM or SIGINT
+    Run(RunArgs),
+    /// Write a configuration from a file of examples
+    Init(InitArgs),
+    /// Check a configuration
+    Check(ConfigArgs),
+    /// Send the rows of a file through the service as events and labels
+    Replay(ReplayArgs),
+    /// Learn a model's reference from a file or from the archive
+    Reference(ReferenceArgs),
+    /// Ask a running driftline to retrain a model
+    Retrain(RetrainArgs),
+    /// Look at and change the registry of a running driftline
+    Models(ModelsArgs),
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "driftline.yaml", env = "DRIFTLINE_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// `driftline demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the log and the artifacts go [default: a temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// Run to the end and stop, instead of staying up for a look at the metrics
+    #[arg(long)]
+    pub once: bool,
+    /// The seed of the simulation
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Where metrics and API listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub listen: SocketAddr,
+}
+
+/// `driftline run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only these stages, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "STAGES")]
+    pub stages: Vec<String>,
+}
+
+/// `driftline init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A CSV, Parquet or JSON-lines file with examples of the model's inputs, gzipped or not
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Where the configuration goes; an existing file is never overwritten
+    #[arg(long, value_name = "FILE", default_value = "driftline.yaml")]
+    pub output: PathBuf,
+    /// The model's name
+    #[arg(long, default_value = "model")]
+    pub model: String,
+    /// Which columns are not inputs.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+}
+
+/// What the columns of a file are, beside inputs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ColumnArgs {
+    /// Column of the event's id [default: the row's number]
+    #[arg(long = "id", visible_alias = "id-column", value_name = "COLUMN")]
+    pub id: Option<String>,
+    /// Column of the event's time
+    #[arg(long = "time", visible_alias = "time-column", value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// Column of the label
+    #[arg(long = "label", visible_alias = "label-column", value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Column of the model's prediction
+    #[arg(long = "prediction", visible_alias = "prediction-column", value_name = "COLUMN")]
+    pub prediction: Option<String>,
+    /// Column of the model's score: of the positive class, or CLASS=COLUMN for each class
+    #[arg(long = "score", visible_alias = "score-column", value_name = "[CLASS=]COLUMN")]
+    pub scores: Vec<String>,
+    /// Column of a segment that events carry, as DIMENSION=COLUMN
+    #[arg(long = "segment", value_name = "DIMENSION=COLUMN", value_parser = pair)]
+    pub segments: Vec<(String, String)>,
+}
+
+/// `driftline replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A CSV, Parquet or JSON-lines file, gzipped or not
+    pub file: PathBuf,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The model that the rows belong to
+    #[arg(long)]
+    pub model: String,
+    /// The version that answered [default: the champion]
+    #[arg(long)]
+    pub model_version: Option<String>,
+    /// Which columns are what.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+    /// Time of the first row, where the file has no time column
+    #[arg(long, value_name = "TIME", default_value = "2020-01-01T00:00:00Z", value_parser = humantime::parse_rfc3339_weak)]
+    pub start: SystemTime,
+    /// Time between two rows, where the file has no time column
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration, conflicts_with = "time")]
+    pub interval: Duration,
+    /// When labels come.
+    #[command(flatten)]
+    pub labels: LabelArgs,
+    /// How fast event time passes: `max`, or a multiple as `60x`
+    #[arg(long, value_name = "SPEED", default_value = "max", value_parser = Speed::parse)]
+    pub speed: Speed,
+    /// Leave the input open, so that more may follow; the last windows then stay open too
+    #[arg(long)]
+    pub no_end_mark: bool,
+}
+
+/// When labels come; with their rows unless told.
+#[derive(Debug, Clone, Default, Args)]
+#[group(multiple = false)]
+pub struct LabelArgs {
+    /// Labels come so many rows after their own
+    #[arg(long, value_name = "ROWS")]
+    pub label_delay_rows: Option<u64>,
+    /// Labels come so long after their event
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub label_delay: Option<Duration>,
+    /// Column of the time at which the label came
+    #[arg(long, value_name = "COLUMN")]
+    pub label_time: Option<String>,
+}
+
+/// How fast event time passes in a replay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// As fast as the service takes it.
+    Max,
+    /// So many seconds of event time in one second.
+    Times(f64),
+}
+
+impl Speed {
+    /// Reads `max`, `60x` or `0.5x`.
+    ///
+    /// # Errors
+    /// When the text is neither; the message says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let number = text.strip_suffix('x').and_then(|number| number.parse::<f64>().ok());
+        match number.filter(|times| times.is_finite() && *times > 0.0) {
+            Some(times) => Ok(Self::Times(times)),
+            None => Err("write `max`, or a multiple of event time as `60x`".to_owned()),
+        }
+    }
+}
+
+/// `driftline reference`.
+#[derive(Debug, Args)]
+pub struct ReferenceArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The model whose reference it is
+    #[arg(long)]
+    pub model: String,
+    /// The version it belongs to [default: the model's default reference]
+    #[arg(long)]
+    pub model_version: Option<String>,
+    /// Learn from this file [default: `reference.file` of the configuration]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "until"])]
+    pub from_file: Option<PathBuf>,
+    /// Learn from the archive, beginning here
+    #[arg(long, value_name = "TIME", requires = "until", value_parser = humantime::parse_rfc3339_weak)]
+    pub from: Option<SystemTime>,
+    /// Learn from the archive, up to here
+    #[arg(long, value_name = "TIME", requires = "from", value_parser = humantime::parse_rfc3339_weak)]
+    pub until: Option<SystemTime>,
+    /// Which columns of the file are what.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+}
+
+/// Where a running Driftline is.
+#[derive(Debug, Clone, Args)]
+pub struct RemoteArgs {
+    /// The API of the running driftline
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "DRIFTLINE_URL")]
+    pub url: String,
+}
+
+/// `driftline retrain`.
+#[derive(Debug, Args)]
+pub struct RetrainArgs {
+    /// The model to retrain
+    pub model: String,
+    /// Why; it is kept with the request
+    #[arg(long)]
+    pub reason: String,
+    /// Where the service is.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// `driftline models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// Where the service is.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// What about them.
+    #[command(subcommand)]
+    pub action: ModelsAction,
+}
+
+/// What `driftline models` can do.
+#[derive(Debug, Subcommand)]
+pub enum ModelsAction {
+    /// Every model with its champion
+    List,
+    /// One model: its versions, their lineage and history
+    Show {
+        /// The model
+        model: String,
+    },
+    /// Make a version the champion; it must pass the gate, or the reason is recorded as an override
+    Promote {
+        /// The model
+        model: String,
+        /// The version that becomes champion
+        version: String,
+        /// The champion it replaces; refused when another has become champion meanwhile
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<String>,
+        /// Promote past the gate, for this reason
+        #[arg(long = "override", value_name = "REASON")]
+        overriding: Option<String>,
+    },
+    /// Make the previous champion the champion again
+    Rollback {
+        /// The model
+        model: String,
+        /// The champion that is taken back; refused when another has become champion meanwhile
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<String>,
+        /// Why; it is kept in the history
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Reads `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as DIMENSION=COLUMN".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_line_is_understood() {
+        for line in [
+            "driftline demo --once --json --seed 3 --dir d --listen 127.0.0.1:0",
+            "driftline run --config c.yaml --stages capture,monitor -vv",
+            "driftline init --from f.csv.gz --label class --prediction p --time t",
+            "driftline check --config c.yaml --json",
+            "driftline replay f.csv --config c.yaml --model m --label-column class --label-delay-rows 100 --interval 1s --start 2026-01-01T00:00:00Z --speed 60x --no-end-mark",
+            "driftline replay f.parquet --model m --time-column at --score a=p_a --score b=p_b --segment ward=ward --label-delay 2h",
+            "driftline reference --model m --from-file f.jsonl.gz",
+            "driftline reference --model m --from 2026-01-01T00:00:00Z --until 2026-02-01T00:00:00Z",
+            "driftline retrain m --reason new-ward --url http://127.0.0.1:1",
+            "driftline models --json list",
+            "driftline models promote m v2 --expect v1",
+            "driftline models rollback m --reason slow",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "driftline",
+            "driftline replay f.csv --model m --label-delay 2h --label-delay-rows 3",
+            "driftline replay f.csv --model m --speed fast",
+            "driftline reference --model m --from 2026-01-01T00:00:00Z",
+            "driftline reference --model m --from-file f --from 2026-01-01T00:00:00Z --until 2026-01-02T00:00:00Z",
+            "driftline retrain m",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Settings that work, but hardly as meant.
+//!
+//! A finding is no error: whoever wrote it may have a reason. `driftline check` prints them, and `driftline run` logs them
+//! once at its start.
+
+use super::{ColumnPrivacy, Config, Maturity, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use std::fmt;
+use std::time::Duration;
+
+/// Something to look at again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// Path of the setting.
+    pub path: String,
+    /// What may not be as meant, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path, self.message)
+    }
+}
+
+/// Everything in the configuration that works, but hardly as meant.
+pub fn check(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !config.api.listen.ip().is_loopback() {
+        let message = format!(
+            "{} can be reached from other machines, and the API asks for no password: put a proxy before it",
+            config.api.listen
+        );
+        findings.push(finding("api.listen", message));
+    }
+    for model in config.models.values() {
+        check_windows(config, model, &mut findings);
+        check_labels(config, model, &mut findings);
+        check_training(model, &mut findings);
+        check_privacy(config, model, &mut findings);
+    }
+    findings
+}
+
+fn check_windows(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
+    let path = format!("models.{}.windows.size", model.name);
+    let size = Duration::from_millis(model.windows.size_ms().unsigned_abs());
+    let hop = Duration::from_millis(model.windows.hop_ms().unsigned_abs());
+    if size < config.max_disorder {
+        findings.push(finding(&path, format!("windows of {} are shorter than max_disorder {}: each is judged long after it ended; lengthen the windows or allow less disorder", span(size), span(config.max_disorder))));
+    }
+    if hop < config.epoch_interval {
+        findings.push(finding(
+            &path,
+            format!(
+                "a window starts every {}, oftener than the epoch of {}: shorten epoch.interval",
+                span(hop),
+                span(config.epoch_interval)
+            ),
+        ));
+    }
+    let kept = config.log.retention.age;
+    if let Some(age) = kept.filter(|age| *age < size + config.max_disorder) {
+        findings.push(finding(
+            "log.retention.age",
+            format!(
+                "records are deleted after {}, before the windows of {} can be rebuilt from them: keep them longer",
+                span(age),
+                model.name
+            ),
+        ));
+    }
+}
+
+fn check_labels(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
+    let path = format!("models.{}.labels", model.name);
+    let labels = &model.labels;
+    let wait = match labels.maturity {
+        Maturity::After(after) => after,
+        Maturity::Coverage { at_most, .. } => at_most,
+    };
+    if wait > labels.horizon {
+        findings.push(finding(
+            &format!("{path}.mature"),
+            format!(
+                "labels are judged after {}, but a prediction waits for its label {} only: lengthen the horizon",
+                span(wait),
+                span(labels.horizon)
+            ),
+        ));
+    }
+    if let Some(absent) = labels.absent.as_ref().filter(|absent| absent.after > labels.horizon) {
+        findings.push(finding(
+            &format!("{path}.absent_means.after"),
+            format!(
+                "a label is taken for absent after {}, but a prediction is forgotten after the horizon of {}",
+                span(absent.after),
+                span(labels.horizon)
+            ),
+        ));
+    }
+    if let Some(age) = config.log.retention.age.filter(|age| *age < labels.horizon) {
+        findings.push(finding("log.retention.age", format!("records are deleted after {}, but predictions of {} wait {} for their labels: a restart then forgets those that wait longest", span(age), model.name, span(labels.horizon))));
+    }
+}
+
+fn check_training(model: &ModelConfig, findings: &mut Vec<Finding>) {
+    let path = format!("models.{}", model.name);
+    let retrain = &model.retrain;
+    if model.trainer.is_none()
+        && (retrain.schedule.is_some() || retrain.data_volume.is_some() || retrain.on_feature_drift)
+    {
+        findings
+            .push(finding(&format!("{path}.retrain"), "without a `trainer` the model is never retrained".to_owned()));
+    }
+    if matches!(model.trainer, Some(TrainerConfig::Builtin { .. })) && matches!(model.scorer, ScorerConfig::Command(_))
+    {
+        findings.push(finding(
+            &format!("{path}.scorer"),
+            "the builtin trainer writes ONNX: the command must be able to read it".to_owned(),
+        ));
+    }
+    if model.serving == Serving::Champion && model.trainer.is_none() {
+        findings.push(finding(
+            &format!("{path}.serving"),
+            "the champion serves, and no `trainer` can make one: register a version, or add a trainer".to_owned(),
+        ));
+    }
+}
+
+fn check_privacy(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
+    let hashes = model.privacy.values().any(|policy| *policy == ColumnPrivacy::Hash);
+    if hashes && config.hash_key_file.is_none() {
+        let message = format!(
+            "features of {} are hashed and no file holds the key: set {} wherever driftline runs",
+            model.name,
+            super::HASH_KEY_VARIABLE
+        );
+        findings.push(finding("privacy.hash_key_file", message));
+    }
+}
+
+fn finding(path: &str, message: String) -> Finding {
+    Finding { path: path.to_owned(), message }
+}
+
+fn span(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}

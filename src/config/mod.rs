@@ -1,0 +1,241 @@
+//! The configuration file: one YAML file, parsed, then validated into types that can be acted on.
+//!
+//! `raw` holds every key with its default; [`Config`] and [`ModelConfig`] are what the rest of the program sees. Every
+//! error names the file, the line and the path of the setting, and says how to mend it. Settings that work, but hardly as
+//! meant, are the business of [`check`]. `driftline.example.yaml` beside the workspace's manifest shows every section.
+//!
+//! Secrets never stand in the file: the key of hashed columns comes from a file of its own or the environment
+//! ([`HASH_KEY_VARIABLE`]), credentials of object stores from the environment.
+
+mod check;
+mod error;
+mod lines;
+mod mapping;
+mod model;
+mod panel;
+mod policy;
+mod quantity;
+mod raw;
+mod secret;
+mod validate;
+
+pub use check::{Finding, check};
+pub use error::{ConfigError, Problem};
+pub use mapping::{Mapping, TimePath, TimeUnit};
+pub use model::{
+    AbsentLabel, ColumnPrivacy, CommandConfig, LabelConfig, Maturity, ModelConfig, ModelName, ScorerConfig,
+    SegmentConfig, SegmentSource, Serving, TrainerConfig,
+};
+pub use panel::{Hysteresis, PanelSettings, Thresholds};
+pub use policy::{GateSettings, RetrainSettings};
+pub use secret::{HASH_KEY_VARIABLE, HashKey, LEAST_KEY_BYTES};
+
+use error::{Misfit, Validated, refuse};
+use raw::{RawApi, RawArtifacts, RawConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use validate::{out_of_range, positive};
+
+/// Everything the file says, checked. Paths are absolute or relative to the working directory.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where the log is and what it keeps.
+    pub log: LogConfig,
+    /// Partitions of the input topics.
+    pub partitions: NonZeroU32,
+    /// How the API listens.
+    pub api: ApiConfig,
+    /// Where models and references are kept.
+    pub artifacts: ArtifactLocation,
+    /// How long capture gathers before it commits.
+    pub epoch_interval: Duration,
+    /// A partition read to its end for so long no longer holds windows open.
+    pub idle_after: Duration,
+    /// How far behind the newest event of its partition an event may be without being late.
+    pub max_disorder: Duration,
+    /// File with the key of hashed columns.
+    pub hash_key_file: Option<PathBuf>,
+    /// The models, by name.
+    pub models: BTreeMap<ModelName, ModelConfig>,
+}
+
+/// The embedded log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// What a commit survives.
+    pub durability: Durability,
+    /// What may be deleted from the input topics.
+    pub retention: ingest::log::Retention,
+}
+
+/// What a committed record survives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The loss of power.
+    #[default]
+    Full,
+    /// The end of the process, but perhaps not the loss of power; a good deal faster.
+    Normal,
+}
+
+/// The API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Largest body of a request, unpacked, in bytes.
+    pub max_body_bytes: u64,
+    /// Requests a second; `None` sets no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Requests handled at a time.
+    pub in_flight: NonZeroU32,
+}
+
+/// Where models and references are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactLocation {
+    /// A folder.
+    Directory(PathBuf),
+    /// An object store's URL, as `s3://bucket/prefix`.
+    Url(String),
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a setting cannot be; the message names file, line and path.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(&text, file)
+    }
+
+    /// Checks the text of a configuration; `file` is what messages call it and relative paths are relative to.
+    ///
+    /// # Errors
+    /// When a setting cannot be; the message names file, line and path.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let invalid = |line, path: String, problem| ConfigError::Invalid { file: file.to_owned(), line, path, problem };
+        let raw = read(text).map_err(|(line, path, message)| invalid(line, path, Problem::Text(message)))?;
+        validated(raw, file).map_err(|Misfit { path, problem }| invalid(lines::line_of(text, &path), path, problem))
+    }
+
+    /// The key of hashed columns; `None` where no column is hashed. `variable` is the value of [`HASH_KEY_VARIABLE`].
+    ///
+    /// # Errors
+    /// When a column is hashed and there is no key, or it is too short.
+    pub fn hash_key(&self, variable: Option<OsString>) -> Result<Option<HashKey>, ConfigError> {
+        let hashed = |model: &ModelConfig| model.privacy.values().any(|policy| *policy == ColumnPrivacy::Hash);
+        if !self.models.values().any(hashed) {
+            return Ok(None);
+        }
+        secret::read(&self.file, self.hash_key_file.as_deref(), variable).map(Some)
+    }
+}
+
+/// The text's shape, or the line, path and message of what is wrong with it.
+fn read(text: &str) -> Result<RawConfig, (u64, String, String)> {
+    let mut path = String::new();
+    let read = serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            path = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| {
+        // serde_path_to_error writes `.` for the root and `?` for what it cannot name.
+        let path = path.trim_end_matches(['.', '?']).to_owned();
+        let line = error.location().map_or(0, |location| location.line());
+        let line = if line == 0 { lines::line_of(text, &path) } else { line };
+        (line, path, plain_message(&error))
+    })
+}
+
+/// The parser's message on one line, without its own position and excerpt.
+fn plain_message(error: &serde_saphyr::Error) -> String {
+    let message = error.without_snippet().to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    // The parser's advice on a duplicate key is for programmers.
+    let message = message.replace(", set DuplicateKeyPolicy in Options if acceptable", ": keep one");
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let directory = folder.join(&raw.log.directory);
+    let retention = ingest::log::Retention {
+        age: raw.log.retention.age.map(|age| positive("log.retention.age", age.0)).transpose()?,
+        bytes_per_partition: raw.log.retention.bytes.map(|bytes| bytes.0),
+    };
+    if raw.models.0.is_empty() {
+        return refuse("models", Problem::NoModels);
+    }
+    let mut models = BTreeMap::new();
+    for (name, model) in raw.models {
+        let model = validate::model(&name, model, folder)?;
+        models.insert(model.name.clone(), model);
+    }
+    Ok(Config {
+        file: file.to_owned(),
+        partitions: partitions(raw.partitions)?,
+        api: api(&raw.api)?,
+        artifacts: artifacts(raw.artifacts, folder, &directory)?,
+        log: LogConfig { directory, durability: raw.log.durability, retention },
+        epoch_interval: positive("epoch.interval", raw.epoch.interval.0)?,
+        idle_after: positive("idle_after", raw.idle_after.0)?,
+        max_disorder: raw.max_disorder.0,
+        hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
+        models,
+    })
+}
+
+/// The most partitions; each costs a reader and a watermark.
+const MOST_PARTITIONS: u32 = 1024;
+
+fn partitions(count: u32) -> Validated<NonZeroU32> {
+    match NonZeroU32::new(count) {
+        Some(partitions) if count <= MOST_PARTITIONS => Ok(partitions),
+        _ => refuse("partitions", out_of_range("from 1 to 1024", count)),
+    }
+}
+
+fn api(raw: &RawApi) -> Validated<ApiConfig> {
+    let at_least_one = |key: &str, count: u32| {
+        NonZeroU32::new(count)
+            .ok_or_else(|| Misfit { path: format!("api.{key}"), problem: out_of_range("at least 1", count) })
+    };
+    if raw.max_body.0 == 0 {
+        return refuse("api.max_body", out_of_range("at least 1 byte", 0));
+    }
+    let limit = raw.requests_per_second.map(|count| at_least_one("requests_per_second", count)).transpose()?;
+    Ok(ApiConfig {
+        listen: raw.listen,
+        max_body_bytes: raw.max_body.0,
+        requests_per_second: limit,
+        in_flight: at_least_one("in_flight", raw.in_flight)?,
+    })
+}
+
+fn artifacts(raw: Option<RawArtifacts>, folder: &Path, log: &Path) -> Validated<ArtifactLocation> {
+    let Some(RawArtifacts { url }) = raw else { return Ok(ArtifactLocation::Directory(log.join("artifacts"))) };
+    match url.split_once("://") {
+        None if !url.trim().is_empty() => Ok(ArtifactLocation::Directory(folder.join(url))),
+        Some(("file", path)) if path.starts_with('/') => Ok(ArtifactLocation::Directory(path.into())),
+        Some(("s3", bucket)) if !bucket.is_empty() => Ok(ArtifactLocation::Url(url)),
+        _ => refuse("artifacts.url", Problem::ArtifactUrl { url }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The configuration as it is written: every key, its meaning and its default.
+//!
+//! Only shapes and units are checked here; what settings mean together is checked when they become the domain types of
+//! [`super`]. A key that is not listed here is an error, so that a misspelt one is never silently without effect.
+//! Relative paths are relative to the folder of the configuration file.
+
+use super::panel::PanelSettings;
+use super::policy::{GateSettings, RetrainSettings};
+use super::quantity::{ByteSize, Span};
+use crate::ordered::Ordered;
+use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, de};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    /// Version of the file's format; stands first, so that a newer file is told from a wrong one.
+    #[serde(rename = "version")]
+    pub(super) _version: FormatVersion,
+    pub(super) log: RawLog,
+    /// Partitions of the input topics. It cannot change once the log exists.
+    #[serde(default = "RawConfig::default_partitions")]
+    pub(super) partitions: u32,
+    #[serde(default)]
+    pub(super) api: RawApi,
+    /// Where models and references are kept; by default `artifacts` in the log's directory.
+    pub(super) artifacts: Option<RawArtifacts>,
+    #[serde(default)]
+    pub(super) epoch: RawEpoch,
+    /// A partition that has been read to its end for so long no longer holds windows open.
+    #[serde(default = "RawConfig::default_idle")]
+    pub(super) idle_after: Span,
+    /// How far behind the newest event of its partition an event may be without being late.
+    #[serde(default = "RawConfig::default_disorder")]
+    pub(super) max_disorder: Span,
+    #[serde(default)]
+    pub(super) privacy: RawPrivacy,
+    pub(super) models: Ordered<RawModel>,
+}
+
+impl RawConfig {
+    fn default_partitions() -> u32 {
+        4
+    }
+
+    fn default_idle() -> Span {
+        Span::seconds(30)
+    }
+
+    fn default_disorder() -> Span {
+        Span::seconds(600)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    /// Folder of the embedded log; created when it is not there.
+    pub(super) directory: PathBuf,
+    #[serde(default)]
+    pub(super) durability: super::Durability,
+    #[serde(default)]
+    pub(super) retention: RawRetention,
+}
+
+/// What may be deleted from the inputs; without either, nothing is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRetention {
+    /// Records appended longer ago.
+    pub(super) age: Option<Span>,
+    /// The oldest records of a partition that holds more.
+    pub(super) bytes: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApi {
+    /// Address and port; loopback unless told otherwise.
+    pub(super) listen: SocketAddr,
+    /// Largest body of a request, unpacked.
+    pub(super) max_body: ByteSize,
+    /// Requests a second before `429`; without it there is no limit.
+    pub(super) requests_per_second: Option<u32>,
+    /// Requests handled at a time; more wait, and are turned away when they wait too long.
+    pub(super) in_flight: u32,
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9464));
+        Self { listen, max_body: ByteSize(8 << 20), requests_per_second: None, in_flight: 64 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawArtifacts {
+    /// A folder, or `s3://bucket/prefix` with its credentials in the usual `AWS_…` variables.
+    pub(super) url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEpoch {
+    /// How long capture gathers before it commits.
+    pub(super) interval: Span,
+}
+
+impl Default for RawEpoch {
+    fn default() -> Self {
+        Self { interval: Span::seconds(1) }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPrivacy {
+    /// File with the key of hashed columns; the variable `DRIFTLINE_HASH_KEY` goes before it.
+    pub(super) hash_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawModel {
+    pub(super) task: RawTask,
+    /// The inputs, in the order of the model's schema.
+    pub(super) features: Ordered<RawFeature>,
+    /// Slices that are judged on their own: an SQL expression over the features, or `from_event`.
+    #[serde(default)]
+    pub(super) segments: Ordered<String>,
+    pub(super) windows: RawWindows,
+    /// Length of the steps that the sequential detectors see; a twentieth of the window's hop by default.
+    pub(super) step: Option<Span>,
+    #[serde(default)]
+    pub(super) labels: RawLabels,
+    #[serde(default)]
+    pub(super) panel: PanelSettings,
+    #[serde(default)]
+    pub(super) retrain: RetrainSettings,
+    #[serde(default)]
+    pub(super) gate: GateSettings,
+    /// What trains challengers; without it the model is watched and never retrained.
+    pub(super) trainer: Option<RawTrainer>,
+    /// What answers for challengers, and for the champion where it serves.
+    #[serde(default)]
+    pub(super) scorer: RawScorer,
+    #[serde(default)]
+    pub(super) serving: super::model::Serving,
+    /// How records of another shape are brought to Driftline's.
+    pub(super) map: Option<super::mapping::Mapping>,
+    #[serde(default)]
+    pub(super) reference: RawReference,
+    #[serde(default)]
+    pub(super) publish: RawPublish,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTask {
+    #[serde(rename = "type")]
+    pub(super) kind: TaskKind,
+    /// The class that precision, recall and the score speak of; of a binary task.
+    pub(super) positive: Option<String>,
+    /// The other class of a binary task.
+    pub(super) negative: Option<String>,
+    /// Every class of a multiclass task, in the order of its scores.
+    pub(super) classes: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TaskKind {
+    Binary,
+    Multiclass,
+    Regression,
+}
+
+/// A feature: `numeric`, `categorical`, or a mapping with `kind` and `privacy`.
+#[derive(Debug)]
+pub(super) struct RawFeature {
+    pub(super) kind: detectors::schema::ColumnKind,
+    pub(super) privacy: super::model::ColumnPrivacy,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeatureMapping {
+    kind: detectors::schema::ColumnKind,
+    #[serde(default)]
+    privacy: super::model::ColumnPrivacy,
+}
+
+impl<'de> Deserialize<'de> for RawFeature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FeatureVisitor;
+        impl<'de> Visitor<'de> for FeatureVisitor {
+            type Value = RawFeature;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("`numeric`, `categorical`, or a mapping with `kind` and `privacy`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawFeature, E> {
+                let kind = detectors::schema::ColumnKind::deserialize(de::value::StrDeserializer::new(text))?;
+                Ok(RawFeature { kind, privacy: super::model::ColumnPrivacy::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawFeature, A::Error> {
+                let FeatureMapping { kind, privacy } = FeatureMapping::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawFeature { kind, privacy })
+            }
+        }
+        deserializer.deserialize_any(FeatureVisitor)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWindows {
+    /// Length of a window.
+    pub(super) size: Span,
+    /// Distance between the starts of two windows; the size by default, so that they do not overlap.
+    pub(super) hop: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLabels {
+    pub(super) mature: RawMaturity,
+    /// How long a prediction waits for its label.
+    pub(super) horizon: Span,
+    /// What it means that no label came.
+    pub(super) absent_means: Option<RawAbsent>,
+}
+
+impl Default for RawLabels {
+    fn default() -> Self {
+        Self { mature: RawMaturity::default(), horizon: Span::hours(30 * 24), absent_means: None }
+    }
+}
+
+/// When a window's labels are judged: `after` so long, or at a `coverage` but `at_most` so late.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMaturity {
+    pub(super) after: Option<Span>,
+    pub(super) coverage: Option<f64>,
+    pub(super) at_most: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAbsent {
+    /// The label that a prediction has when none came.
+    pub(super) label: String,
+    /// How long after the prediction.
+    pub(super) after: Span,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum RawTrainer {
+    /// Logistic, softmax or linear regression in the process itself.
+    Builtin {
+        #[serde(default)]
+        parameters: BTreeMap<String, String>,
+    },
+    /// A program that reads a job file and writes an artifact.
+    Command(RawCommand),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum RawScorer {
+    /// ONNX, in the process itself.
+    #[default]
+    Onnx,
+    /// A program that reads and writes Parquet.
+    Command(RawCommand),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCommand {
+    /// A path, or a name that is looked up in `PATH`.
+    pub(super) program: String,
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
+    /// Variables beside those that Driftline sets; nothing else is inherited but `PATH` and `HOME`.
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, String>,
+    /// After so long the program and everything it started are ended.
+    #[serde(default = "RawCommand::default_limit")]
+    pub(super) time_limit: Span,
+}
+
+impl RawCommand {
+    fn default_limit() -> Span {
+        Span::hours(1)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawReference {
+    /// A CSV, Parquet or JSON-lines file from which `driftline reference` learns when no other is named.
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPublish {
+    /// A Triton model repository that follows the champion.
+    pub(super) triton: Option<PathBuf>,
+}
+
+/// The version of the format that this program reads.
+#[derive(Debug)]
+pub(super) struct FormatVersion;
+
+impl<'de> Deserialize<'de> for FormatVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            1 => Ok(Self),
+            found => Err(D::Error::custom(format!(
+                "this driftline reads version 1 of the format, the file has version {found}: install the driftline that wrote it"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The key with which columns are hashed.
+//!
+//! It comes from a file or from the environment and never stands in the configuration; it is never printed.
+
+use super::error::ConfigError;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+/// The environment variable that may hold the key; it goes before the file.
+pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
+/// Fewer bytes could be tried one by one.
+pub const LEAST_KEY_BYTES: usize = 16;
+
+/// The key of hashed columns. Printing it shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashKey(Vec<u8>);
+
+impl HashKey {
+    /// The key's bytes, for the keyed hash alone.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HashKey(…)")
+    }
+}
+
+/// Reads the key from `variable`'s value or else from the file, with surrounding white space removed.
+pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsString>) -> Result<HashKey, ConfigError> {
+    let refuse = |reason: String| ConfigError::HashKey { file: config.to_owned(), reason };
+    let (bytes, origin) = match (variable, key_file) {
+        (Some(value), _) => (value.into_encoded_bytes(), HASH_KEY_VARIABLE.to_owned()),
+        (None, Some(path)) => {
+            let bytes =
+                std::fs::read(path).map_err(|error| refuse(format!("cannot read {}: {error}", path.display())))?;
+            (bytes, path.display().to_string())
+        }
+        (None, None) => return Err(refuse("a feature has `privacy: hash`, but there is no key".to_owned())),
+    };
+    let key = bytes.trim_ascii().to_vec();
+    if key.len() < LEAST_KEY_BYTES {
+        return Err(refuse(format!("the key in {origin} has {} bytes", key.len())));
+    }
+    Ok(HashKey(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let key = read(Path::new("c.yaml"), None, Some("0123456789abcdef\n".into())).unwrap();
+        assert_eq!(format!("{key:?}"), "HashKey(…)");
+        assert_eq!(key.expose(), b"0123456789abcdef");
+    }
+
+    #[test]
+    fn a_short_or_missing_key_is_refused_without_showing_it() {
+        let short = read(Path::new("c.yaml"), None, Some("secret".into())).unwrap_err().to_string();
+        assert!(short.contains("6 bytes") && !short.contains("secret"), "{short}");
+        assert!(read(Path::new("c.yaml"), None, None).unwrap_err().to_string().contains("there is no key"));
+    }
+}

@@ -1,0 +1,134 @@
+//! The configuration's promises: the example is valid, and every mistake is answered with where it is and how to mend it.
+
+use super::*;
+use detectors::schema::{ColumnKind, Task};
+use expect_test::{Expect, expect, expect_file};
+
+const EXAMPLE: &str = include_str!("../../driftline.example.yaml");
+
+/// A small valid configuration that the tables below break in one place each.
+const VALID: &str = "\
+version: 1
+log: {directory: data}
+models:
+  fraud:
+    task: {type: binary, positive: \"1\", negative: \"0\"}
+    features:
+      amount: numeric
+      country: categorical
+    windows: {size: 1h}
+";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("etc/driftline.yaml"))
+}
+
+fn check_findings(text: &str, expected: &Expect) {
+    let findings: Vec<_> = check(&parse(text).unwrap()).iter().map(ToString::to_string).collect();
+    expected.assert_eq(&findings.join("\n"));
+}
+
+#[test]
+fn the_shipped_example_is_valid_and_has_nothing_to_look_at_again() {
+    let config = Config::parse(EXAMPLE, Path::new("driftline.example.yaml")).unwrap();
+    assert_eq!(config.models.len(), 2);
+    assert_eq!(check(&config), []);
+    let admission = &config.models["admission"];
+    assert_eq!(admission.event_segments(), ["ward"]);
+    assert_eq!(admission.privacy["postcode"], ColumnPrivacy::Hash);
+}
+
+#[test]
+fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
+    let config = parse(VALID).unwrap();
+    assert_eq!(config.log.directory, Path::new("etc/data"));
+    assert_eq!(config.artifacts, ArtifactLocation::Directory("etc/data/artifacts".into()));
+    assert!(config.api.listen.ip().is_loopback());
+    assert_eq!(config.partitions.get(), 4);
+    let fraud = &config.models["fraud"];
+    assert_eq!(fraud.windows.hop_ms(), 3_600_000);
+    assert_eq!(fraud.step, Duration::from_secs(180));
+    assert_eq!(fraud.labels.maturity, Maturity::After(Duration::from_secs(3600)));
+    assert_eq!(*fraud.task(), Task::Binary { positive: "1".into(), negative: "0".into() });
+}
+
+#[test]
+fn features_keep_the_order_of_the_file() {
+    let text = VALID
+        .replace("      amount: numeric\n", "      zeta: numeric\n      alpha: {kind: categorical, privacy: drop}\n");
+    let config = parse(&text).unwrap();
+    let features: Vec<_> = config.models["fraud"].schema.features().map(|c| (c.name.as_str(), c.kind)).collect();
+    let expected =
+        [("zeta", ColumnKind::Numeric), ("alpha", ColumnKind::Categorical), ("country", ColumnKind::Categorical)];
+    assert_eq!(features, expected);
+}
+
+#[test]
+fn every_mistake_is_answered_with_file_line_path_and_remedy() {
+    let breaks: [(&str, &str); 38] = [
+        ("version: 1", "version: 2"),
+        ("version: 1", "versoin: 1"),
+        ("version: 1", "version: 1\nmodel: x"),
+        ("log: {directory: data}", "log: {}"),
+        ("log: {directory: data}", "log: {directory: data, durability: some}"),
+        ("log: {directory: data}", "log: {directory: data, retention: {age: 30}}"),
+        ("log: {directory: data}", "log: {directory: data, retention: {bytes: lots}}"),
+        ("log: {directory: data}", "log: {directory: data"),
+        ("log: {directory: data}", "log: {directory: data}\npartitions: 0"),
+        ("log: {directory: data}", "log: {directory: data}\npartitions: many"),
+        ("log: {directory: data}", "log: {directory: data}\nepoch: {interval: 0s}"),
+        ("log: {directory: data}", "log: {directory: data}\napi: {listen: here}"),
+        ("log: {directory: data}", "log: {directory: data}\napi: {in_flight: 0}"),
+        ("log: {directory: data}", "log: {directory: data}\nartifacts: {url: \"ftp://x\"}"),
+        ("log: {directory: data}", "log: {directory: data}\nlog: {directory: data}"),
+        ("  fraud:", "  Fraud Model:"),
+        ("positive: \"1\"", "positive: \"0\""),
+        (", negative: \"0\"", ""),
+        ("type: binary", "type: regression"),
+        ("type: binary", "type: ternary"),
+        ("amount: numeric", "amount: number"),
+        ("amount: numeric", "amount: {kind: numeric, privacy: hash}"),
+        ("amount: numeric", "amount: {kind: numeric, secret: yes}"),
+        ("amount: numeric", "label: numeric"),
+        ("      amount: numeric\n      country: categorical", "      {}"),
+        ("{size: 1h}", "{size: 1}"),
+        ("{size: 1h}", "{size: 0s}"),
+        ("{size: 1h}", "{size: 1h, hop: 2h}"),
+        ("{size: 1h}", "{size: 1h}\n    step: 2h"),
+        ("{size: 1h}", "{size: 1h}\n    segments: {adult: \"age >\"}"),
+        ("{size: 1h}", "{size: 1h}\n    labels: {mature: {coverage: 0.9}}"),
+        ("{size: 1h}", "{size: 1h}\n    labels: {mature: {coverage: 90, at_most: 1d}}"),
+        ("{size: 1h}", "{size: 1h}\n    labels: {absent_means: {label: none, after: 1d}}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {hysteresis: {windows: 4, of: 3}}"),
+        ("{size: 1h}", "{size: 1h}\n    gate: {alpha: 2}"),
+        ("{size: 1h}", "{size: 1h}\n    retrain:\n      max_attempts: 0"),
+        ("{size: 1h}", "{size: 1h}\n    trainer: {command: {program: \"\"}}"),
+        ("{size: 1h}", "{size: 1h}\n    map: {features: {amuont: a.b}}"),
+    ];
+    let mut messages = String::new();
+    for (whole, broken) in breaks {
+        let text = VALID.replace(whole, broken);
+        assert_ne!(text, VALID, "{whole} is not in the valid configuration");
+        messages += &format!("# {}\n{}\n\n", broken.replace('\n', "⏎"), parse(&text).unwrap_err());
+    }
+    expect_file!["mistakes.txt"].assert_eq(&messages);
+}
+
+#[test]
+fn settings_that_work_but_hardly_as_meant_are_found() {
+    let text = VALID
+        .replace("{directory: data}", "{directory: data, retention: {age: 1d}}\napi: {listen: \"0.0.0.0:80\"}")
+        .replace("{size: 1h}", "{size: 5m}\n    retrain: {data_volume: 10}\n    labels: {mature: {after: 40d}}");
+    check_findings(&text, &expect![[r#"
+        api.listen: 0.0.0.0:80 can be reached from other machines, and the API asks for no password: put a proxy before it
+        models.fraud.windows.size: windows of 5m are shorter than max_disorder 10m: each is judged long after it ended; lengthen the windows or allow less disorder
+        models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
+        log.retention.age: records are deleted after 1day, but predictions of fraud wait 30days for their labels: a restart then forgets those that wait longest
+        models.fraud.retrain: without a `trainer` the model is never retrained"#]]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let message = Config::load(Path::new("nowhere/driftline.yaml")).unwrap_err().to_string();
+    assert!(message.starts_with("cannot read the configuration nowhere/driftline.yaml"), "{message}");
+}
