@@ -121,7 +121,6 @@ impl History {
         topic: &'static str,
         partition: PartitionId,
     ) -> Result<(), StageError> {
-        let number = i32::try_from(partition).unwrap_or(i32::MAX);
         let budget = ReadBudget { records: 4_096, bytes: 32 << 20 };
         loop {
             let Some(kept) = self.kept.get_mut(watched.name.as_ref()) else { return Ok(()) };
@@ -131,11 +130,11 @@ impl History {
             *from = last.offset + 1;
             for record in records.iter().filter(|record| Control::read(record).is_none()) {
                 match topic {
-                    topics::LABELS => self.decoder.decode_labels(number, record),
-                    _ => self.decoder.decode_events(number, record),
+                    topics::LABELS => self.decoder.decode_labels(partition, record),
+                    _ => self.decoder.decode_events(partition, record),
                 }
             }
-            let decoded = self.decoder.take();
+            let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
             let events = decoded.events.into_iter().filter(|batch| batch.model == watched.name);
             kept.events.extend(events.map(|batch| batch.batch));
             let labels = decoded.labels.into_iter().filter(|batch| batch.model == watched.name);

@@ -17,7 +17,7 @@ use detectors::layout::ColumnLayout;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
-use detectors::reference::{Origin, Reference, ReferenceError, ReferencePane, ReferenceParts, ReferenceStep, Slice};
+use detectors::reference::{Origin, Reference, ReferenceError, ReferencePane, ReferenceParts, ReferenceSteps, Slice};
 use detectors::schema::ColumnKind;
 use detectors::verdict::Segment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ pub fn learn_reference(
     let (qualities, steps) = learner.qualities(&rows).map_err(failed)?;
     let known = frequent_segments(&profiles);
     let slices = slices(profiles, qualities, &known)?;
-    let step = step(&steps, watched.step_ms);
+    let steps = steps_of(&steps, watched.step_ms);
     let parts = ReferenceParts {
         model: watched.name.to_string(),
         version: version.to_owned(),
@@ -87,7 +87,7 @@ pub fn learn_reference(
         windows: watched.windows,
         layouts,
         slices,
-        step,
+        steps,
     };
     Ok(Reference::new(parts)?)
 }
@@ -237,13 +237,12 @@ fn slice(segment: Option<Segment>, parts: BTreeMap<i64, PaneParts>) -> Result<Sl
     let panes = parts.into_iter().filter_map(|(start_ms, parts)| {
         Some(ReferencePane { start_ms, profile: parts.profile?, quality: parts.quality })
     });
-    Slice::of_panes(segment, panes.collect())
+    Ok(Slice::of_panes(segment, panes.collect())?)
 }
 
-fn step(steps: &[Cell<StepMoments>], step_ms: i64) -> Option<ReferenceStep> {
-    let mut moments = StepMoments::default();
-    steps.iter().for_each(|cell| moments.merge(&cell.state));
-    (moments.error.n > 0).then_some(ReferenceStep { step_ms, moments })
+fn steps_of(steps: &[Cell<StepMoments>], step_ms: i64) -> Option<ReferenceSteps> {
+    let moments: Vec<_> = steps.iter().map(|cell| cell.state).collect();
+    (!moments.is_empty()).then(|| ReferenceSteps::learn(step_ms, &moments))
 }
 
 fn segmenter(watched: &WatchedModel) -> Result<Segmenter, crate::segments::SegmentError> {

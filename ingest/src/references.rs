@@ -115,8 +115,8 @@ impl ReferenceBook {
     /// The reference of that id, for a version's rows.
     pub fn by_id(&self, model: &str, version: &str, id: &str) -> Option<ChosenReference> {
         let mut announced = self.models.get(model)?.all.iter();
-        let reference = Arc::clone(announced.find(|reference| reference.id == id)?);
-        let borrowed = reference.version != version;
+        let reference = Arc::clone(announced.find(|reference| reference.id() == id)?);
+        let borrowed = reference.version() != version;
         Some(ChosenReference { reference, borrowed })
     }
 

@@ -3,7 +3,7 @@
 //! The store is written before the log's transaction that names what was written, so a file that no record names is no
 //! one's. Stages run on threads of their own and call in here without async; the store brings its own small runtime.
 
-use crate::runner::{FileStore, FileStoreError};
+use crate::runner::{FileError, FileStore};
 use bytes::Bytes;
 use detectors::verdict::hex;
 use object_store::path::Path as ObjectPath;
@@ -157,8 +157,8 @@ impl Store {
 }
 
 impl FileStore for Store {
-    fn put(&self, path: &str, bytes: Bytes) -> Result<(), FileStoreError> {
-        self.write(path, bytes).map_err(|error| Box::new(error) as FileStoreError)
+    fn put(&self, path: &str, bytes: Bytes) -> Result<(), FileError> {
+        self.write(path, bytes).map_err(|error| FileError { path: path.to_owned(), source: Box::new(error) })
     }
 }
 

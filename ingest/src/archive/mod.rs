@@ -83,15 +83,14 @@ impl Archive {
         range.1 = last.offset + 1;
         self.opened_ms.get_or_insert(first.append_time_ms);
         self.latest_ms = self.latest_ms.max(last.append_time_ms);
-        let number = i32::try_from(partition).unwrap_or(i32::MAX);
         for record in records.iter().filter(|record| Control::read(record).is_none()) {
             match topic {
-                topics::LABELS => self.decoder.decode_labels(number, record),
-                _ => self.decoder.decode_events(number, record),
+                topics::LABELS => self.decoder.decode_labels(partition, record),
+                _ => self.decoder.decode_events(partition, record),
             }
         }
         // Bad rows are capture's to tell of; the archive holds good ones.
-        let decoded = self.decoder.take();
+        let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         for batch in decoded.events {
             self.keep(topic, &batch.model, &batch.batch)?;
         }

@@ -136,14 +136,13 @@ impl Capture {
     }
 
     fn absorb_events(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
-        let number = i32::try_from(partition).unwrap_or(i32::MAX);
         for record in records {
             match source {
-                Source::Inferences => self.decoder.decode_events(number, record),
-                Source::Labels => self.decoder.decode_labels(number, record),
+                Source::Inferences => self.decoder.decode_events(partition, record),
+                Source::Labels => self.decoder.decode_labels(partition, record),
             }
         }
-        let decoded = self.decoder.take();
+        let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         self.predictions(partition, decoded.events)?;
         self.labels(partition, &decoded.labels)?;
         for bad in &decoded.bad {

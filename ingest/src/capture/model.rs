@@ -118,7 +118,7 @@ impl CaptureModel {
         let failed = |error| StageError::failed(format!("profiling {} {version}", self.watched.name), error);
         let state = self.versions.entry(Arc::clone(version)).or_default();
         let reference = chosen.map(|chosen| chosen.reference);
-        let id = |reference: &Option<Arc<Reference>>| reference.as_ref().map(|reference| reference.id.clone());
+        let id = |reference: &Option<Arc<Reference>>| reference.as_ref().map(|reference| reference.id().to_owned());
         let queries = match state.queries.take() {
             Some(planned) if id(&planned.reference) == id(&reference) => planned,
             _ => runtime.block_on(plan(&self.watched, &self.segmenter, &self.kept, reference)).map_err(failed)?,
@@ -225,7 +225,7 @@ async fn plan(
         None => None,
         Some(reference) => {
             let spec = input_query(watched, segmenter);
-            Some(WindowQuery::plan(spec, Arc::new(reference.layouts.clone())).await?)
+            Some(WindowQuery::plan(spec, Arc::new(reference.layouts().to_vec())).await?)
         }
     };
     let predictions = Arc::new(segmenter.schema().project(kept)?);
@@ -238,7 +238,7 @@ async fn plan(
         arguments: outcome_arguments(watched),
     };
     let steps = QuerySpec { bin_ms: watched.step_ms, dimensions: Vec::new(), ..outcomes.clone() };
-    let slices = reference.iter().flat_map(|reference| &reference.slices);
+    let slices = reference.iter().flat_map(|reference| reference.slices());
     let segments = slices.filter_map(|slice| slice.segment.clone()).collect();
     Ok(Queries {
         segments,

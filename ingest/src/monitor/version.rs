@@ -130,7 +130,7 @@ impl WatchedVersion {
     fn panel(&mut self, segment: &Option<Segment>) -> Option<&Panel> {
         let chosen = self.chosen.as_ref()?;
         if !self.panels.contains_key(segment) {
-            let slice = chosen.reference.slices.iter().position(|slice| slice.segment == *segment);
+            let slice = chosen.reference.slice_of(segment.as_ref());
             let panel = slice.map(|slice| Panel::learn(&self.watched.panel, &chosen.reference, slice));
             self.panels.insert(segment.clone(), panel);
         }
@@ -186,7 +186,7 @@ impl WatchedVersion {
 
     /// A verdict that says nothing yet.
     fn blank(&self, window: Window, monitor: Monitor, segment: &Option<Segment>) -> Verdict {
-        let reference = self.chosen.as_ref().map(|chosen| chosen.reference.id.clone());
+        let reference = self.chosen.as_ref().map(|chosen| chosen.reference.id().to_owned());
         let key = VerdictKey {
             model: &self.watched.name,
             version: &self.version,
@@ -258,7 +258,7 @@ fn sequential_detectors(
         detectors.push(("adwin(error)".to_owned(), Sequential::Adwin(adwin)));
     }
     if policy.page_hinkley {
-        let errors = chosen.and_then(|chosen| chosen.reference.step.as_ref()).map(|step| step.moments.error);
+        let errors = chosen.and_then(|chosen| chosen.reference.steps()).map(|steps| steps.total.error);
         let baseline = errors.and_then(baseline).unwrap_or(Baseline::Running);
         let test = PageHinkley::new(PageHinkleyPolicy::default(), baseline).map_err(failed)?;
         detectors.push(("page_hinkley(error)".to_owned(), Sequential::PageHinkley(test)));
