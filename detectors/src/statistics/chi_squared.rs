@@ -8,16 +8,16 @@ use statrs::distribution::{ChiSquared as ChiSquaredDistribution, ContinuousCDF};
 /// The least expected count of a cell; sparser ones are pooled, because the χ² approximation fails there (Cochran, 1954).
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// Pearson's χ² of the two samples as the rows of one table, as an effect: Cramér's V.
+/// Pearson's χ² of the two samples as the rows of one table, as an effect: Cramér's V, balanced.
 ///
 /// # Formula
 /// `χ² = Σ (observed − expected)² / expected` over the 2 × k table, expected from its margins, without continuity
-/// correction; `p` from χ² with `k − 1` degrees of freedom. The score is `V = √(χ² / N)`, `N` the rows of both samples: it
-/// does not grow with the sample. Cells whose expected count is below 5 on either side are pooled into one; if that is
-/// still sparse it joins the sparsest of the others.
+/// correction; `p` from χ² with `k − 1` degrees of freedom. The score is `√(χ²·(n + m) / (4·n·m))`: for samples of equal
+/// size Cramér's `V = √(χ² / (n + m))`, and unlike `V` not smaller for a small window against a large reference. Cells
+/// whose expected count is below 5 on either side are pooled into one; if that is still sparse it joins the sparsest of
+/// the others.
 ///
-/// Unit: none. Range: `[0, 1]`; Cohen (1988) calls .1 small and .3 medium. Because both margins enter, `V` of a small window
-/// against a large reference stays well below 1 even when they have nothing in common.
+/// Unit: none. Range: `[0, (n + m) / (2·√(n·m))]`, which is 1 for equal sizes. Cohen (1988) calls .1 small and .3 medium.
 ///
 /// This is the contingency convention (scipy's `chi2_contingency`, NannyML), not goodness of fit: the reference's own
 /// sampling error counts, and a new category does not make the statistic infinite.
@@ -35,8 +35,10 @@ pub struct Contingency {
     pub degrees_of_freedom: usize,
     /// The probability of at least this statistic between two samples of one distribution.
     pub p_value: f64,
-    /// Cramér's V.
-    pub effect: f64,
+    /// Cramér's V, `√(χ² / (n + m))`.
+    pub cramers_v: f64,
+    /// The score of [`ChiSquared`].
+    pub balanced_v: f64,
 }
 
 impl Detector for ChiSquared {
@@ -51,7 +53,7 @@ impl Detector for ChiSquared {
         current: &ColumnProfile,
     ) -> Result<Evidence, NotComparable> {
         let found = contingency(&Cells::of(layout, reference, current)?)?;
-        Ok(Evidence { score: found.effect, p_value: Some(found.p_value) })
+        Ok(Evidence { score: found.balanced_v, p_value: Some(found.p_value) })
     }
 }
 
@@ -62,7 +64,13 @@ impl Detector for ChiSquared {
 /// statistic is zero.
 pub fn contingency(cells: &Cells) -> Result<Contingency, NotComparable> {
     if cells.counts().len() == 1 {
-        return Ok(Contingency { statistic: 0.0, degrees_of_freedom: 0, p_value: 1.0, effect: 0.0 });
+        return Ok(Contingency {
+            statistic: 0.0,
+            degrees_of_freedom: 0,
+            p_value: 1.0,
+            cramers_v: 0.0,
+            balanced_v: 0.0,
+        });
     }
     let pooled = pool(cells);
     if pooled.len() < 2 {
@@ -79,7 +87,9 @@ pub fn contingency(cells: &Cells) -> Result<Contingency, NotComparable> {
     // The constructor refuses only degrees of freedom that are not positive.
     let distribution = ChiSquaredDistribution::new(degrees_of_freedom as f64).map_err(|_| NotComparable::TooSparse)?;
     let p_value = distribution.sf(statistic);
-    Ok(Contingency { statistic, degrees_of_freedom, p_value, effect: (statistic / all).min(1.0).sqrt() })
+    let cramers_v = (statistic / all).sqrt();
+    let balanced_v = cramers_v * all / (2.0 * (reference * current).sqrt());
+    Ok(Contingency { statistic, degrees_of_freedom, p_value, cramers_v, balanced_v })
 }
 
 /// The cells with the sparse ones pooled.

@@ -26,6 +26,7 @@ pub use jensen_shannon::{JensenShannon, jensen_shannon_distance};
 pub use kolmogorov_smirnov::{KolmogorovSmirnov, kolmogorov_survival};
 pub use psi::{Psi, population_stability_index};
 pub use wasserstein::Wasserstein;
+pub(crate) use wasserstein::mean_shift;
 
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;

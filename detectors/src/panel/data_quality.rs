@@ -1,0 +1,115 @@
+//! Data quality: the shares of odd values against the worst that the reference has shown.
+//!
+//! # Formula
+//! A share exceeds when it is above `max(worst window, p + 3·√(p·(1 − p) / n)) + rise`, `p` the reference's share, `n` the
+//! window's rows and `rise` what the policy allows.
+
+use super::Judgement;
+use super::policy::DataQualityLimits;
+use crate::profile::{Fault, Profile};
+use crate::reference::ReferenceWindow;
+use crate::threshold::median;
+use crate::verdict::TestResult;
+
+/// Standard errors that chance is given.
+const STANDARD_ERRORS: f64 = 3.0;
+
+/// What data quality is judged by.
+#[derive(Debug, Clone)]
+pub(super) struct DataQualityPanel {
+    limits: DataQualityLimits,
+    shares: Vec<ReferenceShare>,
+    /// Rows of the reference's median window.
+    median_rows: Option<f64>,
+}
+
+/// What the reference shows of one fault in one column.
+#[derive(Debug, Clone)]
+struct ReferenceShare {
+    column: usize,
+    name: String,
+    fault: Fault,
+    share: f64,
+    worst: f64,
+}
+
+impl DataQualityPanel {
+    pub(super) fn learn(
+        limits: DataQualityLimits,
+        names: &[String],
+        whole: &Profile,
+        windows: &[ReferenceWindow],
+    ) -> Self {
+        let mut shares = Vec::new();
+        for (column, (profile, name)) in whole.columns().iter().zip(names).enumerate() {
+            for fault in Fault::ALL {
+                let Some(share) = profile.share_of(fault) else { continue };
+                let of_window = |window: &ReferenceWindow| window.profile.columns().get(column)?.share_of(fault);
+                let worst = windows.iter().filter_map(of_window).fold(share, f64::max);
+                shares.push(ReferenceShare { column, name: name.clone(), fault, share, worst });
+            }
+        }
+        let mut rows: Vec<f64> = windows.iter().map(|window| window.profile.rows() as f64).collect();
+        Self { limits, shares, median_rows: median(&mut rows) }
+    }
+
+    /// Whether the window has far more or fewer rows than the reference's; `None` where that is not asked.
+    pub(super) fn volume(&self, rows: i64) -> Option<TestResult> {
+        let (factor, usual) = (self.limits.volume_factor?, self.median_rows.filter(|usual| *usual > 0.0)?);
+        let rows = (rows as f64).max(0.5);
+        let score = (rows / usual).max(usual / rows);
+        Some(TestResult {
+            subject: "rows".to_owned(),
+            test: "volume".to_owned(),
+            score,
+            threshold: factor,
+            p_value: None,
+            exceeded: score > factor,
+        })
+    }
+
+    pub(super) fn judge(&self, current: &Profile) -> Judgement {
+        let shares = self.shares.iter().filter_map(|reference| {
+            let share = current.columns().get(reference.column)?.share_of(reference.fault)?;
+            let threshold = self.threshold(reference, current.rows());
+            Some(TestResult {
+                subject: reference.name.clone(),
+                test: reference.fault.test_name().to_owned(),
+                score: share,
+                threshold,
+                p_value: None,
+                exceeded: share > threshold,
+            })
+        });
+        let tests: Vec<TestResult> = shares.chain(self.volume(current.rows())).collect();
+        let summary = summary(&tests);
+        Judgement::of(tests, summary)
+    }
+
+    fn threshold(&self, reference: &ReferenceShare, rows: i64) -> f64 {
+        let p = reference.share;
+        let by_chance = p + STANDARD_ERRORS * (p * (1.0 - p) / rows.max(1) as f64).sqrt();
+        // A share never exceeds 1, so a higher threshold says the same.
+        (reference.worst.max(by_chance) + self.limits.rise(reference.fault)).min(1.0)
+    }
+}
+
+/// A sentence on the tests of data quality.
+pub(super) fn summary(tests: &[TestResult]) -> String {
+    let exceeded = tests.iter().filter(|test| test.exceeded);
+    let worst = exceeded.clone().max_by(|a, b| (a.score - a.threshold).total_cmp(&(b.score - b.threshold)));
+    match worst {
+        None => "no more odd values than in the reference".to_owned(),
+        Some(test) if test.test == "volume" => {
+            format!("{:.1} times more or fewer rows than the reference's windows", test.score)
+        }
+        Some(test) => format!(
+            "{} of `{}` is {:.1} % (limit {:.1} %); {} such findings",
+            test.test,
+            test.subject,
+            100.0 * test.score,
+            100.0 * test.threshold,
+            exceeded.count()
+        ),
+    }
+}

@@ -1,0 +1,45 @@
+//! What a panel says of one window, before any hysteresis.
+
+use crate::verdict::{TestResult, Why};
+use serde::{Deserialize, Serialize};
+
+/// Whether a window is like the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// No test exceeded its threshold.
+    Within,
+    /// At least one did.
+    Exceeded,
+    /// The window cannot be judged.
+    Inconclusive(Why),
+}
+
+/// A window's outcome with its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// What it amounts to.
+    pub outcome: Outcome,
+    /// Every test, in the order of the schema; none where the window cannot be judged.
+    pub tests: Vec<TestResult>,
+    /// A sentence for people.
+    pub summary: String,
+}
+
+impl Judgement {
+    /// The judgement of these tests.
+    pub(super) fn of(tests: Vec<TestResult>, summary: String) -> Self {
+        let exceeded = tests.iter().any(|test| test.exceeded);
+        Self { outcome: if exceeded { Outcome::Exceeded } else { Outcome::Within }, tests, summary }
+    }
+
+    /// The word that a window cannot be judged.
+    pub(super) fn inconclusive(why: Why) -> Self {
+        let summary = match &why {
+            Why::TooFewRows { rows, needed } => format!("{rows} rows: a judgement needs {needed}"),
+            Why::TooFewLabels { labelled, needed } => format!("{labelled} labels: a judgement needs {needed}"),
+            Why::NotInReference => "the reference holds nothing to compare with".to_owned(),
+        };
+        Self { outcome: Outcome::Inconclusive(why), tests: Vec::new(), summary }
+    }
+}

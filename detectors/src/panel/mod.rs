@@ -1,0 +1,127 @@
+//! A panel: everything by which one slice of one reference judges windows.
+//!
+//! It is learned once for a reference and then only asked. Three questions are kept apart, because they have different
+//! consequences: has the data drifted, are the data at fault, has the model become worse. Each is answered for one window
+//! alone; what several windows amount to is the alarm's business.
+//!
+//! Every answer is a function of the profile, the reference and the policy: thresholds that need random samples draw the
+//! same ones at every run.
+
+mod data_quality;
+mod drift;
+mod judgement;
+mod labelled;
+mod policy;
+
+pub use judgement::{Judgement, Outcome};
+pub use policy::{DataQualityLimits, Hysteresis, PanelPolicy, PolicyError, QualityLimits, Thresholds};
+
+use crate::layout::ColumnLayout;
+use crate::profile::Profile;
+use crate::quality::Quality;
+use crate::reference::{Reference, ReferenceError};
+use crate::verdict::Why;
+use data_quality::DataQualityPanel;
+use drift::DriftPanel;
+use labelled::QualityPanel;
+use thiserror::Error;
+
+/// Why a panel cannot be learned.
+#[derive(Debug, Error)]
+pub enum PanelError {
+    /// The policy asks for what cannot be.
+    #[error("panel.{0}")]
+    Policy(#[from] PolicyError),
+    /// The reference has no such slice.
+    #[error("reference {reference} has {slices} slices, so none at place {slice}")]
+    NoSuchSlice {
+        /// Id of the reference.
+        reference: String,
+        /// The place asked for.
+        slice: usize,
+        /// How many slices there are.
+        slices: usize,
+    },
+    /// The reference's panes do not add up.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
+
+/// Everything by which one slice of a reference judges windows.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    min_rows: i64,
+    reference_rows: i64,
+    layouts: Vec<ColumnLayout>,
+    drift: DriftPanel,
+    data_quality: DataQualityPanel,
+    quality: Option<QualityPanel>,
+}
+
+impl Panel {
+    /// Learns how windows of one slice of the reference vary.
+    ///
+    /// # Errors
+    /// When the policy asks for what cannot be, or the reference has no such slice.
+    pub fn learn(policy: &PanelPolicy, reference: &Reference, slice: usize) -> Result<Self, PanelError> {
+        policy.validate()?;
+        let slices = reference.slices();
+        let Some(whole) = slices.get(slice) else {
+            let (reference, slices) = (reference.id().to_owned(), slices.len());
+            return Err(PanelError::NoSuchSlice { reference, slice, slices });
+        };
+        let windows = reference.window_profiles(slice)?;
+        let names: Vec<String> = reference.schema().columns.iter().map(|column| column.name.clone()).collect();
+        let quality = whole.quality.as_ref();
+        Ok(Self {
+            min_rows: policy.min_rows,
+            reference_rows: whole.profile.rows(),
+            layouts: reference.layouts().to_vec(),
+            drift: DriftPanel::learn(policy, reference, &whole.profile, &windows),
+            data_quality: DataQualityPanel::learn(policy.data_quality, &names, &whole.profile, &windows),
+            quality: quality.and_then(|quality| QualityPanel::learn(policy.quality, quality, &windows)),
+        })
+    }
+
+    /// Whether the window's columns are distributed as in the reference.
+    pub fn judge_drift(&self, current: &Profile) -> Judgement {
+        match self.why_not(current) {
+            Some(why) => Judgement::inconclusive(why),
+            None => self.drift.judge(current),
+        }
+    }
+
+    /// Whether the window has more odd values than the reference, or far more or fewer rows.
+    pub fn judge_data_quality(&self, current: &Profile) -> Judgement {
+        let Some(why) = self.why_not(current) else {
+            return self.data_quality.judge(current);
+        };
+        // That rows are missing is a finding also where there are too few to find anything else.
+        match self.data_quality.volume(current.rows()).filter(|volume| volume.exceeded) {
+            Some(volume) => {
+                let tests = vec![volume];
+                let summary = data_quality::summary(&tests);
+                Judgement::of(tests, summary)
+            }
+            None => Judgement::inconclusive(why),
+        }
+    }
+
+    /// Whether the headline metric of the labelled rows is worse than in the reference.
+    pub fn judge_quality(&self, current: &Quality) -> Judgement {
+        match &self.quality {
+            Some(panel) => panel.judge(current),
+            None => Judgement::inconclusive(Why::NotInReference),
+        }
+    }
+
+    fn why_not(&self, current: &Profile) -> Option<Why> {
+        if self.reference_rows < self.min_rows || current.check_columns(&self.layouts).is_err() {
+            return Some(Why::NotInReference);
+        }
+        (current.rows() < self.min_rows).then_some(Why::TooFewRows { rows: current.rows(), needed: self.min_rows })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! What a user may choose of a panel: statistics, minimum samples and effects, thresholds, hysteresis.
+//!
+//! The defaults are meant to be kept. They ask for a change that matters (a minimum effect) and that is more than the
+//! reference does on its own (a learned threshold), in two of three windows.
+
+use crate::profile::Fault;
+use crate::schema::ColumnKind;
+use crate::statistics::Statistic;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// Why a policy was refused. Each message names the setting by its path below the panel's.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum PolicyError {
+    /// A statistic for a kind of column that it is not defined for.
+    #[error(
+        "{setting}: `{statistic}` is not defined for such columns; choose among psi, jensen_shannon and chi_squared"
+    )]
+    NotApplicable {
+        /// The setting.
+        setting: &'static str,
+        /// The statistic.
+        statistic: &'static str,
+    },
+    /// Fixed thresholds that leave a statistic without one.
+    #[error("thresholds.fixed: `{statistic}` is used but has no threshold; give it one, or remove it from the panel")]
+    MissingThreshold {
+        /// The statistic.
+        statistic: &'static str,
+    },
+    /// A number outside its range.
+    #[error("{setting}: {value} must be {range}")]
+    OutOfRange {
+        /// The setting.
+        setting: String,
+        /// What was given.
+        value: f64,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// A hysteresis that could never be fulfilled.
+    #[error("hysteresis: {windows} of {of} windows; the first must be at least 1 and at most the second, and that at most {most}", most = Hysteresis::MOST)]
+    Hysteresis {
+        /// Windows that must agree.
+        windows: usize,
+        /// Windows that are looked at.
+        of: usize,
+    },
+}
+
+/// What is tested, and when it counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PanelPolicy {
+    /// Statistics of numeric columns. By default `wasserstein`, which sees small shifts and tails, and `jensen_shannon`,
+    /// which sees any other change of shape, nulls among them.
+    pub numeric: Vec<Statistic>,
+    /// Statistics of categorical columns. By default `jensen_shannon`, which sees how far, and `chi_squared`, which brings
+    /// a p-value.
+    pub categorical: Vec<Statistic>,
+    /// Rows below which a window is inconclusive.
+    pub min_rows: i64,
+    /// For each statistic the score below which a change does not matter, however significant. By default .1 for each:
+    /// a tenth of a standard deviation, "small" by the customs of PSI and Cohen's V, and the Jensen–Shannon distance at
+    /// which about a tenth of the rows have changed cells. Fixed thresholds stand without it.
+    pub min_effect: BTreeMap<Statistic, f64>,
+    /// Where thresholds come from.
+    pub thresholds: Thresholds,
+    /// How many windows must agree.
+    pub hysteresis: Hysteresis,
+    /// When the data themselves are at fault.
+    pub data_quality: DataQualityLimits,
+    /// When labelled quality has dropped.
+    pub quality: QualityLimits,
+}
+
+impl Default for PanelPolicy {
+    fn default() -> Self {
+        Self {
+            numeric: vec![Statistic::Wasserstein, Statistic::JensenShannon],
+            categorical: vec![Statistic::JensenShannon, Statistic::ChiSquared],
+            min_rows: 100,
+            min_effect: BTreeMap::new(),
+            thresholds: Thresholds::Learned,
+            hysteresis: Hysteresis::default(),
+            data_quality: DataQualityLimits::default(),
+            quality: QualityLimits::default(),
+        }
+    }
+}
+
+impl PanelPolicy {
+    /// The least effect that matters, of a statistic that the policy does not name.
+    pub const DEFAULT_MIN_EFFECT: f64 = 0.1;
+
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let not_applicable = |statistic: &&Statistic| !statistic.applies_to(ColumnKind::Categorical);
+        if let Some(statistic) = self.categorical.iter().find(not_applicable) {
+            return Err(PolicyError::NotApplicable { setting: "categorical", statistic: statistic.name() });
+        }
+        if let Thresholds::Fixed(fixed) = &self.thresholds {
+            check_all("thresholds.fixed", fixed)?;
+            let used = self.numeric.iter().chain(&self.categorical);
+            if let Some(statistic) = used.into_iter().find(|statistic| !fixed.contains_key(statistic)) {
+                return Err(PolicyError::MissingThreshold { statistic: statistic.name() });
+            }
+        }
+        check_all("min_effect", &self.min_effect)?;
+        check_positive("min_rows", self.min_rows as f64)?;
+        self.data_quality.validate()?;
+        self.quality.validate()
+    }
+
+    /// The statistics of columns of this kind.
+    pub fn statistics(&self, kind: ColumnKind) -> &[Statistic] {
+        match kind {
+            ColumnKind::Numeric => &self.numeric,
+            ColumnKind::Categorical => &self.categorical,
+        }
+    }
+
+    /// The least effect of a statistic that matters.
+    pub fn min_effect(&self, statistic: Statistic) -> f64 {
+        self.min_effect.get(&statistic).copied().unwrap_or(Self::DEFAULT_MIN_EFFECT)
+    }
+}
+
+/// Where thresholds come from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thresholds {
+    /// From how windows of the reference vary among themselves.
+    #[default]
+    Learned,
+    /// From the user: one for each statistic that is used, the same for every column.
+    Fixed(BTreeMap<Statistic, f64>),
+}
+
+/// `windows` of the last `of` windows that do not overlap must agree before the state of alarm changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredHysteresis", into = "StoredHysteresis")]
+pub struct Hysteresis {
+    windows: usize,
+    of: usize,
+}
+
+impl Hysteresis {
+    /// The most windows that may be looked at.
+    pub const MOST: usize = 100;
+
+    /// `windows` of the last `of`.
+    ///
+    /// # Errors
+    /// Unless `1 ≤ windows ≤ of ≤ 100`.
+    pub fn new(windows: usize, of: usize) -> Result<Self, PolicyError> {
+        if windows < 1 || windows > of || of > Self::MOST {
+            return Err(PolicyError::Hysteresis { windows, of });
+        }
+        Ok(Self { windows, of })
+    }
+
+    /// Windows that must agree.
+    pub fn windows(&self) -> usize {
+        self.windows
+    }
+
+    /// Windows that are looked at.
+    pub fn of(&self) -> usize {
+        self.of
+    }
+}
+
+impl Default for Hysteresis {
+    fn default() -> Self {
+        Self { windows: 2, of: 3 }
+    }
+}
+
+/// A hysteresis as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredHysteresis {
+    windows: usize,
+    of: usize,
+}
+
+impl From<Hysteresis> for StoredHysteresis {
+    fn from(hysteresis: Hysteresis) -> Self {
+        Self { windows: hysteresis.windows, of: hysteresis.of }
+    }
+}
+
+impl TryFrom<StoredHysteresis> for Hysteresis {
+    type Error = PolicyError;
+
+    fn try_from(stored: StoredHysteresis) -> Result<Self, PolicyError> {
+        Self::new(stored.windows, stored.of)
+    }
+}
+
+/// How far the share of odd values may rise above the worst that the reference has shown.
+///
+/// A fault blocks retraining, so a limit must not take drift for one: values out of range and unseen categories come with
+/// every real change of the world, and are a fault only in masses, as when a unit or an encoding changes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataQualityLimits {
+    /// Rise of the share of nulls.
+    pub null: f64,
+    /// Rise of the share of NaN.
+    pub nan: f64,
+    /// Rise of the share of infinities.
+    pub infinite: f64,
+    /// Rise of the share of values whose type does not fit.
+    pub wrong_type: f64,
+    /// Rise of the share of values below or above the reference's range.
+    pub out_of_range: f64,
+    /// Rise of the share of unseen categories.
+    pub unseen: f64,
+    /// How many times more or fewer rows than the reference's median window a window may have; by default any number.
+    pub volume_factor: Option<f64>,
+}
+
+impl Default for DataQualityLimits {
+    fn default() -> Self {
+        Self {
+            null: 0.05,
+            nan: 0.05,
+            infinite: 0.01,
+            wrong_type: 0.01,
+            out_of_range: 0.25,
+            unseen: 0.25,
+            volume_factor: None,
+        }
+    }
+}
+
+impl DataQualityLimits {
+    /// How far the share of this fault may rise.
+    pub fn rise(&self, fault: Fault) -> f64 {
+        match fault {
+            Fault::Null => self.null,
+            Fault::Nan => self.nan,
+            Fault::Infinite => self.infinite,
+            Fault::WrongType => self.wrong_type,
+            Fault::OutOfRange => self.out_of_range,
+            Fault::Unseen => self.unseen,
+        }
+    }
+
+    fn validate(&self) -> Result<(), PolicyError> {
+        for fault in Fault::ALL {
+            let value = self.rise(fault);
+            if !(0.0..=1.0).contains(&value) {
+                let setting = format!("data_quality: {}", fault.test_name());
+                return Err(PolicyError::OutOfRange { setting, value, range: "a share between 0 and 1" });
+            }
+        }
+        match self.volume_factor {
+            Some(value) if !(value > 1.0 && value.is_finite()) => Err(PolicyError::OutOfRange {
+                setting: "data_quality.volume_factor".to_owned(),
+                value,
+                range: "more than 1",
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// When the headline metric (accuracy, or mean absolute error) has become worse. All three must be passed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualityLimits {
+    /// Labels below which a window is inconclusive.
+    pub min_labelled: i64,
+    /// The drop of a metric of which more is better that matters, in its own unit: .02 are two points of accuracy.
+    pub min_drop: f64,
+    /// The rise of an error that matters, as a share of the reference's.
+    pub min_rise: f64,
+    /// How many standard errors the change must be. By default 2: by chance in 2 % of windows, and with the default
+    /// hysteresis in about one of 600.
+    pub standard_errors: f64,
+}
+
+impl Default for QualityLimits {
+    fn default() -> Self {
+        Self { min_labelled: 100, min_drop: 0.02, min_rise: 0.05, standard_errors: 2.0 }
+    }
+}
+
+impl QualityLimits {
+    fn validate(&self) -> Result<(), PolicyError> {
+        check_positive("quality.min_labelled", self.min_labelled as f64)?;
+        for (setting, value) in [
+            ("quality.min_drop", self.min_drop),
+            ("quality.min_rise", self.min_rise),
+            ("quality.standard_errors", self.standard_errors),
+        ] {
+            check_not_negative(setting, value)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_all(setting: &str, values: &BTreeMap<Statistic, f64>) -> Result<(), PolicyError> {
+    values
+        .iter()
+        .try_for_each(|(statistic, value)| check_not_negative(&format!("{setting}.{}", statistic.name()), *value))
+}
+
+fn check_not_negative(setting: &str, value: f64) -> Result<(), PolicyError> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(PolicyError::OutOfRange { setting: setting.to_owned(), value, range: "zero or more" })
+}
+
+fn check_positive(setting: &str, value: f64) -> Result<(), PolicyError> {
+    if value >= 1.0 {
+        return Ok(());
+    }
+    Err(PolicyError::OutOfRange { setting: setting.to_owned(), value, range: "at least 1" })
+}
