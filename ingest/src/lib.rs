@@ -2,5 +2,6 @@
 
 pub mod columns;
 pub mod log;
+pub mod runner;
 pub mod stage;
 pub mod topics;

@@ -123,6 +123,13 @@ pub struct Epoch {
     pub resume_from: Vec<ResumePoint>,
 }
 
+impl Epoch {
+    /// Whether it writes nothing. Where a restart begins to absorb again counts only together with the offsets.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.records.is_empty() && self.snapshot.is_none()
+    }
+}
+
 /// What a stage is called, what it reads, and when its epochs end.
 #[derive(Debug, Clone)]
 pub struct StageSpec {
