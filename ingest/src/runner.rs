@@ -10,8 +10,8 @@
 //! - **Exactly once.** What an epoch wrote, where its inputs stood, and the snapshot are one transaction of the log; its
 //!   files are durable before. Any error drops the stage and rebuilds it from that transaction, so it does not matter
 //!   whether the error came before or after it was stored.
-//! - **Back-pressure.** One read is in memory at a time, and no more than [`EpochPolicy::bytes`] are absorbed in an epoch: a
-//!   stage that is slow reads late, and the log holds what waits.
+//! - **Back-pressure.** One read is in memory at a time, and an epoch ends with the record that reaches
+//!   [`EpochPolicy::bytes`]: a stage that is slow reads late, and the log holds what waits.
 //! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage.
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
@@ -54,7 +54,7 @@ pub enum SealWhen {
 pub struct EpochPolicy {
     /// At the latest so long after its first record.
     pub interval: Duration,
-    /// When its records' values have so many bytes; at least one record is absorbed.
+    /// When its records' values have so many bytes; the record that reaches them is the last.
     pub bytes: usize,
     /// Whether it ends when all inputs are read.
     pub seal_when: SealWhen,
@@ -135,7 +135,11 @@ impl Runner {
         let supervisor = Supervisor { spec, factory, context, shared: Arc::clone(&shared) };
         let thread = std::thread::Builder::new()
             .name(supervisor.spec.name.clone())
-            .spawn(move || supervisor.run())
+            .spawn(move || {
+                let outcome = supervisor.run();
+                supervisor.shared.ended();
+                outcome
+            })
             .map_err(|error| StageError::failed("starting the stage's thread", error))?;
         Ok(StageHandle::new(shared, thread))
     }
@@ -150,7 +154,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(self) -> Result<(), StageError> {
+    fn run(&self) -> Result<(), StageError> {
         let mut failures_in_a_row = 0;
         loop {
             let Err((failure, committed)) = self.live() else {

@@ -68,6 +68,11 @@ impl Cursor {
         self.committed.is_some_and(|(offset, _)| self.position < offset)
     }
 
+    /// Whether nothing was read since the last commit.
+    pub(super) fn is_where_committed(&self) -> bool {
+        self.position == self.committed.map_or(0, |(offset, _)| offset)
+    }
+
     /// Reads on, at most so many bytes; a delivery is muted or live as a whole. Empty at the end.
     pub(super) fn read(&mut self, log: &dyn Log, bytes: usize) -> Result<(Vec<Record>, Delivery), Failure> {
         let budget = ReadBudget { records: DELIVERY_RECORDS, bytes: bytes.clamp(1, DELIVERY_BYTES) };
@@ -95,7 +100,7 @@ impl Cursor {
             let reason = format!("{resume} lies behind offset {position}, up to which the stage has read");
             return Err(StageError::failed(format!("resume offset of {topic}/{partition}"), reason));
         }
-        let untouched = self.committed.is_none() && self.position == 0;
+        let untouched = self.committed.is_none() && self.is_where_committed();
         if untouched || self.committed == Some((self.position, resume)) {
             return Ok(None);
         }

@@ -70,6 +70,8 @@ pub(super) struct Shared {
 struct Inner {
     state: StageState,
     stopping: bool,
+    /// Its thread has nothing left to do.
+    ended: bool,
     failures: u64,
     commits: u64,
     last_commit: Option<SystemTime>,
@@ -83,6 +85,7 @@ impl Shared {
         let inner = Inner {
             state: StageState::Starting,
             stopping: false,
+            ended: false,
             failures: 0,
             commits: 0,
             last_commit: None,
@@ -113,6 +116,11 @@ impl Shared {
         inner.failures += 1;
         inner.state = StageState::Failed { error, since: SystemTime::now() };
         inner.quiet_at = None;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn ended(&self) {
+        self.inner().ended = true;
         self.changed.notify_all();
     }
 
@@ -187,12 +195,8 @@ impl StageHandle {
 
     /// Waits for the stage to end within its grace; `true` says that [`StageHandle::join`] will not wait.
     pub fn ends_within(&self, grace: Duration) -> bool {
-        let ended = |inner: &Inner| matches!(inner.state, StageState::Stopped);
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(self.shared.inner(), grace, |inner| !ended(inner) && !self.thread.is_finished());
-        ended(&waited.unwrap_or_else(PoisonError::into_inner).0) || self.thread.is_finished()
+        let waited = self.shared.changed.wait_timeout_while(self.shared.inner(), grace, |inner| !inner.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 
     /// How it is doing now.

@@ -248,6 +248,10 @@ impl<'a> Life<'a> {
             self.held = open;
             return Ok(Sealed::Held);
         };
+        let says_nothing = epoch.is_empty() && epoch.resume_from.is_empty();
+        if says_nothing && self.cursors.iter().all(Cursor::is_where_committed) {
+            return Ok(Sealed::Unchanged);
+        }
         let progress = self.progress(&epoch.resume_from)?;
         if progress.is_empty() && epoch.is_empty() {
             return Ok(Sealed::Unchanged);
