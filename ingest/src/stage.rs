@@ -119,8 +119,16 @@ pub struct Epoch {
     pub records: Vec<NewRecord>,
     /// Small state to be handed to [`Stage::restore`]; `None` keeps the last one.
     pub snapshot: Option<Bytes>,
-    /// Where a restart begins to absorb again. An input that is not named resumes at its committed offset.
+    /// Where a restart begins to absorb again, in every epoch anew. An input that is not named resumes at its committed
+    /// offset. Only an epoch that says nothing at all, after nothing was read, leaves everything as it is.
     pub resume_from: Vec<ResumePoint>,
+}
+
+impl Epoch {
+    /// Whether it writes nothing. Where a restart begins to absorb again counts only together with the offsets.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.records.is_empty() && self.snapshot.is_none()
+    }
 }
 
 /// What a stage is called, what it reads, and when its epochs end.

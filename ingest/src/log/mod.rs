@@ -5,6 +5,8 @@
 //!
 //! This module deliberately knows nothing of what records mean.
 
+#[doc(hidden)]
+pub mod conformance;
 pub mod embedded;
 
 use bytes::Bytes;

@@ -1,0 +1,201 @@
+//! The runner: it feeds a stage from the log and makes its work exactly-once.
+//!
+//! One thread a stage. Its life, after a start and after every error:
+//!
+//! ```text
+//! snapshot ─► broadcasts, muted ─► inputs, muted ─► broadcasts to their end ─► live: read, absorb, seal, commit, …
+//!             └── from the resume offset to the committed one ──┘
+//! ```
+//!
+//! - **Exactly once.** What an epoch wrote, where its inputs stood, and the snapshot are one transaction of the log; its
+//!   files are durable before. Any error drops the stage and rebuilds it from that transaction, so it does not matter
+//!   whether the error came before or after it was stored.
+//! - **Back-pressure.** One read is in memory at a time, and an epoch ends with the record that reaches
+//!   [`EpochPolicy::bytes`]: a stage that is slow reads late, and the log holds what waits.
+//! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage.
+//! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
+//!   than the transaction it restarts from.
+//!
+//! It is written for any [`Log`]. What it deliberately does not do: share a stage's partitions among processes.
+
+mod cursor;
+mod handle;
+mod life;
+#[cfg(test)]
+mod tests;
+
+pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
+
+use crate::log::{Log, PartitionId};
+use crate::stage::{Stage, StageError, StageSpec};
+use bytes::Bytes;
+use handle::Shared;
+use life::{Failure, Life};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first pause before a stage is rebuilt; each further failure without a commit between doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whether reaching the end of the inputs ends an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealWhen {
+    /// No: its time or its bytes do.
+    Interval,
+    /// Yes. For stages whose outcome others wait for, and for replays in lock-step.
+    CaughtUp,
+}
+
+/// When an epoch ends.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochPolicy {
+    /// At the latest so long after its first record.
+    pub interval: Duration,
+    /// When its records' values have so many bytes; the record that reaches them is the last.
+    pub bytes: usize,
+    /// Whether it ends when all inputs are read.
+    pub seal_when: SealWhen,
+    /// How long a partition must have been read to its end before the stage is told that it is idle.
+    pub idle_after: Duration,
+}
+
+/// A file could not be made durable.
+#[derive(Debug, thiserror::Error)]
+#[error("storing {path}: {source}")]
+pub struct FileError {
+    /// Path in the store.
+    pub path: String,
+    /// What the store said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Where an epoch's files go.
+pub trait FileStore: Send + Sync {
+    /// Writes a file; durable when it returns.
+    ///
+    /// # Errors
+    /// When the file may not be there whole.
+    fn put(&self, path: &str, bytes: Bytes) -> Result<(), FileError>;
+}
+
+/// What is told to whoever counts and logs.
+pub trait StageTelemetry: Send + Sync {
+    /// An epoch was committed: input records and bytes absorbed, and the time from its first record to its commit.
+    fn epoch_committed(&self, stage: &str, epoch: EpochFigures);
+
+    /// A stage failed, and is rebuilt after a pause.
+    fn restarted(&self, stage: &str, error: &StageError);
+
+    /// How many offsets an input is behind its end.
+    fn lag(&self, stage: &str, input: (&str, PartitionId), offsets: u64);
+}
+
+/// The size of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochFigures {
+    /// Input records absorbed.
+    pub records: usize,
+    /// Bytes of their values.
+    pub bytes: usize,
+    /// From its first record to its commit.
+    pub took: Duration,
+}
+
+/// What a stage runs on.
+#[derive(Clone)]
+pub struct RunnerContext {
+    /// Where it reads and writes.
+    pub log: Arc<dyn Log>,
+    /// Where its files go.
+    pub files: Arc<dyn FileStore>,
+    /// When its epochs end.
+    pub policy: EpochPolicy,
+    /// Who is told.
+    pub telemetry: Arc<dyn StageTelemetry>,
+}
+
+/// Builds a stage without state; called at the start and after every error.
+pub type StageFactory = Box<dyn Fn() -> Result<Box<dyn Stage>, StageError> + Send>;
+
+/// Runs stages.
+#[derive(Debug)]
+pub struct Runner;
+
+impl Runner {
+    /// Starts a stage on a thread of its own. Its topics must exist.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn spawn(spec: StageSpec, factory: StageFactory, context: RunnerContext) -> Result<StageHandle, StageError> {
+        let shared = Arc::new(Shared::new(&spec.name, Arc::clone(&context.log)));
+        let supervisor = Supervisor { spec, factory, context, shared: Arc::clone(&shared) };
+        let thread = std::thread::Builder::new()
+            .name(supervisor.spec.name.clone())
+            .spawn(move || {
+                let outcome = supervisor.run();
+                supervisor.shared.ended();
+                outcome
+            })
+            .map_err(|error| StageError::failed("starting the stage's thread", error))?;
+        Ok(StageHandle::new(shared, thread))
+    }
+}
+
+/// Gives a stage one life after another.
+struct Supervisor {
+    spec: StageSpec,
+    factory: StageFactory,
+    context: RunnerContext,
+    shared: Arc<Shared>,
+}
+
+impl Supervisor {
+    fn run(&self) -> Result<(), StageError> {
+        let mut failures_in_a_row = 0;
+        loop {
+            let Err((failure, committed)) = self.live() else {
+                self.shared.stopped();
+                return Ok(());
+            };
+            let is_last = matches!(failure, Failure::Permanent(_)) || self.shared.is_stopping();
+            let (Failure::Permanent(error) | Failure::Passing(error)) = failure;
+            self.shared.failed(error.to_string());
+            if is_last {
+                return Err(error);
+            }
+            self.context.telemetry.restarted(&self.spec.name, &error);
+            failures_in_a_row = if committed { 1 } else { failures_in_a_row + 1 };
+            if self.shared.pause(pause_after(failures_in_a_row)) {
+                // Nothing is in flight: the stage was dropped, and what it had committed is in the log.
+                self.shared.stopped();
+                return Ok(());
+            }
+        }
+    }
+
+    /// One life. The flag beside a failure says whether anything was committed before it.
+    fn live(&self) -> Result<(), (Failure, bool)> {
+        self.shared.starting();
+        let before = self.shared.commits();
+        let lived = catch_unwind(AssertUnwindSafe(|| {
+            let stage = (self.factory)().map_err(Failure::Passing)?;
+            Life::begin(&self.spec, stage, (&self.context, &self.shared))?.run()
+        }));
+        let outcome = lived.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+            let said = said.unwrap_or_else(|| "no message".to_owned());
+            Err(Failure::Passing(StageError::failed("the stage panicked", said)))
+        });
+        outcome.map_err(|failure| (failure, self.shared.commits() > before))
+    }
+}
+
+fn pause_after(failures_in_a_row: u32) -> Duration {
+    let doublings = failures_in_a_row.saturating_sub(1).min(16);
+    LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(doublings))
+}

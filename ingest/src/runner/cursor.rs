@@ -1,0 +1,132 @@
+//! A cursor: how far a stage has read one partition, and how far that is committed.
+
+use super::life::Failure;
+use crate::log::{Committed, Log, LogError, Offset, PartitionId, Progress, ReadBudget, Record};
+use crate::stage::{Delivery, StageError};
+use std::time::Instant;
+
+/// Records in one delivery.
+const DELIVERY_RECORDS: usize = 4_096;
+/// Bytes of values in one delivery.
+const DELIVERY_BYTES: usize = 4 << 20;
+
+/// What a partition is to a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Consumed.
+    Input,
+    /// Read whole, ahead of the inputs.
+    Broadcast,
+}
+
+/// How far one partition is read.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) topic: String,
+    pub(super) partition: PartitionId,
+    pub(super) role: Role,
+    /// The next offset to read.
+    pub(super) position: Offset,
+    /// What the log holds for it; `None` before the first commit.
+    committed: Option<(Offset, Offset)>,
+    /// Since when it has been read to its end; `None` while there may be more.
+    pub(super) at_end_since: Option<Instant>,
+    /// Whether the stage has been told that it is idle.
+    pub(super) told_idle: bool,
+}
+
+impl Cursor {
+    /// Takes up a partition where the last commit says to.
+    pub(super) fn take_up(
+        log: &dyn Log,
+        group: &str,
+        (topic, partition, role): (&str, PartitionId, Role),
+    ) -> Result<Self, Failure> {
+        let place = || format!("taking up {topic}/{partition}");
+        let stored = log.committed(group, topic, partition).map_err(|error| Failure::of_log(place(), error))?;
+        let committed = match stored {
+            Some(Committed { offset, metadata }) => {
+                let resume: Offset = metadata.parse().map_err(|_| {
+                    let reason = format!("the resume offset stored with offset {offset} is not a number: {metadata:?}");
+                    Failure::Permanent(StageError::failed(place(), reason))
+                })?;
+                Some((offset, resume.min(offset)))
+            }
+            None => None,
+        };
+        let position = match committed {
+            Some((_, resume)) => resume,
+            // Nothing was ever read: what retention deleted before the stage existed was never its to read.
+            None => log.bounds(topic, partition).map_err(|error| Failure::of_log(place(), error))?.first,
+        };
+        let topic = topic.to_owned();
+        Ok(Self { topic, partition, role, position, committed, at_end_since: None, told_idle: false })
+    }
+
+    /// Whether what comes next was absorbed before the last commit.
+    pub(super) fn is_muted(&self) -> bool {
+        self.committed.is_some_and(|(offset, _)| self.position < offset)
+    }
+
+    /// Whether nothing was read since the last commit.
+    pub(super) fn is_where_committed(&self) -> bool {
+        self.position == self.committed.map_or(0, |(offset, _)| offset)
+    }
+
+    /// Reads on, at most so many bytes; a delivery is muted or live as a whole. Empty at the end.
+    pub(super) fn read(&mut self, log: &dyn Log, bytes: usize) -> Result<(Vec<Record>, Delivery), Failure> {
+        let budget = ReadBudget { records: DELIVERY_RECORDS, bytes: bytes.clamp(1, DELIVERY_BYTES) };
+        let read = log.read(&self.topic, self.partition, self.position, budget);
+        let mut records = read.map_err(|error| self.failure(error))?;
+        let Some((committed, _)) = self.committed.filter(|_| self.is_muted()) else {
+            self.advance(&records);
+            return Ok((records, Delivery::Live));
+        };
+        records.truncate(records.partition_point(|record| record.offset < committed));
+        if records.is_empty() {
+            // Offsets may have holes: there is nothing more before the committed one.
+            self.position = committed;
+        } else {
+            self.advance(&records);
+        }
+        Ok((records, Delivery::Muted))
+    }
+
+    /// What is to be stored if the epoch ends here; `None` if that is stored already.
+    pub(super) fn progress(&self, resume: Option<Offset>) -> Result<Option<Progress>, StageError> {
+        let resume = resume.unwrap_or(self.position);
+        if resume > self.position {
+            let (topic, partition, position) = (&self.topic, self.partition, self.position);
+            let reason = format!("{resume} lies behind offset {position}, up to which the stage has read");
+            return Err(StageError::failed(format!("resume offset of {topic}/{partition}"), reason));
+        }
+        let untouched = self.committed.is_none() && self.is_where_committed();
+        if untouched || self.committed == Some((self.position, resume)) {
+            return Ok(None);
+        }
+        let committed = Committed { offset: self.position, metadata: resume.to_string() };
+        Ok(Some(Progress { topic: self.topic.clone(), partition: self.partition, committed }))
+    }
+
+    /// Remembers what was stored.
+    pub(super) fn stored(&mut self, progress: &Progress, resume: Offset) {
+        self.committed = Some((progress.committed.offset, resume));
+    }
+
+    fn advance(&mut self, records: &[Record]) {
+        match records.last() {
+            Some(last) => {
+                self.position = last.offset + 1;
+                self.at_end_since = None;
+                self.told_idle = false;
+            }
+            None => {
+                self.at_end_since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn failure(&self, error: LogError) -> Failure {
+        Failure::of_log(format!("reading {}/{}", self.topic, self.partition), error)
+    }
+}

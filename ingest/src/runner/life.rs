@@ -1,0 +1,341 @@
+//! One life of a stage: from its last commit to an error or the word to stop.
+
+use super::cursor::{Cursor, Role};
+use super::handle::Shared;
+use super::{EpochFigures, RunnerContext, SealWhen};
+use crate::log::{LogError, Offset, Progress, Record, Transaction};
+use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// How long a shutdown may go unnoticed while the stage waits for the log.
+const NOTICE: Duration = Duration::from_millis(50);
+
+/// Why a life ended early.
+pub(super) enum Failure {
+    /// Another life may fare better.
+    Passing(StageError),
+    /// None will.
+    Permanent(StageError),
+}
+
+impl Failure {
+    pub(super) fn of_log(doing: String, error: LogError) -> Self {
+        match error {
+            expired @ LogError::Expired { .. } => {
+                let why = "records were deleted before this stage was done with them, lengthen the topic's retention";
+                Self::Permanent(StageError::failed(format!("{doing}: {why}"), expired))
+            }
+            passing => Self::Passing(StageError::failed(doing, passing)),
+        }
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        Self::Passing(error)
+    }
+}
+
+/// The epoch that is being absorbed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    /// When it took in something for the first time; `None` while it is empty.
+    since: Option<Instant>,
+    records: usize,
+    bytes: usize,
+}
+
+/// Whether the stage knows that there is nothing more to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    CaughtUp,
+}
+
+/// What became of an attempt to end an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sealed {
+    Committed,
+    /// There was nothing to store.
+    Unchanged,
+    /// The stage goes on with the same epoch.
+    Held,
+}
+
+/// A stage that has been given its state, and how far it has read.
+pub(super) struct Life<'a> {
+    spec: &'a StageSpec,
+    stage: Box<dyn Stage>,
+    context: &'a RunnerContext,
+    shared: &'a Shared,
+    cursors: Vec<Cursor>,
+    /// Absorbed since the stage was last asked to end the epoch.
+    open: Open,
+    /// Absorbed before that, while the stage held the epoch open.
+    held: Open,
+    told: Told,
+}
+
+impl<'a> Life<'a> {
+    /// Gives a new stage the snapshot of its last commit, and takes up its partitions.
+    pub(super) fn begin(
+        spec: &'a StageSpec,
+        mut stage: Box<dyn Stage>,
+        (context, shared): (&'a RunnerContext, &'a Shared),
+    ) -> Result<Self, Failure> {
+        let log = context.log.as_ref();
+        let snapshot = log.snapshot(&spec.name);
+        if let Some(snapshot) = snapshot.map_err(|error| Failure::of_log("reading the snapshot".to_owned(), error))? {
+            stage.restore(&snapshot)?;
+        }
+        let broadcasts = spec.broadcasts.iter().map(|topic| (topic, Role::Broadcast));
+        let inputs = spec.inputs.iter().map(|topic| (topic, Role::Input));
+        let mut cursors = Vec::new();
+        for (topic, role) in broadcasts.chain(inputs) {
+            let partitions = log.partitions(topic);
+            let partitions = partitions.map_err(|error| Failure::of_log(format!("looking for {topic}"), error))?;
+            for partition in 0..partitions {
+                cursors.push(Cursor::take_up(log, &spec.name, (topic, partition, role))?);
+            }
+        }
+        Ok(Self {
+            spec,
+            stage,
+            context,
+            shared,
+            cursors,
+            open: Open::default(),
+            held: Open::default(),
+            told: Told::Nothing,
+        })
+    }
+
+    /// Lives until told to stop.
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        if !self.replay()? {
+            return Ok(());
+        }
+        self.shared.running();
+        loop {
+            let version = self.context.log.version();
+            let read = self.read_round()?;
+            self.show_positions();
+            if self.shared.is_stopping() {
+                self.seal(Seal::Stopping)?;
+                return Ok(());
+            }
+            if self.is_due() {
+                self.seal(Seal::Due)?;
+            } else if !read {
+                self.rest(version)?;
+            }
+        }
+    }
+
+    /// Rebuilds the state as of the last commit, then brings the broadcasts up to date. `false` when told to stop.
+    fn replay(&mut self) -> Result<bool, Failure> {
+        self.shared.replaying();
+        for role in [Role::Broadcast, Role::Input] {
+            while self.read_each(|cursor| cursor.role == role && cursor.is_muted())? {
+                self.show_positions();
+                if self.shared.is_stopping() {
+                    return Ok(false);
+                }
+            }
+        }
+        while self.read_each(|cursor| cursor.role == Role::Broadcast)? {
+            self.show_positions();
+            if self.shared.is_stopping() {
+                self.seal(Seal::Stopping)?;
+                return Ok(false);
+            }
+            if self.is_due() {
+                self.seal(Seal::Due)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// One delivery from each partition that has one; an epoch that is full meanwhile is ended. Says whether there was any.
+    fn read_round(&mut self) -> Result<bool, Failure> {
+        self.read_each(|_| true)
+    }
+
+    fn read_each(&mut self, wanted: impl Fn(&Cursor) -> bool) -> Result<bool, Failure> {
+        let mut any = false;
+        for index in 0..self.cursors.len() {
+            let room = self.context.policy.bytes.saturating_sub(self.open.bytes);
+            let Some(cursor) = self.cursors.get_mut(index).filter(|cursor| wanted(cursor)) else { continue };
+            let was_muted = cursor.is_muted();
+            let (records, delivery) = cursor.read(self.context.log.as_ref(), room)?;
+            // The end of what is muted need not be the end of the partition.
+            any |= was_muted || !records.is_empty();
+            if records.is_empty() {
+                continue;
+            }
+            let (topic, partition) = (cursor.topic.as_str(), cursor.partition);
+            self.stage.absorb(Input::Records { topic, partition, records: &records, delivery })?;
+            self.told = Told::Nothing;
+            if delivery == Delivery::Live {
+                self.open.take_in(&records);
+            }
+            if self.open.bytes >= self.context.policy.bytes {
+                self.seal(Seal::Due)?;
+            }
+            if self.shared.is_stopping() {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// There is nothing to read: tells the stage so, lets it finish its epoch, and waits for the log to grow.
+    fn rest(&mut self, version: u64) -> Result<(), Failure> {
+        self.tell_idle()?;
+        if self.told == Told::Nothing {
+            self.stage.absorb(Input::CaughtUp)?;
+            self.told = Told::CaughtUp;
+            self.open.touch();
+        }
+        let ends_epoch = self.open.since.is_some() && self.context.policy.seal_when == SealWhen::CaughtUp;
+        if ends_epoch && self.seal(Seal::Due)? == Sealed::Committed {
+            return Ok(());
+        }
+        if self.holds_nothing() {
+            self.shared.quiet(version);
+        }
+        let wait = self.next_deadline().map_or(NOTICE, |due| NOTICE.min(due.saturating_duration_since(Instant::now())));
+        self.context.log.wait(version, wait);
+        Ok(())
+    }
+
+    fn tell_idle(&mut self) -> Result<(), Failure> {
+        let idle_after = self.context.policy.idle_after;
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.role == Role::Input && !cursor.told_idle) {
+            if cursor.at_end_since.is_some_and(|since| since.elapsed() >= idle_after) {
+                self.stage.absorb(Input::Idle { topic: &cursor.topic, partition: cursor.partition })?;
+                cursor.told_idle = true;
+                self.open.touch();
+                self.told = Told::Nothing;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the stage has handed over, or chosen to keep, all that it absorbed.
+    fn holds_nothing(&self) -> bool {
+        self.open.since.is_none() && self.told == Told::CaughtUp
+    }
+
+    fn is_due(&self) -> bool {
+        self.open.since.is_some_and(|since| since.elapsed() >= self.context.policy.interval)
+    }
+
+    /// When something is to be done even if the log does not grow.
+    fn next_deadline(&self) -> Option<Instant> {
+        let policy = &self.context.policy;
+        let seal = self.open.since.map(|since| since + policy.interval);
+        let waiting = self.cursors.iter().filter(|cursor| cursor.role == Role::Input && !cursor.told_idle);
+        let idle = waiting.filter_map(|cursor| cursor.at_end_since).map(|since| since + policy.idle_after).min();
+        seal.into_iter().chain(idle).min()
+    }
+
+    /// Ends the epoch if the stage agrees: files first, then one transaction.
+    fn seal(&mut self, reason: Seal) -> Result<Sealed, Failure> {
+        let open = std::mem::take(&mut self.held).and(std::mem::take(&mut self.open));
+        let Some(epoch) = self.stage.seal(reason)? else {
+            self.held = open;
+            return Ok(Sealed::Held);
+        };
+        let says_nothing = epoch.is_empty() && epoch.resume_from.is_empty();
+        if says_nothing && self.cursors.iter().all(Cursor::is_where_committed) {
+            return Ok(Sealed::Unchanged);
+        }
+        let progress = self.progress(&epoch.resume_from)?;
+        if progress.is_empty() && epoch.is_empty() {
+            return Ok(Sealed::Unchanged);
+        }
+        self.store(epoch, &progress)?;
+        // Its own commit may be what the stage waits for before it goes on.
+        self.told = Told::Nothing;
+        self.shared.committed();
+        let took = open.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let figures = EpochFigures { records: open.records, bytes: open.bytes, took };
+        self.context.telemetry.epoch_committed(&self.spec.name, figures);
+        self.report_lag();
+        Ok(Sealed::Committed)
+    }
+
+    fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<(), Failure> {
+        for file in epoch.files {
+            let put = self.context.files.put(&file.path, file.bytes);
+            put.map_err(|error| StageError::failed("making an epoch's files durable", error))?;
+        }
+        let transaction = Transaction {
+            records: epoch.records,
+            progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
+            snapshot: epoch.snapshot,
+        };
+        let stored = self.context.log.commit(&self.spec.name, &transaction);
+        stored.map_err(|error| Failure::of_log("committing an epoch".to_owned(), error))?;
+        for (index, progress, resume) in progress {
+            if let Some(cursor) = self.cursors.get_mut(*index) {
+                cursor.stored(progress, *resume);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has changed since the last commit, by cursor.
+    fn progress(&self, resume_from: &[ResumePoint]) -> Result<Vec<(usize, Progress, Offset)>, Failure> {
+        if let Some(stray) = resume_from.iter().find(|point| !self.cursors.iter().any(|cursor| names(point, cursor))) {
+            let reason = format!("{}/{} is none of the stage's inputs", stray.topic, stray.partition);
+            return Err(StageError::failed("resume points", reason).into());
+        }
+        let mut changed = Vec::new();
+        for (index, cursor) in self.cursors.iter().enumerate() {
+            let resume = resume_from.iter().find(|point| names(point, cursor)).map(|point| point.offset);
+            if let Some(progress) = cursor.progress(resume)? {
+                changed.push((index, progress, resume.unwrap_or(cursor.position)));
+            }
+        }
+        Ok(changed)
+    }
+
+    fn show_positions(&self) {
+        let positions = self.cursors.iter().map(|cursor| (cursor.topic.clone(), cursor.partition, cursor.position));
+        self.shared.moved(positions.collect());
+    }
+
+    fn report_lag(&self) {
+        for cursor in &self.cursors {
+            // A lag that cannot be told now is told with the next epoch.
+            if let Ok(bounds) = self.context.log.bounds(&cursor.topic, cursor.partition) {
+                let behind = u64::try_from(bounds.end - cursor.position).unwrap_or(0);
+                self.context.telemetry.lag(&self.spec.name, (&cursor.topic, cursor.partition), behind);
+            }
+        }
+    }
+}
+
+impl Open {
+    fn touch(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// This one and the one that follows it, as one.
+    fn and(self, next: Self) -> Self {
+        Self { since: self.since.or(next.since), records: self.records + next.records, bytes: self.bytes + next.bytes }
+    }
+
+    fn take_in(&mut self, records: &[Record]) {
+        self.touch();
+        self.records += records.len();
+        self.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+    }
+}
+
+fn names(point: &ResumePoint, cursor: &Cursor) -> bool {
+    point.topic == cursor.topic && point.partition == cursor.partition
+}

@@ -1,0 +1,507 @@
+//! What the runner promises: each record counts once, whatever fails and whenever.
+
+use super::*;
+use crate::log::embedded::{Durability, EmbeddedLog, Options};
+use crate::log::{
+    Committed, LogError, NewRecord, Offset, OffsetRange, ReadBudget, Record, Retention, TopicSpec, Transaction,
+};
+use crate::stage::{Delivery, Epoch, EpochFile, Input, ResumePoint, Seal};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };
+
+/// What happened to the stages of a test, across their lives.
+#[derive(Default)]
+struct Seen {
+    told: Mutex<Vec<String>>,
+    muted: AtomicUsize,
+    most_bytes_in_an_epoch: AtomicUsize,
+    restarts: AtomicUsize,
+    panics: AtomicBool,
+    holds: AtomicBool,
+}
+
+impl Seen {
+    fn tell(&self, what: impl Into<String>) {
+        self.told.lock().unwrap().push(what.into());
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+/// Numbers the values it reads, per partition. The last value is kept by re-absorbing it, the number in the snapshot: both
+/// ways of keeping state are in use, and each output depends on both.
+struct Counting {
+    counts: BTreeMap<u32, u64>,
+    before: BTreeMap<u32, (Offset, String)>,
+    lines: Vec<NewRecord>,
+    /// Broadcasts since the last epoch: their offsets are committed too, and the resume points with them.
+    heard: Vec<String>,
+    bytes: usize,
+    seen: Arc<Seen>,
+}
+
+impl Counting {
+    fn take(&mut self, partition: u32, record: &Record, delivery: Delivery) {
+        let value = text(record);
+        let before = self.before.insert(partition, (record.offset, value.clone()));
+        if delivery == Delivery::Muted {
+            self.seen.muted.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        let count = self.counts.entry(partition).or_default();
+        *count += 1;
+        let before = before.map_or("-".to_owned(), |(_, value)| value);
+        self.lines.push(record_for("out", partition, &format!("{count}: {before} > {value}")));
+        self.bytes += value.len();
+        self.seen.most_bytes_in_an_epoch.fetch_max(self.bytes, Ordering::SeqCst);
+    }
+}
+
+impl Stage for Counting {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
+        self.counts = serde_json::from_slice(snapshot).map_err(|error| StageError::failed("restoring", error))?;
+        Ok(())
+    }
+
+    fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
+        match input {
+            Input::Records { topic: "in", partition, records, delivery } => {
+                assert!(!self.seen.panics.swap(false, Ordering::SeqCst), "the stage was told to panic");
+                records.iter().for_each(|record| self.take(partition, record, delivery));
+                self.seen.tell(format!("{delivery:?} {}", records.len()));
+            }
+            Input::Records { topic, delivery, .. } => {
+                self.heard.push(topic.to_owned());
+                self.seen.tell(format!("{delivery:?} {topic}"));
+            }
+            Input::Idle { topic, partition } => self.seen.tell(format!("idle {topic}/{partition}")),
+            Input::CaughtUp => self.seen.tell("caught up"),
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, reason: Seal) -> Result<Option<Epoch>, StageError> {
+        self.seen.tell(format!("{reason:?}"));
+        if self.seen.holds.load(Ordering::SeqCst) && reason == Seal::Due {
+            return Ok(None);
+        }
+        self.bytes = 0;
+        let records = std::mem::take(&mut self.lines);
+        let says_something = !records.is_empty() || !self.heard.is_empty();
+        self.heard.clear();
+        if !says_something {
+            return Ok(Some(Epoch::default()));
+        }
+        let name = format!("{:?}", self.counts);
+        let resume_from = self.before.iter().map(|(partition, (offset, _))| ResumePoint {
+            topic: "in".into(),
+            partition: *partition,
+            offset: *offset,
+        });
+        Ok(Some(Epoch {
+            files: vec![EpochFile { path: name, bytes: Bytes::from_static(b"file") }],
+            records,
+            snapshot: Some(serde_json::to_vec(&self.counts).unwrap().into()),
+            resume_from: resume_from.collect(),
+        }))
+    }
+}
+
+/// Fails the n-th call of a kind, before or after it did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Never,
+    BeforeRead(usize),
+    BeforeFile(usize),
+    AfterFile(usize),
+    BeforeCommit(usize),
+    AfterCommit(usize),
+}
+
+/// A log and a file store that fail once where they are told to.
+struct Faulty {
+    log: Arc<EmbeddedLog>,
+    fault: Fault,
+    reads: AtomicUsize,
+    files: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+impl Faulty {
+    fn check(&self, reached: Fault) -> Result<(), LogError> {
+        if self.fault == reached {
+            return Err(LogError::Storage { doing: format!("{reached:?}"), source: "injected".into() });
+        }
+        Ok(())
+    }
+}
+
+impl FileStore for Faulty {
+    fn put(&self, path: &str, _: Bytes) -> Result<(), FileError> {
+        let number = self.files.fetch_add(1, Ordering::SeqCst);
+        let outcome = self.check(Fault::BeforeFile(number)).and_then(|()| self.check(Fault::AfterFile(number)));
+        outcome.map_err(|error| FileError { path: path.to_owned(), source: error.into() })
+    }
+}
+
+impl Log for Faulty {
+    fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), LogError> {
+        self.log.ensure_topic(topic)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.log.partitions(topic)
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {
+        self.log.append(records)
+    }
+
+    fn read(&self, topic: &str, partition: u32, from: Offset, budget: ReadBudget) -> Result<Vec<Record>, LogError> {
+        if from < self.log.bounds(topic, partition)?.end {
+            self.check(Fault::BeforeRead(self.reads.fetch_add(1, Ordering::SeqCst)))?;
+        }
+        // Small reads make more places for a fault.
+        self.log.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
+    }
+
+    fn bounds(&self, topic: &str, partition: u32) -> Result<OffsetRange, LogError> {
+        self.log.bounds(topic, partition)
+    }
+
+    fn offset_at(&self, topic: &str, partition: u32, time_ms: i64) -> Result<Offset, LogError> {
+        self.log.offset_at(topic, partition, time_ms)
+    }
+
+    fn committed(&self, group: &str, topic: &str, partition: u32) -> Result<Option<Committed>, LogError> {
+        self.log.committed(group, topic, partition)
+    }
+
+    fn snapshot(&self, group: &str) -> Result<Option<Bytes>, LogError> {
+        self.log.snapshot(group)
+    }
+
+    fn commit(&self, group: &str, transaction: &Transaction) -> Result<(), LogError> {
+        let number = self.commits.fetch_add(1, Ordering::SeqCst);
+        self.check(Fault::BeforeCommit(number))?;
+        self.log.commit(group, transaction)?;
+        self.check(Fault::AfterCommit(number))
+    }
+
+    fn enforce_retention(&self, now_ms: i64) -> Result<(), LogError> {
+        self.log.enforce_retention(now_ms)
+    }
+
+    fn version(&self) -> u64 {
+        self.log.version()
+    }
+
+    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        self.log.wait(seen, timeout)
+    }
+}
+
+impl StageTelemetry for Seen {
+    fn epoch_committed(&self, _: &str, _: EpochFigures) {}
+
+    fn restarted(&self, _: &str, _: &StageError) {
+        self.restarts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn lag(&self, _: &str, _: (&str, PartitionId), _: u64) {}
+}
+
+/// A log with two partitions of input, and what runs on it.
+struct House {
+    log: Arc<EmbeddedLog>,
+    seen: Arc<Seen>,
+    policy: EpochPolicy,
+    fault: Fault,
+    _directory: TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options { synchronous: Durability::Off, ..Options::default() };
+        let log = EmbeddedLog::open(directory.path(), options).unwrap();
+        for name in ["in", "side", "out"] {
+            let topic = TopicSpec { name: name.into(), partitions: 2, retention: Retention::default() };
+            log.ensure_topic(&topic).unwrap();
+        }
+        let policy = EpochPolicy { interval: PATIENCE, bytes: 30, seal_when: SealWhen::CaughtUp, idle_after: PATIENCE };
+        Self { log, seen: Arc::default(), policy, fault: Fault::Never, _directory: directory }
+    }
+
+    fn feed(&self, from: usize, to: usize) {
+        let records: Vec<_> = (from..to).map(|n| record_for("in", (n % 2) as u32, &format!("value {n}"))).collect();
+        self.log.append(&records).unwrap();
+    }
+
+    fn start(&self) -> StageHandle {
+        let faulty = Arc::new(Faulty {
+            log: Arc::clone(&self.log),
+            fault: self.fault,
+            reads: AtomicUsize::new(0),
+            files: AtomicUsize::new(0),
+            commits: AtomicUsize::new(0),
+        });
+        let seen = Arc::clone(&self.seen);
+        let factory: StageFactory = Box::new(move || {
+            let seen = Arc::clone(&seen);
+            let (counts, before) = (BTreeMap::new(), BTreeMap::new());
+            Ok(Box::new(Counting { counts, before, lines: Vec::new(), heard: Vec::new(), bytes: 0, seen })
+                as Box<dyn Stage>)
+        });
+        let spec = StageSpec { name: "counting".into(), inputs: vec!["in".into()], broadcasts: vec!["side".into()] };
+        let telemetry = Arc::clone(&self.seen) as Arc<dyn StageTelemetry>;
+        let context = RunnerContext { log: faulty.clone(), files: faulty, policy: self.policy, telemetry };
+        Runner::spawn(spec, factory, context).unwrap()
+    }
+
+    /// Runs until all is read, then stops.
+    fn run(&self) {
+        let handle = self.start();
+        assert!(wait_until_quiet(&[&handle], self.log.as_ref(), PATIENCE), "{:?}", handle.status());
+        handle.shutdown();
+        assert!(handle.ends_within(PATIENCE));
+        handle.join().unwrap();
+    }
+
+    fn out(&self, partition: u32) -> Vec<String> {
+        self.log.read("out", partition, 0, ALL).unwrap().iter().map(text).collect()
+    }
+
+    fn expect(&self, inputs: usize) {
+        for partition in 0..2 {
+            let own: Vec<_> = (partition..inputs).step_by(2).collect();
+            let before = |index: usize| match index {
+                0 => "-".to_owned(),
+                _ => format!("value {}", own[index - 1]),
+            };
+            let line = |(index, number)| format!("{}: {} > value {number}", index + 1, before(index));
+            let expected: Vec<_> = own.iter().enumerate().map(line).collect();
+            assert_eq!(self.out(partition as u32), expected, "partition {partition} with {:?}", self.fault);
+        }
+    }
+}
+
+fn record_for(topic: &str, partition: u32, value: &str) -> NewRecord {
+    let value = Some(Bytes::copy_from_slice(value.as_bytes()));
+    NewRecord { topic: topic.into(), partition, key: None, value, headers: Vec::new() }
+}
+
+fn text(record: &Record) -> String {
+    String::from_utf8(record.value.clone().unwrap_or_default().to_vec()).unwrap()
+}
+
+#[test]
+fn every_record_counts_once_and_a_restart_goes_on_where_it_was() {
+    let house = House::new();
+    house.feed(0, 20);
+    house.run();
+    house.expect(20);
+    assert_eq!(house.seen.muted.load(Ordering::SeqCst), 0);
+    house.feed(20, 33);
+    house.run();
+    house.expect(33);
+    assert_eq!(
+        house.seen.muted.load(Ordering::SeqCst),
+        2,
+        "the last record of each partition is absorbed again, muted"
+    );
+}
+
+#[test]
+fn every_record_counts_once_wherever_the_log_or_the_store_fails() {
+    let kinds = [Fault::BeforeRead, Fault::BeforeFile, Fault::AfterFile, Fault::BeforeCommit, Fault::AfterCommit];
+    for kind in kinds {
+        for number in 0..5 {
+            let mut house = House::new();
+            house.fault = kind(number);
+            house.feed(0, 9);
+            let handle = house.start();
+            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "{:?}", handle.status());
+            house.feed(9, 24);
+            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "{:?}", handle.status());
+            assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 1, "{:?} struck", house.fault);
+            handle.shutdown();
+            handle.join().unwrap();
+            house.expect(24);
+        }
+    }
+}
+
+#[test]
+fn a_stage_that_panics_is_rebuilt() {
+    let house = House::new();
+    house.seen.panics.store(true, Ordering::SeqCst);
+    house.feed(0, 10);
+    house.run();
+    house.expect(10);
+    assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn an_epoch_absorbs_no_more_than_its_bytes() {
+    let house = House::new();
+    house.feed(0, 200);
+    house.run();
+    house.expect(200);
+    let most = house.seen.most_bytes_in_an_epoch.load(Ordering::SeqCst);
+    let last_record = "value 199".len();
+    assert!(most < house.policy.bytes + last_record, "{most} bytes");
+}
+
+#[test]
+fn a_shutdown_seals_and_commits_what_was_absorbed() {
+    let mut house = House::new();
+    house.policy = EpochPolicy { seal_when: SealWhen::Interval, bytes: usize::MAX, ..house.policy };
+    house.feed(0, 10);
+    let handle = house.start();
+    let all_read = |handle: &StageHandle| {
+        let inputs = handle.status().inputs;
+        !inputs.is_empty() && inputs.iter().all(|input| input.behind == Some(0))
+    };
+    while !all_read(&handle) {
+        std::thread::yield_now();
+    }
+    assert!(house.out(0).is_empty(), "its interval is not over");
+    handle.shutdown();
+    handle.join().unwrap();
+    house.expect(10);
+    assert!(house.seen.told().contains(&"Stopping".to_owned()));
+}
+
+#[test]
+fn an_epoch_that_is_held_is_absorbed_again_live() {
+    let house = House::new();
+    house.seen.holds.store(true, Ordering::SeqCst);
+    house.feed(0, 4);
+    let handle = house.start();
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "holding by choice is quiet");
+    assert!(house.out(0).is_empty());
+    // The stage fails with its epoch open; nothing of it was committed.
+    house.seen.holds.store(false, Ordering::SeqCst);
+    house.seen.panics.store(true, Ordering::SeqCst);
+    house.feed(4, 6);
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE));
+    handle.shutdown();
+    handle.join().unwrap();
+    house.expect(6);
+    assert_eq!(house.seen.muted.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn broadcasts_are_read_up_before_the_first_live_record() {
+    let house = House::new();
+    house.feed(0, 4);
+    house.log.append(&(0..20).map(|n| record_for("side", n % 2, "word")).collect::<Vec<_>>()).unwrap();
+    house.run();
+    let told = house.seen.told();
+    let first_input = told.iter().position(|what| what.starts_with("Live ") && what != "Live side").unwrap();
+    let last_broadcast = told.iter().rposition(|what| what == "Live side").unwrap();
+    assert!(last_broadcast < first_input, "{told:?}");
+}
+
+#[test]
+fn a_restart_absorbs_what_is_muted_before_a_newer_broadcast() {
+    let house = House::new();
+    house.feed(0, 4);
+    house.run();
+    house.log.append(&[record_for("side", 0, "new")]).unwrap();
+    house.feed(4, 6);
+    let before = house.seen.told().len();
+    house.run();
+    let told = house.seen.told().split_off(before);
+    let order = ["Muted 1", "Muted 1", "Live side", "Live 1", "Live 1"];
+    assert_eq!(told.iter().filter(|what| what.contains(' ') && *what != "caught up").collect::<Vec<_>>(), order);
+}
+
+#[test]
+fn a_partition_is_idle_once_until_it_is_not() {
+    let mut house = House::new();
+    house.policy.idle_after = Duration::ZERO;
+    let handle = house.start();
+    let count = |what: &str| house.seen.told().iter().filter(|told| *told == what).count();
+    let wait_for = |what: &str, times: usize| {
+        while count(what) < times {
+            std::thread::yield_now();
+        }
+    };
+    wait_for("idle in/0", 1);
+    wait_for("idle in/1", 1);
+    house.log.append(&[record_for("in", 0, "value 0")]).unwrap();
+    wait_for("idle in/0", 2);
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE));
+    handle.shutdown();
+    handle.join().unwrap();
+    assert_eq!((count("idle in/0"), count("idle in/1")), (2, 1));
+}
+
+#[test]
+fn a_stage_that_is_caught_up_is_told_once_and_after_its_own_commits() {
+    let house = House::new();
+    house.feed(0, 2);
+    house.run();
+    let told = house.seen.told();
+    let end = told.iter().position(|what| what == "caught up").unwrap();
+    // Its commit, then once more; the empty epoch that follows commits nothing, so it is not told a third time.
+    assert_eq!(told[end..], ["caught up", "Due", "caught up", "Due", "Stopping"]);
+}
+
+#[test]
+fn records_that_expired_before_they_were_read_end_the_stage() {
+    let house = House::new();
+    house.feed(0, 10);
+    house.run();
+    let short = Retention { age: None, bytes_per_partition: Some(0) };
+    house.log.ensure_topic(&TopicSpec { name: "in".into(), partitions: 2, retention: short }).unwrap();
+    house.feed(10, 20);
+    house.log.enforce_retention(0).unwrap();
+    let handle = house.start();
+    assert!(handle.ends_within(PATIENCE));
+    assert!(matches!(handle.status().state, StageState::Failed { .. }));
+    let message = handle.join().unwrap_err().to_string();
+    assert!(message.contains("reading in/0") && message.contains("lengthen the topic's retention"), "{message}");
+    assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_stage_that_cannot_be_built_says_so_and_can_be_stopped() {
+    let house = House::new();
+    let factory: StageFactory = Box::new(|| Err(StageError::failed("building", "no reference")));
+    let spec = StageSpec { name: "unbuilt".into(), inputs: vec!["in".into()], broadcasts: Vec::new() };
+    let files = Arc::new(NoFiles);
+    let telemetry = Arc::clone(&house.seen) as Arc<dyn StageTelemetry>;
+    let context = RunnerContext { log: house.log.clone(), files, policy: house.policy, telemetry };
+    let handle = Runner::spawn(spec, factory, context).unwrap();
+    while house.seen.restarts.load(Ordering::SeqCst) < 2 {
+        std::thread::yield_now();
+    }
+    assert!(handle.status().failures >= 2);
+    assert!(!wait_until_quiet(&[&handle], house.log.as_ref(), Duration::ZERO));
+    handle.shutdown();
+    handle.join().unwrap();
+}
+
+struct NoFiles;
+
+impl FileStore for NoFiles {
+    fn put(&self, path: &str, _: Bytes) -> Result<(), FileError> {
+        Err(FileError { path: path.to_owned(), source: "there is no store".into() })
+    }
+}
+
+#[test]
+fn pauses_double_up_to_half_a_minute() {
+    let pauses: Vec<_> = [1, 2, 3, 9, 10, 1_000].map(pause_after).iter().map(Duration::as_millis).collect();
+    assert_eq!(pauses, [100, 200, 400, 25_600, 30_000, 30_000]);
+}
