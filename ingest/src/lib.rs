@@ -1,8 +1,33 @@
 //! What brings events in.
+//!
+//! Modules stand in the order in which data flows through them: the log and its runner, the columns that records are decoded
+//! into, what a model needs to be watched, the label join, the query that fills windows, the stages, and the archive with
+//! what is read back from it.
 
 pub mod cloud_event;
-pub mod columns;
 pub mod log;
 pub mod runner;
 pub mod stage;
+pub mod store;
 pub mod topics;
+
+pub mod columns;
+pub mod control;
+pub mod decode;
+pub mod partition;
+
+pub mod join;
+pub mod segments;
+pub mod watched;
+pub mod window_query;
+
+pub mod references;
+
+pub mod capture;
+pub mod partial;
+
+pub mod monitor;
+
+pub mod archive;
+pub mod history;
+pub mod learn;

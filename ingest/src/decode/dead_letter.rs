@@ -1,0 +1,96 @@
+//! Rows that could not be taken, and the records they become.
+//!
+//! A dead letter carries the row's own bytes where it could be cut out of its record, and the headers that Kafka Connect
+//! writes, so that tools which read those can read these.
+
+use super::cursor::{Cursor, Key, Value};
+use super::fault::Reason;
+use super::format::Format;
+use super::json::Json;
+use super::msgpack::MessagePack;
+use crate::log::{NewRecord, Offset, PartitionId, Record};
+use crate::topics::dead_letters_of;
+use bytes::Bytes;
+
+/// Header that holds the stable name of the reason.
+pub const REASON_HEADER: &str = "driftline.reason";
+
+/// A row, or what is left of a record, that could not be taken.
+#[derive(Debug, Clone)]
+pub struct BadRow {
+    /// Offset of its record.
+    pub offset: Offset,
+    /// Its place within the record, from 0; `None` where the record has no rows.
+    pub index: Option<u32>,
+    /// The model it names, if it could be read.
+    pub model: Option<String>,
+    /// Why it could not be taken.
+    pub reason: Reason,
+    /// What is wrong, where, and how to mend it; without values of the row.
+    pub message: String,
+    /// Its own bytes, or the record's where it could not be cut out; for a model with restricted columns, or where there are
+    /// such models and its own is not known, JSON with id, time and model only.
+    pub bytes: Bytes,
+}
+
+impl BadRow {
+    /// The record for the dead-letter topic.
+    pub fn to_dead_letter(&self, topic: &str, partition: PartitionId, record: &Record) -> NewRecord {
+        let header = |name: &str, value: String| (name.to_owned(), Bytes::from(value));
+        let mut headers = vec![
+            header("__connect.errors.topic", topic.to_owned()),
+            header("__connect.errors.partition", partition.to_string()),
+            header("__connect.errors.offset", self.offset.to_string()),
+            header("__connect.errors.stage", "VALUE_CONVERTER".to_owned()),
+            header("__connect.errors.exception.message", self.message.clone()),
+            header(REASON_HEADER, self.reason.name().to_owned()),
+        ];
+        headers.extend(self.index.map(|index| header("driftline.index", index.to_string())));
+        let topic = dead_letters_of(topic);
+        NewRecord { topic, partition, key: record.key.clone(), value: Some(self.bytes.clone()), headers }
+    }
+}
+
+/// What can be read of a row that is bad.
+#[derive(Debug, Default, serde::Serialize)]
+pub(crate) struct Identity {
+    pub(crate) id: Option<String>,
+    pub(crate) time: Option<i64>,
+    pub(crate) model: Option<String>,
+}
+
+impl Identity {
+    /// Reads as far as the row goes.
+    pub(crate) fn read(bytes: &[u8], format: Format) -> Self {
+        match format {
+            Format::Json => Self::from_cursor(&mut Json::new(bytes)),
+            Format::MessagePack => Self::from_cursor(&mut MessagePack::new(bytes)),
+        }
+    }
+
+    /// Id, time and model as JSON.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        // Three plain fields always serialise; an empty letter would still have its headers.
+        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn from_cursor<'a, C: Cursor<'a>>(cursor: &mut C) -> Self {
+        const DEPTH: usize = 32;
+        let mut identity = Self::default();
+        let Ok(Value::Map(mut open)) = cursor.value() else { return identity };
+        while let Ok(Key::Other(key)) = cursor.next_key(&mut open, None) {
+            let Ok(value) = cursor.value() else { break };
+            match (key.resolve(&mut Vec::new()), value) {
+                (b"id", Value::Text(id)) => identity.id = Some(id.to_text()),
+                (b"id", Value::Int(id)) => identity.id = Some(id.to_string()),
+                (b"time", Value::Int(time)) => identity.time = Some(time),
+                (b"model", Value::Text(model)) => identity.model = Some(model.to_text()),
+                _ => {}
+            }
+            if cursor.skip_rest(value, DEPTH).is_err() {
+                break;
+            }
+        }
+        identity
+    }
+}

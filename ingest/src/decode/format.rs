@@ -1,0 +1,51 @@
+//! Which of the wire formats a record is in.
+
+use crate::log::Record;
+
+/// A wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, JSON lines among it.
+    Json,
+    /// MessagePack.
+    MessagePack,
+}
+
+impl Format {
+    /// The format of a record: by its `content-type` header, else by its first byte. `None` where neither tells.
+    pub fn of(record: &Record) -> Option<Self> {
+        match record.header("content-type") {
+            Some(value) => Self::of_content_type(std::str::from_utf8(value).ok()?),
+            None => Self::of_bytes(record.value.as_deref()?),
+        }
+    }
+
+    /// The format that a content type names. Parameters such as `charset` are ignored.
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
+        let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" | "application/x-ndjson" | "application/jsonl" | "application/json-lines" => {
+                Some(Self::Json)
+            }
+            "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => Some(Self::MessagePack),
+            _ => None,
+        }
+    }
+
+    /// The format that the first byte tells: brackets and white space are JSON, the markers of maps and arrays MessagePack.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'{' | b'[' | b' ' | b'\n' | b'\r' | b'\t', ..] | [0xef, 0xbb, 0xbf, ..] => Some(Self::Json),
+            [0x80..=0x9f | 0xdc..=0xdf, ..] => Some(Self::MessagePack),
+            _ => None,
+        }
+    }
+
+    /// The content type that names the format.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::MessagePack => "application/msgpack",
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The fields of an event, whichever model it is of.
+//!
+//! A head is read in one pass. What can only be understood once the model is known (features that stand before it, scores,
+//! segments) is remembered by its position.
+
+use super::cursor::{Cursor, Key, Text, Value};
+use super::fault::{Fault, Read, Reason};
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+
+/// The value of one column in one row, before it is appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cell<'a> {
+    /// The row does not mention it.
+    Missing,
+    /// Null, or a value that is dropped.
+    Null,
+    /// A value whose type does not fit.
+    Wrong,
+    Number(f64),
+    Text(Text<'a>),
+    /// An integer that stands for a category.
+    Int(i64),
+    /// As `Int`, above its range.
+    Uint(u64),
+}
+
+impl<'a> Cell<'a> {
+    /// The value as a category: text, a boolean or an integer.
+    pub(crate) fn category(value: Value<'a>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Text(text) => Self::Text(text),
+            Value::Bool(true) => Self::Text(Text::plain(b"true")),
+            Value::Bool(false) => Self::Text(Text::plain(b"false")),
+            Value::Int(value) => Self::Int(value),
+            Value::Uint(value) => Self::Uint(value),
+            _ => Self::Wrong,
+        }
+    }
+
+    /// The value as a number.
+    pub(crate) fn number(value: Value<'a>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Int(value) => Self::Number(value as f64),
+            Value::Uint(value) => Self::Number(value as f64),
+            Value::Float(value) => Self::Number(value),
+            _ => Self::Wrong,
+        }
+    }
+
+    /// Appends the category; `false` where there is none.
+    pub(crate) fn write_category(self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Text(text) => text.append_to(out),
+            Self::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
+            Self::Uint(value) => out.extend_from_slice(value.to_string().as_bytes()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The bytes of the category; `scratch` holds them where they are not in the record as such.
+    pub(crate) fn resolve<'s>(self, scratch: &'s mut Vec<u8>) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        if let Self::Text(text) = self {
+            return text.resolve(scratch);
+        }
+        scratch.clear();
+        self.write_category(scratch);
+        scratch
+    }
+}
+
+/// A value that is looked into later: its head, and where it starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) value: Value<'a>,
+    pub(crate) at: usize,
+}
+
+/// The fields of one event.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    /// Text or an integer; `Missing` where there is none.
+    pub(crate) id: Cell<'a>,
+    pub(crate) time_ms: Option<i64>,
+    pub(crate) model: Option<Text<'a>>,
+    /// Text or an integer; `Missing` where there is none.
+    pub(crate) version: Cell<'a>,
+    /// Where the features are that have not been read yet.
+    pub(crate) features: Option<usize>,
+    pub(crate) prediction: Part<'a>,
+    pub(crate) score: Part<'a>,
+    pub(crate) segment: Part<'a>,
+    pub(crate) label: Part<'a>,
+    pub(crate) sampling_rate: Option<f64>,
+    pub(crate) weight: Option<f64>,
+    /// The fields that are there and not null, a bit each.
+    present: u32,
+}
+
+/// What became of the features when they were met.
+pub(crate) enum Taken {
+    /// They have been read.
+    Now,
+    /// They have been skipped, to be read once the model is known.
+    Later,
+}
+
+/// A field of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Id,
+    Time,
+    Model,
+    Version,
+    Features,
+    Prediction,
+    Score,
+    Segment,
+    Label,
+    SamplingRate,
+    Weight,
+    Name,
+    Value,
+}
+
+impl Field {
+    const ALL: [Self; 13] = [
+        Self::Id,
+        Self::Time,
+        Self::Model,
+        Self::Version,
+        Self::Features,
+        Self::Prediction,
+        Self::Score,
+        Self::Segment,
+        Self::Label,
+        Self::SamplingRate,
+        Self::Weight,
+        Self::Name,
+        Self::Value,
+    ];
+
+    /// What it is called on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Time => "time",
+            Self::Model => "model",
+            Self::Version => "version",
+            Self::Features => "features",
+            Self::Prediction => "prediction",
+            Self::Score => "score",
+            Self::Segment => "segment",
+            Self::Label => "label",
+            Self::SamplingRate => "sampling_rate",
+            Self::Weight => "weight",
+            Self::Name => "name",
+            Self::Value => "value",
+        }
+    }
+
+    pub(crate) fn find(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name().as_bytes() == name)
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The order in which the last row had its fields. A producer writes every row alike, so it predicts the next.
+#[derive(Debug, Default)]
+pub(crate) struct FieldOrder([Option<Field>; 16]);
+
+impl FieldOrder {
+    fn at(&self, place: usize) -> Option<Field> {
+        self.0.get(place).copied().flatten()
+    }
+
+    #[cold]
+    fn learn(&mut self, place: usize, key: Text<'_>) -> Option<Field> {
+        let field = Field::find(key.resolve(&mut Vec::new()));
+        if let Some(slot) = self.0.get_mut(place) {
+            *slot = field;
+        }
+        field
+    }
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn empty() -> Self {
+        let nothing = Part { value: Value::Null, at: 0 };
+        Self {
+            id: Cell::Missing,
+            time_ms: None,
+            model: None,
+            version: Cell::Missing,
+            features: None,
+            prediction: nothing,
+            score: nothing,
+            segment: nothing,
+            label: nothing,
+            sampling_rate: None,
+            weight: None,
+            present: 0,
+        }
+    }
+
+    /// Reads the row at the cursor. `features` is called at its features with the model, if that is known by then.
+    pub(crate) fn read<C: Cursor<'a>>(
+        cursor: &mut C,
+        order: &mut FieldOrder,
+        depth: usize,
+        mut features: impl FnMut(&mut C, Option<Text<'a>>) -> Read<Taken>,
+    ) -> Read<Self> {
+        let start = cursor.position();
+        let mut open = match cursor.value()? {
+            Value::Map(open) => open,
+            other => return Err(Fault::new(Reason::NotAMap, start, format!("the row is {}", other.noun()))),
+        };
+        let mut head = Self::empty();
+        let mut seen = 0;
+        for place in 0.. {
+            let expected = order.at(place);
+            let field = match cursor.next_key(&mut open, expected.map(|field| field.name().as_bytes()))? {
+                Key::Expected => expected,
+                Key::Other(key) => order.learn(place, key),
+                Key::End => break,
+            };
+            let Some(field) = field else {
+                cursor.skip(depth)?;
+                continue;
+            };
+            let at = cursor.position();
+            if seen & field.bit() != 0 {
+                return Err(Fault::new(Reason::DuplicateField, at, format!("`{}` is there twice", field.name())));
+            }
+            seen |= field.bit();
+            if field != Field::Features {
+                head.take(cursor, field, depth).map_err(|fault| fault.within(field.name()))?;
+                continue;
+            }
+            head.present |= field.bit();
+            if let Taken::Later = features(cursor, head.model)? {
+                head.features = Some(at);
+            }
+        }
+        Ok(head)
+    }
+
+    /// Whether a field is there and not null.
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.present & field.bit() != 0
+    }
+
+    /// Checks that a field is there and not null.
+    pub(crate) fn require(&self, field: Field, missing: Reason, at: usize) -> Read<()> {
+        if self.has(field) {
+            return Ok(());
+        }
+        Err(Fault::new(missing, at, format!("the row has no `{}`", field.name())))
+    }
+
+    /// The id, which every event has.
+    pub(crate) fn require_id(&self, at: usize) -> Read<Cell<'a>> {
+        match self.id {
+            Cell::Missing => Err(Fault::new(Reason::MissingId, at, "the row has no `id`")),
+            id => Ok(id),
+        }
+    }
+
+    /// The time, which every event has.
+    pub(crate) fn require_time(&self, at: usize) -> Read<i64> {
+        self.time_ms.ok_or_else(|| Fault::new(Reason::MissingTime, at, "the row has no `time`"))
+    }
+
+    /// The model, which every event has.
+    pub(crate) fn require_model(&self, at: usize) -> Read<Text<'a>> {
+        self.model.ok_or_else(|| Fault::new(Reason::MissingModel, at, "the row has no `model`"))
+    }
+
+    /// The version, which every inference event has.
+    pub(crate) fn require_version(&self, at: usize) -> Read<Cell<'a>> {
+        match self.version {
+            Cell::Missing => Err(Fault::new(Reason::MissingVersion, at, "the row has no `version`")),
+            version => Ok(version),
+        }
+    }
+
+    /// Takes the value of a field at the cursor.
+    pub(crate) fn take<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field, depth: usize) -> Read<()> {
+        let at = cursor.position();
+        let value = cursor.value()?;
+        self.put(field, Part { value, at })?;
+        cursor.skip_rest(value, depth)
+    }
+
+    /// Gives a field its value.
+    pub(crate) fn put(&mut self, field: Field, part: Part<'a>) -> Read<()> {
+        let Part { value, at } = part;
+        if matches!(value, Value::Null) {
+            return Ok(());
+        }
+        self.present |= field.bit();
+        match field {
+            Field::Id => self.id = named(part, Reason::MissingId, Reason::WrongTypeId)?,
+            Field::Version => self.version = named(part, Reason::MissingVersion, Reason::WrongTypeVersion)?,
+            Field::Time => self.time_ms = Some(time_ms(part)?),
+            Field::Model => match value {
+                Value::Text(model) => self.model = Some(model),
+                other => return Err(wrong(Reason::WrongTypeModel, at, &other)),
+            },
+            Field::Prediction => self.prediction = part,
+            Field::Score => self.score = part,
+            Field::Segment => self.segment = part,
+            Field::Label => self.label = part,
+            Field::SamplingRate => self.sampling_rate = Some(weight(part, |rate| rate > 0.0 && rate <= 1.0)?),
+            Field::Weight => self.weight = Some(weight(part, |weight| weight >= 0.0 && weight.is_finite())?),
+            Field::Name | Field::Value | Field::Features => {}
+        }
+        Ok(())
+    }
+}
+
+/// A fault for a value of the wrong type, which is named but not shown.
+#[cold]
+pub(crate) fn wrong(reason: Reason, at: usize, found: &Value<'_>) -> Box<Fault> {
+    Fault::new(reason, at, format!("found {}", found.noun()))
+}
+
+fn named<'a>(part: Part<'a>, missing: Reason, wrong_type: Reason) -> Read<Cell<'a>> {
+    match part.value {
+        Value::Text(text) if text.len() == 0 => Err(Fault::new(missing, part.at, "empty text")),
+        Value::Text(_) | Value::Int(_) | Value::Uint(_) => Ok(Cell::category(part.value)),
+        other => Err(wrong(wrong_type, part.at, &other)),
+    }
+}
+
+/// Milliseconds since the epoch, from an integer or RFC 3339 text (UTC where it names no offset).
+fn time_ms(part: Part<'_>) -> Read<i64> {
+    let time = match part.value {
+        Value::Int(time) => time,
+        Value::Uint(_) => i64::MAX,
+        Value::Text(text) => {
+            rfc3339_ms(text).ok_or_else(|| Fault::new(Reason::WrongTypeTime, part.at, "text is not RFC 3339"))?
+        }
+        other => return Err(wrong(Reason::WrongTypeTime, part.at, &other)),
+    };
+    check_time(time, part.at)
+}
+
+/// The time, if it lies in the years 1 to 9999. All arithmetic on such times is far from overflow.
+pub(crate) fn check_time(time_ms: i64, at: usize) -> Read<i64> {
+    const FIRST_MS: i64 = -62_135_596_800_000;
+    const LAST_MS: i64 = 253_402_300_799_999;
+    if (FIRST_MS..=LAST_MS).contains(&time_ms) {
+        return Ok(time_ms);
+    }
+    Err(Fault::new(Reason::TimeOutOfRange, at, "the time is not within the years 1 to 9999"))
+}
+
+/// The time that RFC 3339 text names.
+pub(crate) fn rfc3339_ms(text: Text<'_>) -> Option<i64> {
+    let nanos = string_to_timestamp_nanos(&text.to_text()).ok()?;
+    Some(nanos.div_euclid(1_000_000))
+}
+
+fn weight(part: Part<'_>, allowed: impl Fn(f64) -> bool) -> Read<f64> {
+    match Cell::number(part.value) {
+        Cell::Number(value) if allowed(value) => Ok(value),
+        Cell::Number(_) => Err(Fault::new(Reason::WeightOutOfRange, part.at, "the number is out of range")),
+        _ => Err(wrong(Reason::WrongTypeWeight, part.at, &part.value)),
+    }
+}

@@ -1,0 +1,436 @@
+//! Decoding: records of the log become Arrow batches, one for each model and version.
+//!
+//! Invariants:
+//! - A record's rows fail one by one. A bad row becomes a [`BadRow`] and leaves no trace in the batches; its neighbours arrive.
+//! - Rows keep their order within a batch, and carry their place in the log.
+//! - JSON and MessagePack of the same event give equal rows; everything above the two cursors is compiled for both.
+//! - A column's privacy policy holds before a value is built.
+//!
+//! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
+//! integers (in decimal). Anything else is null and listed in `wrong_type`. NaN and infinities are kept. A feature that is
+//! missing is null; one that the schema does not have is counted.
+//!
+//! It deliberately does not judge lateness, duplicates or whether a label fits its prediction: that takes state.
+
+mod builders;
+mod cursor;
+mod dead_letter;
+mod fault;
+mod format;
+mod head;
+mod json;
+mod mapping;
+mod msgpack;
+mod number;
+mod privacy;
+mod route;
+mod source;
+
+pub use dead_letter::{BadRow, REASON_HEADER};
+pub use fault::Reason;
+pub use format::Format;
+pub use mapping::{
+    Constant, FeatureOrigins, Mapping, MappingError, MappingSettings, Origin, Scalar, TimeOrigin, TimePath, TimeUnit,
+};
+pub use privacy::{HashKey, Policy, Privacy, PrivacyError};
+pub use route::{EventKind, Rejected, Routed, Router};
+pub use source::Source;
+
+use crate::log::{PartitionId, Record};
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use builders::{EventBuilder, GoodRow, LabelBuilder, Place};
+use bytes::Bytes;
+use cursor::{Cursor, Spoilt, Text, each_row};
+use dead_letter::Identity;
+use fault::{Fault, Read};
+use head::{Cell, Field, FieldOrder, Head, Taken};
+use json::Json;
+use msgpack::MessagePack;
+use source::ActiveSource;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a row may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Levels that values may be nested.
+    pub max_depth: usize,
+    /// Rows in one record.
+    pub max_events_per_record: u32,
+    /// Bytes of one text that is kept.
+    pub max_text_bytes: usize,
+    /// How far an event's time may lie ahead of the time at which the log took it. It bounds how far a wrong unit or a broken
+    /// clock reaches; small deviations are counted by the watermark instead.
+    pub max_future: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_depth: 32,
+            max_events_per_record: 1_000_000,
+            max_text_bytes: 64 << 10,
+            max_future: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// Events of one model and version, in log order within each partition.
+#[derive(Debug, Clone)]
+pub struct EventBatch {
+    /// The model.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// The columns of [`crate::columns::event_schema`].
+    pub batch: RecordBatch,
+}
+
+/// Labels of one model, in log order within each partition.
+#[derive(Debug, Clone)]
+pub struct LabelBatch {
+    /// The model.
+    pub model: Arc<str>,
+    /// The columns of [`crate::columns::label_schema`].
+    pub batch: RecordBatch,
+}
+
+/// Values of a feature that the model's schema does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownFeature {
+    /// The model.
+    pub model: Arc<str>,
+    /// The feature's name; `None` for all that were too many to tell apart.
+    pub name: Option<String>,
+    /// How many values were ignored.
+    pub values: u64,
+}
+
+/// Everything that has been decoded since the last time.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Events; usually one batch for each model and version.
+    pub events: Vec<EventBatch>,
+    /// Labels; usually one batch for each model.
+    pub labels: Vec<LabelBatch>,
+    /// Rows that could not be taken, in the order they were met.
+    pub bad: Vec<BadRow>,
+    /// Features that were ignored.
+    pub unknown_features: Vec<UnknownFeature>,
+}
+
+/// Turns records into batches.
+pub struct Decoder {
+    limits: Limits,
+    sources: Vec<ActiveSource>,
+    directory: Directory,
+    /// Sources with a mapping, and the mapping.
+    mapped: Arc<[(usize, Mapping)]>,
+    order: FieldOrder,
+    /// The row in hand; kept for its allocation.
+    cells: Vec<Cell<'static>>,
+    full_events: Vec<(Arc<str>, EventBuilder)>,
+    full_labels: Vec<(Arc<str>, LabelBuilder)>,
+    bad: Vec<BadRow>,
+}
+
+/// Finds sources by name.
+struct Directory {
+    by_name: HashMap<String, usize>,
+    /// The model of the last row, which is most often that of the next.
+    last: (Box<[u8]>, usize),
+}
+
+/// What the rows of a record are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Events,
+    Labels,
+}
+
+impl Decoder {
+    /// A decoder for these models.
+    pub fn new(sources: Vec<Source>, limits: Limits) -> Self {
+        let by_name = sources.iter().enumerate().map(|(index, source)| (source.model.to_string(), index)).collect();
+        let mapped = sources.iter().enumerate().filter_map(|(index, source)| Some((index, source.mapping.clone()?)));
+        let first = sources.first().map(|source| source.model.as_bytes().into()).unwrap_or_default();
+        Self {
+            limits,
+            mapped: mapped.collect(),
+            sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
+            directory: Directory { by_name, last: (first, 0) },
+            order: FieldOrder::default(),
+            cells: Vec::new(),
+            full_events: Vec::new(),
+            full_labels: Vec::new(),
+            bad: Vec::new(),
+        }
+    }
+
+    /// Decodes a record of inference events.
+    pub fn decode_events(&mut self, partition: PartitionId, record: &Record) {
+        self.decode(partition, record, Rows::Events);
+    }
+
+    /// Decodes a record of label events.
+    pub fn decode_labels(&mut self, partition: PartitionId, record: &Record) {
+        self.decode(partition, record, Rows::Labels);
+    }
+
+    /// Hands over all that has been decoded since the last time.
+    ///
+    /// # Errors
+    /// When arrow refuses a batch, which a schema with two columns of one name, for example, would cause.
+    pub fn take(&mut self) -> Result<Decoded, ArrowError> {
+        let mut decoded = Decoded { bad: std::mem::take(&mut self.bad), ..Decoded::default() };
+        let mut events = std::mem::take(&mut self.full_events);
+        let mut labels = std::mem::take(&mut self.full_labels);
+        for source in &mut self.sources {
+            let model = source.source.model.clone();
+            let drained = source.drain();
+            events.extend(drained.events.into_iter().map(|builder| (model.clone(), builder)));
+            labels.extend(drained.labels.map(|builder| (model.clone(), builder)));
+            let unknown = drained.unknown.into_iter();
+            let unknown = unknown.map(|(name, values)| UnknownFeature { model: model.clone(), name, values });
+            decoded.unknown_features.extend(unknown);
+        }
+        for (model, builder) in events {
+            let version = builder.version().into();
+            decoded.events.push(EventBatch { model, version, batch: builder.finish()? });
+        }
+        for (model, builder) in labels {
+            decoded.labels.push(LabelBatch { model, batch: builder.finish()? });
+        }
+        Ok(decoded)
+    }
+
+    fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) {
+        let Some(value) = record.value.as_ref().filter(|value| !value.is_empty()) else {
+            return self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
+        };
+        let Some(format) = Format::of(record) else {
+            let what = "neither the content type nor the first byte tells the format";
+            return self.refuse(record, Fault::new(Reason::UnknownFormat, 0, what));
+        };
+        // Partitions of a log number far fewer than i32 holds; Kafka's own are that type.
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        let place = Place { partition, offset: record.offset, index: 0, append_time_ms: record.append_time_ms };
+        // A handle of its own, because cells may borrow constants of a mapping while the decoder changes.
+        let mapped = self.mapped.clone();
+        let task = Task { place, rows, mapped: &mapped };
+        let spoilt = match format {
+            Format::Json => self.decode_rows(&mut Json::new(value), &task),
+            Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), &task),
+        };
+        for row in spoilt {
+            self.quarantine(record, value, row, format);
+        }
+    }
+
+    fn decode_rows<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, task: &Task<'a>) -> Vec<Spoilt> {
+        let mut cells = recycle(std::mem::take(&mut self.cells));
+        let spoilt = each_row(cursor, self.limits.max_events_per_record, |cursor, index| {
+            let place = Place { index: index as i32, ..task.place };
+            self.decode_row(cursor, &mut cells, &Task { place, ..*task })
+        });
+        self.cells = recycle(cells);
+        spoilt
+    }
+
+    /// Decodes one row: as an event v1, or, where it is none, by the first mapping that fits.
+    fn decode_row<'a, C: Cursor<'a>>(
+        &mut self,
+        cursor: &mut C,
+        cells: &mut Vec<Cell<'a>>,
+        task: &Task<'a>,
+    ) -> Read<()> {
+        let start = cursor.position();
+        let (index, head) = match self.read_row(cursor, cells, task.rows) {
+            Ok(read) if task.mapped.is_empty() || is_complete(&read.1, task.rows) => read,
+            outcome if task.mapped.is_empty() => outcome?,
+            _ => self.read_mapped(cursor, cells, (start, task.mapped))?,
+        };
+        let end = cursor.position();
+        let source = self.sources.get_mut(index).ok_or_else(|| unknown_model(start))?;
+        head.require_id(start)?;
+        source.check_names(&head, start)?;
+        let time_ms = head.require_time(start)?;
+        check_future(time_ms, &task.place, &self.limits).map_err(|fault| fault.within("time"))?;
+        let label = source.label(head.label)?;
+        match task.rows {
+            Rows::Events => {
+                source.read_outputs(cursor, &head, cells)?;
+                let version = head.require_version(start)?;
+                let row = GoodRow { place: task.place, time_ms, head: &head, cells, label };
+                if let Some(builder) = source.builder(version, &mut self.full_events) {
+                    builder.push(&row);
+                }
+            }
+            Rows::Labels => {
+                if let Cell::Null = label {
+                    return Err(Fault::new(Reason::MissingLabel, start, "the row has no `label`"));
+                }
+                let row = GoodRow { place: task.place, time_ms, head: &head, cells: &[], label };
+                source.label_builder(&mut self.full_labels).push(&row);
+            }
+        }
+        cursor.seek(end);
+        Ok(())
+    }
+
+    /// Reads a row of the wire format, features included; returns the index of its source.
+    fn read_row<'a, C: Cursor<'a>>(
+        &mut self,
+        cursor: &mut C,
+        cells: &mut Vec<Cell<'a>>,
+        rows: Rows,
+    ) -> Read<(usize, Head<'a>)> {
+        let Self { sources, directory, order, limits, .. } = self;
+        let start = cursor.position();
+        let mut chosen = None;
+        let head = Head::read(cursor, order, limits.max_depth, |cursor, model| {
+            let (Some(model), Rows::Events) = (model, rows) else {
+                cursor.skip(limits.max_depth)?;
+                return Ok(Taken::Later);
+            };
+            let (index, source) = directory.choose(model, sources, start)?;
+            chosen = Some(index);
+            clear(cells, source.width());
+            source.read_features(cursor, cells)?;
+            Ok(Taken::Now)
+        })?;
+        if let Some(index) = chosen {
+            return Ok((index, head));
+        }
+        let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
+        clear(cells, source.width());
+        if let (Some(at), Rows::Events) = (head.features, rows) {
+            let end = cursor.position();
+            cursor.seek(at);
+            source.read_features(cursor, cells)?;
+            cursor.seek(end);
+        }
+        Ok((index, head))
+    }
+
+    /// Reads a row by the first mapping that fits. The fault is that of the last one.
+    fn read_mapped<'a, C: Cursor<'a>>(
+        &mut self,
+        cursor: &mut C,
+        cells: &mut Vec<Cell<'a>>,
+        (start, mapped): (usize, &'a [(usize, Mapping)]),
+    ) -> Read<(usize, Head<'a>)> {
+        let mut outcome = Err(unknown_model(start));
+        for (index, mapping) in mapped {
+            let Some(source) = self.sources.get_mut(*index) else { continue };
+            cursor.seek(start);
+            clear(cells, source.width());
+            outcome = mapping.read(cursor, source, cells).map(|head| (*index, head));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn refuse(&mut self, record: &Record, fault: Box<Fault>) {
+        let bytes = record.value.clone().unwrap_or_default();
+        let private = self.sources.iter().any(|source| source.source.privacy.is_restrictive());
+        self.bad.push(BadRow {
+            offset: record.offset,
+            index: None,
+            model: None,
+            reason: fault.reason,
+            message: fault.message(),
+            bytes: if private { Identity::default().to_bytes() } else { bytes },
+        });
+    }
+
+    fn quarantine(&mut self, record: &Record, value: &Bytes, row: Spoilt, format: Format) {
+        let end = row.bytes.end.min(value.len());
+        let own = row.bytes.start.min(end)..end;
+        let bytes = if own.is_empty() { value.clone() } else { value.slice(own) };
+        let identity = Identity::read(&bytes, format);
+        let is_model = |source: &&ActiveSource| identity.model.as_deref() == Some(&*source.source.model);
+        let private = match self.sources.iter().find(is_model) {
+            Some(source) => source.source.privacy.is_restrictive(),
+            None => self.sources.iter().any(|source| source.source.privacy.is_restrictive()),
+        };
+        self.bad.push(BadRow {
+            offset: record.offset,
+            index: Some(row.index),
+            reason: row.fault.reason,
+            message: row.fault.message(),
+            bytes: if private { identity.to_bytes() } else { bytes },
+            model: identity.model,
+        });
+    }
+}
+
+/// What is to be done with the rows of a record.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    place: Place,
+    rows: Rows,
+    mapped: &'a [(usize, Mapping)],
+}
+
+impl Directory {
+    #[inline]
+    fn choose<'s>(
+        &mut self,
+        model: Text<'_>,
+        sources: &'s mut [ActiveSource],
+        at: usize,
+    ) -> Read<(usize, &'s mut ActiveSource)> {
+        let mut scratch = Vec::new();
+        let name = model.resolve(&mut scratch);
+        if *self.last.0 != *name {
+            let known = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
+            self.last = (name.into(), *known.ok_or_else(|| unknown_model(at))?);
+        }
+        let index = self.last.1;
+        let source = sources.get_mut(index).ok_or_else(|| unknown_model(at))?;
+        Ok((index, source))
+    }
+}
+
+#[cold]
+fn unknown_model(at: usize) -> Box<Fault> {
+    Fault::new(Reason::UnknownModel, at, "the model is not configured")
+}
+
+/// Whether a row is an event v1 beyond doubt, although records of another shape are expected too.
+fn is_complete(head: &Head<'_>, rows: Rows) -> bool {
+    let substance = match rows {
+        Rows::Events => Field::Features,
+        Rows::Labels => Field::Label,
+    };
+    [Field::Id, Field::Time, substance].into_iter().all(|field| head.has(field))
+}
+
+fn check_future(time_ms: i64, place: &Place, limits: &Limits) -> Read<()> {
+    let most = i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX);
+    if time_ms <= place.append_time_ms.saturating_add(most) {
+        return Ok(());
+    }
+    let ahead = Duration::from_millis(time_ms.abs_diff(place.append_time_ms));
+    let what = format!("the time is {} hours ahead of the log's clock", ahead.as_secs() / 3600);
+    Err(Fault::new(Reason::TimeTooFarAhead, 0, what))
+}
+
+fn clear(cells: &mut Vec<Cell<'_>>, width: usize) {
+    cells.clear();
+    cells.resize(width, Cell::Missing);
+}
+
+/// The same allocation for cells of another record: an empty vector collects in place.
+fn recycle<'b>(mut cells: Vec<Cell<'_>>) -> Vec<Cell<'b>> {
+    cells.clear();
+    cells.into_iter().map(|_| Cell::Missing).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Routing: a body with events, as a client posts it, becomes records by partition without being encoded again.
+//!
+//! The partition of an event is that of its id. Each event's own bytes are copied once: JSON events are joined by newlines,
+//! MessagePack events stand behind the head of an array. What can be judged without the model's columns is judged here, so
+//! that the client hears of it at once; the decoder judges the rest.
+
+use super::Limits;
+use super::cursor::{Cursor, Spoilt, each_row};
+use super::fault::{Fault, Read, Reason};
+use super::format::Format;
+use super::head::{Field, FieldOrder, Head, Taken};
+use super::json::Json;
+use super::mapping::{Mapping, Walk};
+use super::msgpack::MessagePack;
+use super::source::Source;
+use crate::log::PartitionId;
+use crate::partition::partition_of_bytes;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// What a body's events are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Predictions.
+    Inference,
+    /// Labels.
+    Label,
+    /// Observations about a prediction, such as a click.
+    Feedback,
+}
+
+/// Splits bodies into records.
+#[derive(Debug, Clone)]
+pub struct Router {
+    models: HashSet<String>,
+    mapped: Vec<Mapping>,
+    limits: Limits,
+    partitions: u32,
+    max_record_bytes: usize,
+}
+
+/// What became of a body.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Values of records and the partitions they belong to; the events of a partition are in the body's order.
+    pub records: Vec<(PartitionId, Bytes)>,
+    /// How many events the records hold.
+    pub accepted: u64,
+    /// The events that were left out, in the body's order.
+    pub rejected: Vec<Rejected>,
+}
+
+/// An event that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place within the body, from 0.
+    pub index: u32,
+    /// Why.
+    pub reason: Reason,
+    /// What is wrong, where in the body, and how to mend it.
+    pub message: String,
+}
+
+/// An event that was accepted: where it goes, and its bytes in the body.
+struct Accepted {
+    partition: PartitionId,
+    bytes: Range<usize>,
+}
+
+/// Bytes that the head of a MessagePack array takes in the form used here.
+const ARRAY_HEAD_BYTES: usize = 5;
+
+impl Router {
+    /// A router for these models. `max_record_bytes` bounds a record's value, and so an event.
+    pub fn new(sources: &[Source], limits: Limits, partitions: u32, max_record_bytes: usize) -> Self {
+        Self {
+            models: sources.iter().map(|source| source.model.to_string()).collect(),
+            mapped: sources.iter().filter_map(|source| source.mapping.clone()).collect(),
+            limits,
+            partitions,
+            max_record_bytes,
+        }
+    }
+
+    /// Splits a body. A bad event costs that event; it is for the caller to decide whether to take the others.
+    pub fn route(&self, kind: EventKind, format: Format, body: &[u8]) -> Routed {
+        let mut accepted = Vec::new();
+        let spoilt = match format {
+            Format::Json => self.split(&mut Json::new(body), kind, &mut accepted),
+            Format::MessagePack => self.split(&mut MessagePack::new(body), kind, &mut accepted),
+        };
+        let mut rejected: Vec<_> = spoilt.into_iter().map(rejected).collect();
+        if accepted.is_empty() && rejected.is_empty() {
+            rejected.push(Rejected {
+                index: 0,
+                reason: Reason::Empty,
+                message: Fault::new(Reason::Empty, 0, "the body has no event").message(),
+            });
+        }
+        Routed { accepted: accepted.len() as u64, records: self.assemble(format, body, &accepted), rejected }
+    }
+
+    fn split<'a, C: Cursor<'a>>(
+        &'a self,
+        cursor: &mut C,
+        kind: EventKind,
+        accepted: &mut Vec<Accepted>,
+    ) -> Vec<Spoilt> {
+        let mut order = FieldOrder::default();
+        let mut scratch = Vec::new();
+        each_row(cursor, self.limits.max_events_per_record, |cursor, _| {
+            let start = cursor.position();
+            let head = self.read(cursor, &mut order, kind)?;
+            let bytes = start..cursor.position();
+            if bytes.len() + ARRAY_HEAD_BYTES > self.max_record_bytes {
+                let what = format!("an event of {} bytes, where {} are allowed", bytes.len(), self.max_record_bytes);
+                return Err(Fault::new(Reason::TooLarge, start, what));
+            }
+            let id = head.require_id(start)?.resolve(&mut scratch);
+            accepted.push(Accepted { partition: partition_of_bytes(id, self.partitions), bytes });
+            Ok(())
+        })
+    }
+
+    /// Reads what every event of the kind must have: as an event v1, or else by the first mapping that fits.
+    fn read<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, order: &mut FieldOrder, kind: EventKind) -> Read<Head<'a>> {
+        let start = cursor.position();
+        let mut outcome = self.read_plain(cursor, order, kind);
+        for mapping in &self.mapped {
+            let Err(_) = outcome else { break };
+            cursor.seek(start);
+            outcome = self.read_mapped(cursor, mapping, kind);
+        }
+        outcome
+    }
+
+    fn read_plain<'a, C: Cursor<'a>>(&self, cursor: &mut C, order: &mut FieldOrder, kind: EventKind) -> Read<Head<'a>> {
+        let start = cursor.position();
+        let depth = self.limits.max_depth;
+        let head = Head::read(cursor, order, depth, |cursor, _| cursor.skip(depth).map(|()| Taken::Later))?;
+        let model = head.require_model(start)?;
+        if !self.models.contains(&model.to_text()) {
+            return Err(Fault::new(Reason::UnknownModel, start, "the model is not configured"));
+        }
+        require(&head, kind, start)?;
+        Ok(head)
+    }
+
+    fn read_mapped<'a, C: Cursor<'a>>(&self, cursor: &mut C, mapping: &'a Mapping, kind: EventKind) -> Read<Head<'a>> {
+        let (start, depth) = (cursor.position(), self.limits.max_depth);
+        cursor.skip(depth)?;
+        let end = cursor.position();
+        let head = mapping.read_head(&mut Walk { cursor: &mut *cursor, start, depth })?;
+        require(&head, kind, start)?;
+        cursor.seek(end);
+        Ok(head)
+    }
+
+    fn assemble(&self, format: Format, body: &[u8], accepted: &[Accepted]) -> Vec<(PartitionId, Bytes)> {
+        let mut open: Vec<Assembly> = (0..self.partitions.max(1)).map(|_| Assembly::default()).collect();
+        let mut records = Vec::new();
+        for event in accepted {
+            let Some(assembly) = usize::try_from(event.partition).ok().and_then(|at| open.get_mut(at)) else {
+                continue;
+            };
+            let own = body.get(event.bytes.clone()).unwrap_or_default();
+            if assembly.events > 0 && assembly.bytes.len() + own.len() + ARRAY_HEAD_BYTES > self.max_record_bytes {
+                records.push((event.partition, std::mem::take(assembly).finish(format)));
+            }
+            assembly.add(format, own);
+        }
+        for (partition, assembly) in (0..).zip(open) {
+            if assembly.events > 0 {
+                records.push((partition, assembly.finish(format)));
+            }
+        }
+        records
+    }
+}
+
+/// A record's value under construction.
+#[derive(Default)]
+struct Assembly {
+    bytes: Vec<u8>,
+    events: u32,
+}
+
+impl Assembly {
+    fn add(&mut self, format: Format, event: &[u8]) {
+        match format {
+            Format::Json if self.events > 0 => self.bytes.push(b'\n'),
+            Format::MessagePack if self.events == 0 => self.bytes.extend_from_slice(&[0; ARRAY_HEAD_BYTES]),
+            _ => {}
+        }
+        self.bytes.extend_from_slice(event);
+        self.events += 1;
+    }
+
+    fn finish(mut self, format: Format) -> Bytes {
+        if let (Format::MessagePack, Some(head)) = (format, self.bytes.first_chunk_mut::<ARRAY_HEAD_BYTES>()) {
+            let [a, b, c, d] = self.events.to_be_bytes();
+            *head = [rmp::Marker::Array32.to_u8(), a, b, c, d];
+        }
+        Bytes::from(self.bytes)
+    }
+}
+
+fn require(head: &Head<'_>, kind: EventKind, at: usize) -> Read<()> {
+    head.require_id(at)?;
+    head.require_time(at)?;
+    match kind {
+        EventKind::Inference => head.require_version(at).map(|_| ()),
+        EventKind::Label => head.require(Field::Label, Reason::MissingLabel, at),
+        EventKind::Feedback => {
+            head.require(Field::Name, Reason::MissingName, at)?;
+            head.require(Field::Value, Reason::MissingValue, at)
+        }
+    }
+}
+
+fn rejected(spoilt: Spoilt) -> Rejected {
+    Rejected { index: spoilt.index, reason: spoilt.fault.reason, message: spoilt.fault.message() }
+}
