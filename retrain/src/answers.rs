@@ -19,9 +19,10 @@ pub const TOLERANCE: f64 = 1e-5;
 /// The Arrow schema of a model's answers.
 pub fn answer_schema(task: &Task) -> SchemaRef {
     let outputs = ModelSchema::new([], task.clone()).columns;
-    let fields = outputs.iter().filter(|column| column.role != Role::Feature).map(|column| {
-        Field::new(&column.name, arrow_type(column.kind), true)
-    });
+    let fields = outputs
+        .iter()
+        .filter(|column| column.role != Role::Feature)
+        .map(|column| Field::new(&column.name, arrow_type(column.kind), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

@@ -162,8 +162,7 @@ mod tests {
     use std::sync::Arc;
 
     fn schema() -> ModelSchema {
-        let features =
-            [("age".to_owned(), ColumnKind::Numeric), ("ward".to_owned(), ColumnKind::Categorical)];
+        let features = [("age".to_owned(), ColumnKind::Numeric), ("ward".to_owned(), ColumnKind::Categorical)];
         ModelSchema::new(features, Task::Regression)
     }
 

@@ -3,9 +3,10 @@
 pub mod lifecycle;
 pub mod request;
 
-pub mod encoding;
 pub mod answers;
-pub mod rows_file;
+pub mod encoding;
 pub mod process;
-pub mod trainer;
+pub mod rows_file;
 pub mod scorer;
+pub mod trainer;
+pub mod triton;

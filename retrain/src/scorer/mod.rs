@@ -3,7 +3,7 @@
 //! [`onnx`] runs a graph in this process; [`command`] asks a program, for models that ONNX cannot carry. Rows are
 //! independent of each other: the answer to a row does not depend on the batch it came in.
 
-
+pub mod command;
 pub mod onnx;
 
 use crate::answers::AnswerError;

@@ -78,7 +78,7 @@ impl OnnxScorer {
     fn run(&self, matrix: &Array2<f32>) -> TractResult<Tensor> {
         let tensors = self.inputs.iter().map(|input| Ok(fill(input, matrix)?.into_tvalue()));
         let mut outputs = self.plan.run(tensors.collect::<TractResult<_>>()?)?;
-        let output = outputs.pop().context("the graph gave no output")?;
+        let output = outputs.pop().ok_or_else(|| TractError::msg("the graph gave no output"))?;
         Ok(output.cast_to::<f64>()?.into_owned())
     }
 
@@ -95,7 +95,9 @@ impl OnnxScorer {
             (_, columns) if columns == self.class_columns.len() => outputs,
             (_, columns) => {
                 let classes = self.class_columns.len();
-                return Err(outputs_are(format!("{columns} probabilities for each row, the schema has {classes} classes")));
+                return Err(outputs_are(format!(
+                    "{columns} probabilities for each row, the schema has {classes} classes"
+                )));
             }
         };
         Ok(answers::from_probabilities(&self.task, &outputs.select(ndarray::Axis(1), &self.class_columns))?)

@@ -6,7 +6,7 @@
 //! it may be registered: the graph loads, fits the schema, and reproduces its trainer's own answers.
 
 pub mod builtin;
-
+pub mod command;
 
 use crate::answers::{self, AnswerError};
 use crate::encoding::EncodingError;
@@ -206,7 +206,9 @@ pub enum TrainingError {
         source: std::io::Error,
     },
     /// An ONNX artifact without a sample of its trainer's answers.
-    #[error("the trainer gave an ONNX artifact and no sample of its own answers; name one as `sample` in its metrics file")]
+    #[error(
+        "the trainer gave an ONNX artifact and no sample of its own answers; name one as `sample` in its metrics file"
+    )]
     NoSample,
     /// The artifact cannot be loaded or asked.
     #[error("the artifact was rejected")]

@@ -153,11 +153,8 @@ fn read_inputs(graph: &pb::GraphProto, schema: &ModelSchema) -> Result<Vec<Input
             Ok(vec![read_matrix(only, &features)?])
         }
         _ => {
-            let missing: Vec<_> = features
-                .iter()
-                .filter(|name| !inputs.iter().any(|input| input.name == **name))
-                .copied()
-                .collect();
+            let missing: Vec<_> =
+                features.iter().filter(|name| !inputs.iter().any(|input| input.name == **name)).copied().collect();
             if !missing.is_empty() {
                 return Err(inputs_are(format!("it has no input for {}", missing.join(", "))));
             }

@@ -155,8 +155,7 @@ mod tests {
     use std::sync::Arc;
 
     fn schema() -> ModelSchema {
-        let features =
-            [("x".to_owned(), ColumnKind::Numeric), ("ward".to_owned(), ColumnKind::Categorical)];
+        let features = [("x".to_owned(), ColumnKind::Numeric), ("ward".to_owned(), ColumnKind::Categorical)];
         ModelSchema::new(features, Task::Regression)
     }
 
@@ -174,10 +173,8 @@ mod tests {
 
     #[test]
     fn null_counts_as_the_mean_and_rare_categories_as_unseen() {
-        let rows = rows(
-            vec![Some(1.0), Some(3.0), None, Some(2.0)],
-            vec![Some("east"), Some("east"), Some("rare"), None],
-        );
+        let rows =
+            rows(vec![Some(1.0), Some(3.0), None, Some(2.0)], vec![Some("east"), Some("east"), Some("rare"), None]);
         let (design, inputs) = Design::learn(&schema(), &rows, &options(2)).unwrap();
         assert_eq!(design.tables["ward"], ["east"]);
         let matrix = design.matrix(&inputs);

@@ -5,8 +5,8 @@
 //!
 //! The solver knows ordinary least squares only. The penalty is therefore given to it as rows: `√alpha` times the identity
 //! with the target 0 adds exactly `alpha ‖w‖²`. Columns and target are centred first, which takes the intercept out of the
-//! penalty. With `alpha: 0` features that depend on each other (as one-hot columns do) have no unique solution, and the
-//! error says so.
+//! penalty. Columns that depend on each other (one-hot columns always do) have no unique solution without a penalty, so that
+//! a trace of one stays even with `alpha: 0`: it makes them share their weight and changes nothing else that can be measured.
 
 use super::linear_map::LinearMap;
 use super::options::Options;
@@ -16,13 +16,16 @@ use linfa::traits::Fit;
 use linfa_linear::LinearRegression;
 use ndarray::{Array1, Array2, Axis, concatenate};
 
+/// The least penalty for each row, small against the unit deviation of a column and large against rounding.
+const TRACE: f64 = 1e-9;
+
 /// Fits the numbers to the design matrix.
 pub(super) fn fit(design: &Array2<f64>, numbers: &Array1<f64>, options: &Options) -> Result<LinearMap, TrainingError> {
     let failed = |reason: String| TrainingError::Solver { reason };
     let width = design.ncols();
     let centre = design.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(width));
     let level = numbers.mean().unwrap_or(0.0);
-    let penalty = Array2::from_diag_elem(width, options.alpha.sqrt());
+    let penalty = Array2::from_diag_elem(width, options.alpha.max(TRACE * design.nrows() as f64).sqrt());
     let records = concatenate(Axis(0), &[(design - &centre).view(), penalty.view()])
         .map_err(|error| failed(error.to_string()))?;
     let targets = concatenate(Axis(0), &[(numbers - level).view(), Array1::zeros(width).view()])
@@ -58,11 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn dependent_columns_have_a_solution_with_a_penalty_and_an_error_without() {
+    fn dependent_columns_share_their_weight_even_without_a_penalty() {
         let design = array![[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];
         let numbers = array![1.0, 3.0, 1.0, 3.0];
-        fit(&design, &numbers, &Options::default()).unwrap();
-        let error = fit(&design, &numbers, &Options { alpha: 0.0, ..Options::default() }).unwrap_err();
-        assert!(error.to_string().contains("larger `alpha`"), "{error}");
+        let map = fit(&design, &numbers, &Options { alpha: 0.0, ..Options::default() }).unwrap();
+        for (found, expected) in
+            [map.weights[[0, 0]], map.weights[[1, 0]], map.bias[0]].into_iter().zip([-1.0, 1.0, 2.0])
+        {
+            assert!((found - expected).abs() < 1e-6, "{map:?}");
+        }
     }
 }

@@ -70,11 +70,7 @@ fn fit_two(dataset: &Dataset, options: &Options) -> Result<LinearMap, TrainingEr
     Ok(map)
 }
 
-fn fit_several(
-    dataset: &Dataset,
-    classes: usize,
-    options: &Options,
-) -> Result<(LinearMap, Vec<usize>), TrainingError> {
+fn fit_several(dataset: &Dataset, classes: usize, options: &Options) -> Result<(LinearMap, Vec<usize>), TrainingError> {
     let model = MultiLogisticRegression::default()
         .alpha(options.alpha)
         .max_iterations(options.max_iterations)

@@ -18,7 +18,7 @@ use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
 use crate::encoding::column_as;
 use crate::lifecycle::ArtifactFormat;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use design::Design;
 use detectors::schema::{ModelSchema, Task};
@@ -129,9 +129,11 @@ fn read_classes(rows: &RecordBatch, classes: &[&str]) -> Result<Target, Training
 
 fn read_numbers(rows: &RecordBatch) -> Result<Target, TrainingError> {
     let column = column_as(rows, LABEL, &DataType::Float64)?;
-    let numbers = column.as_primitive::<Float64Type>().iter().enumerate().map(|(row, number)| {
-        number.filter(|number| number.is_finite()).ok_or(TrainingError::NoLabel { row })
-    });
+    let numbers = column
+        .as_primitive::<Float64Type>()
+        .iter()
+        .enumerate()
+        .map(|(row, number)| number.filter(|number| number.is_finite()).ok_or(TrainingError::NoLabel { row }));
     Ok(Target::Numbers(numbers.collect::<Result<Vec<_>, _>>()?.into()))
 }
 
@@ -143,10 +145,7 @@ fn class_metrics(labels: &Array1<usize>, probabilities: &Array2<f64>) -> BTreeMa
         log_loss -= own.max(f64::MIN_POSITIVE).ln();
     }
     let rows = labels.len() as f64;
-    BTreeMap::from([
-        ("training_accuracy".to_owned(), right / rows),
-        ("training_log_loss".to_owned(), log_loss / rows),
-    ])
+    BTreeMap::from([("training_accuracy".to_owned(), right / rows), ("training_log_loss".to_owned(), log_loss / rows)])
 }
 
 fn number_metrics(numbers: &Array1<f64>, predictions: &Array1<f64>) -> BTreeMap<String, f64> {

@@ -34,10 +34,10 @@ const IR_VERSION: i64 = 7;
 pub(super) fn export(job: &TrainingJob<'_>, design: &Design, map: &LinearMap) -> Result<Bytes, TrainingError> {
     let mut graph = GraphWriter::default();
     let columns = graph.design(design);
-    graph.initializer("weights", Values::Floats(map.weights.iter().map(|weight| *weight as f32).collect()), {
-        &[design.width(), map.bias.len()]
-    });
-    graph.initializer("bias", Values::Floats(map.bias.iter().map(|bias| *bias as f32).collect()), &[1, map.bias.len()]);
+    let weights = map.weights.iter().map(|weight| *weight as f32).collect();
+    let bias = map.bias.iter().map(|bias| *bias as f32).collect();
+    graph.initializer("weights", Values::Floats(weights), &[design.width(), map.bias.len()]);
+    graph.initializer("bias", Values::Floats(bias), &[1, map.bias.len()]);
     graph.node("MatMul", &[&columns, "weights"], "products");
     let output = match job.schema.task {
         Task::Regression => {
