@@ -1,8 +1,22 @@
-//! What acts.
+//! What acts: from a verdict to a promoted model.
+//!
+//! Modules stand in the order in which data flows through them: what may cause a training and what the controller makes of
+//! it, how a challenger is trained and answers, how it is judged, and what the registry keeps of it.
 
-pub mod controller;
-pub mod lifecycle;
 pub mod policy;
-pub mod progress;
 pub mod request;
 pub mod schedule;
+
+pub mod controller;
+pub mod progress;
+
+pub mod answers;
+pub mod encoding;
+pub mod process;
+pub mod rows_file;
+pub mod scorer;
+pub mod trainer;
+
+pub mod lifecycle;
+
+pub mod triton;

@@ -1,0 +1,441 @@
+//! Runs a program that may misbehave, and leaves nothing of it behind.
+//!
+//! The program gets a job file and an environment of its own making: everything is cleared but `PATH`, `HOME`, `LANG` and
+//! `TMPDIR`, what the configuration adds, and [`JOB_VARIABLE`] with the path of the job file. It leads a process group.
+//! Its output goes to `output.log` beside the job, which begins anew beyond a size; the last lines are kept in the failure.
+//!
+//! However the run ends, the whole group is killed before its leader is reaped: until then the group's number cannot belong
+//! to anyone else. On the time limit or a stop the group is asked with SIGTERM first and given [`GRACE`].
+//!
+//! If this process is killed itself, its programs live on. Every descendant inherits [`JOB_VARIABLE`], so [`sweep`] finds
+//! them at the next start by the job's directory, and kills no one else's: a number in a file could be another process's by
+//! then, the variable cannot. It reads `/proc` and finds nothing where there is none.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The environment variable that holds the path of the job file.
+pub const JOB_VARIABLE: &str = "DRIFTLINE_JOB";
+
+/// How long a program may take to end after SIGTERM, before SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a running program is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Size beyond which the output file begins anew; its last lines are what a person needs.
+const OUTPUT_LIMIT: u64 = 16 << 20;
+
+/// Variables that are passed on from this process.
+const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+
+/// A program, as the configuration describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// The program: a path, or a name that is looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments; the job file's path comes after them.
+    pub arguments: Vec<String>,
+    /// Variables added to its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Where it runs; the job's own directory if `None`.
+    pub working_directory: Option<PathBuf>,
+    /// How long it may take.
+    pub time_limit: Duration,
+    /// How many last lines of its output a failure quotes.
+    pub output_lines_kept: usize,
+}
+
+/// How a program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It could not be started.
+    #[error("{program} cannot be started; check that it exists, may be executed and is found in PATH", program = program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended with an error.
+    #[error("{program} {ended}{output}", program = program.display())]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// How it ended: `exited with code 3`, `was killed by SIGSEGV`.
+        ended: String,
+        /// The last lines of its output.
+        output: LastLines,
+    },
+    /// It took too long.
+    #[error("{program} was stopped after its time limit of {limit:?}{output}", program = program.display())]
+    TimedOut {
+        /// The program.
+        program: PathBuf,
+        /// The limit.
+        limit: Duration,
+        /// The last lines of its output.
+        output: LastLines,
+    },
+    /// It was told to stop.
+    #[error("{program} was stopped because this process stops", program = program.display())]
+    Stopped {
+        /// The program.
+        program: PathBuf,
+    },
+    /// The system refused something on the way.
+    #[error("{program} cannot be looked after while {doing}", program = program.display())]
+    System {
+        /// The program.
+        program: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The last lines of a program's output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastLines(pub Vec<String>);
+
+impl std::fmt::Display for LastLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_slice() {
+            [] => write!(f, "; it wrote nothing"),
+            lines => write!(f, "; its last lines were:\n{}", lines.join("\n")),
+        }
+    }
+}
+
+/// Runs the program on a job file until it ends. Blocks.
+///
+/// # Errors
+/// It cannot be started, ends with another code than 0, takes too long or is stopped. Nothing of it runs any more then.
+pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<(), ProcessError> {
+    let directory = job.parent().unwrap_or(Path::new("."));
+    let output_path = directory.join("output.log");
+    let output = create_output(&output_path).map_err(|source| system(spec, "opening its output file", source))?;
+    let mut group = ProcessGroup { child: start(spec, job, &output)?, reaped: false };
+    let end = watch(spec, &group, &Watched { output: &output, stop })?;
+    let status = group.end(end).map_err(|source| system(spec, "ending it", source))?;
+    let program = spec.program.clone();
+    let output = || last_lines(&output_path, spec.output_lines_kept);
+    match end {
+        End::Itself if status.success() => Ok(()),
+        End::Itself => Err(ProcessError::Failed { program, ended: describe(status), output: output() }),
+        End::TimeLimit => Err(ProcessError::TimedOut { program, limit: spec.time_limit, output: output() }),
+        End::Stopped => Err(ProcessError::Stopped { program }),
+    }
+}
+
+/// Kills what an earlier run of this process left running for jobs in this directory or below; gives their number.
+///
+/// # Errors
+/// `/proc` is there and cannot be listed.
+pub fn sweep(directory: &Path) -> std::io::Result<usize> {
+    let processes = match std::fs::read_dir("/proc") {
+        Ok(processes) => processes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let own = std::process::id() as i32;
+    let mut killed = 0;
+    for process in processes {
+        let name = process?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse::<i32>().ok()).filter(|id| *id != own) else {
+            continue;
+        };
+        if works_for(id, directory) && kill(Pid::from_raw(id), Signal::SIGKILL).is_ok() {
+            tracing::warn!(process = id, directory = %directory.display(), "killed a program that outlived its run");
+            killed += 1;
+        }
+    }
+    Ok(killed)
+}
+
+/// Whether a process's environment names a job in the directory. Another user's environment cannot be read, and is not ours.
+fn works_for(id: i32, directory: &Path) -> bool {
+    let Ok(environment) = std::fs::read(format!("/proc/{id}/environ")) else {
+        return false;
+    };
+    let prefix = format!("{JOB_VARIABLE}=");
+    let job = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(prefix.as_bytes()));
+    job.is_some_and(|job| Path::new(std::ffi::OsStr::from_bytes(job)).starts_with(directory))
+}
+
+fn create_output(path: &Path) -> std::io::Result<File> {
+    // Appending is what lets the file begin anew while the program holds it open.
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+fn start(spec: &CommandSpec, job: &Path, output: &File) -> Result<Child, ProcessError> {
+    let cloned = || output.try_clone().map_err(|source| system(spec, "opening its output file", source));
+    let directory = spec.working_directory.as_deref().or(job.parent()).unwrap_or(Path::new("."));
+    Command::new(&spec.program)
+        .args(&spec.arguments)
+        .arg(job)
+        .env_clear()
+        .envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+        .envs(&spec.environment)
+        .env(JOB_VARIABLE, job)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(cloned()?)
+        .stderr(cloned()?)
+        .process_group(0)
+        .spawn()
+        .map_err(|source| ProcessError::Start { program: spec.program.clone(), source })
+}
+
+/// Why a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Itself,
+    TimeLimit,
+    Stopped,
+}
+
+struct Watched<'a> {
+    output: &'a File,
+    stop: &'a CancellationToken,
+}
+
+fn watch(spec: &CommandSpec, group: &ProcessGroup, watched: &Watched<'_>) -> Result<End, ProcessError> {
+    let started = Instant::now();
+    loop {
+        if group.leader_has_ended().map_err(|source| system(spec, "waiting for it", source))? {
+            return Ok(End::Itself);
+        }
+        if watched.stop.is_cancelled() {
+            return Ok(End::Stopped);
+        }
+        if started.elapsed() >= spec.time_limit {
+            return Ok(End::TimeLimit);
+        }
+        bound_output(watched.output).map_err(|source| system(spec, "bounding its output file", source))?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn bound_output(output: &File) -> std::io::Result<()> {
+    if output.metadata()?.len() > OUTPUT_LIMIT { output.set_len(0) } else { Ok(()) }
+}
+
+/// A program and whatever it started; killed when this is dropped.
+struct ProcessGroup {
+    child: Child,
+    reaped: bool,
+}
+
+impl ProcessGroup {
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Looks without reaping, so that the group's number stays taken.
+    fn leader_has_ended(&self) -> std::io::Result<bool> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(self.id()), flags) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Kills the group, kindly first unless its leader has ended by itself, and reaps the leader.
+    fn end(&mut self, end: End) -> std::io::Result<ExitStatus> {
+        if end != End::Itself {
+            self.signal(Signal::SIGTERM)?;
+            let asked = Instant::now();
+            while !self.leader_has_ended()? && asked.elapsed() < GRACE {
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        self.signal(Signal::SIGKILL)?;
+        let status = self.child.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+
+    fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        match killpg(self.id(), signal) {
+            // ESRCH: no one is left. EPERM: macOS says so of a group whose members have all ended.
+            Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Nothing more can be done about a failure here; the next sweep finds what is left.
+            let killed = self.signal(Signal::SIGKILL).and_then(|()| self.child.wait());
+            if let Err(error) = killed {
+                tracing::warn!(process = self.child.id(), %error, "a program could not be ended");
+            }
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("was killed by {signal}"),
+            Err(_) => format!("was killed by signal {number}"),
+        },
+        (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+fn last_lines(path: &Path, kept: usize) -> LastLines {
+    let mut lines = VecDeque::with_capacity(kept);
+    let Ok(file) = File::open(path) else {
+        return LastLines(vec![format!("({} cannot be read)", path.display())]);
+    };
+    // Split by bytes: a program may write what is no text.
+    for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
+        if lines.len() == kept {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+    lines.truncate(kept);
+    LastLines(lines.into())
+}
+
+fn system(spec: &CommandSpec, doing: &'static str, source: std::io::Error) -> ProcessError {
+    ProcessError::System { program: spec.program.clone(), doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use tempfile::TempDir;
+
+    fn shell(script: &str) -> CommandSpec {
+        CommandSpec {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+            working_directory: None,
+            time_limit: Duration::from_secs(60),
+            output_lines_kept: 2,
+        }
+    }
+
+    fn job() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let job = directory.path().join("job.json");
+        (directory, job)
+    }
+
+    fn wait_for(what: &str, condition: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            assert!(started.elapsed() < Duration::from_secs(30), "{what}");
+            thread::yield_now();
+        }
+    }
+
+    fn is_gone(id_file: &Path) -> bool {
+        let id: i32 = std::fs::read_to_string(id_file).unwrap().trim().parse().unwrap();
+        match std::fs::read_to_string(format!("/proc/{id}/stat")) {
+            // Killed and waiting for a parent to notice counts as gone.
+            Ok(stat) => stat.rsplit(')').next().unwrap().trim().starts_with(['Z', 'X']),
+            Err(_) => true,
+        }
+    }
+
+    #[test]
+    fn a_program_sees_only_the_documented_environment() {
+        let (directory, job) = job();
+        run(&shell("env > environment"), &job, &CancellationToken::new()).unwrap();
+        let environment = std::fs::read_to_string(directory.path().join("environment")).unwrap();
+        assert!(environment.contains("GREETING=hello\n"));
+        assert!(environment.contains(&format!("{JOB_VARIABLE}={}\n", job.display())));
+        assert!(!environment.contains("CARGO"), "{environment}");
+    }
+
+    #[test]
+    fn a_failure_quotes_the_last_lines() {
+        let (_directory, job) = job();
+        let error = run(&shell("echo one; echo two >&2; echo three; exit 3"), &job, &CancellationToken::new());
+        let message = error.unwrap_err().to_string();
+        assert_eq!(message, "/bin/sh exited with code 3; its last lines were:\ntwo\nthree");
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_named() {
+        let (_directory, job) = job();
+        let spec = CommandSpec { program: "/no/such/trainer".into(), ..shell("") };
+        let error = run(&spec, &job, &CancellationToken::new()).unwrap_err();
+        assert!(error.to_string().starts_with("/no/such/trainer cannot be started"), "{error}");
+    }
+
+    #[test]
+    fn the_time_limit_ends_the_whole_group() {
+        let (directory, job) = job();
+        let spec = CommandSpec {
+            time_limit: Duration::from_millis(300),
+            ..shell("echo began; sleep 600 & echo $! > child; wait")
+        };
+        let error = run(&spec, &job, &CancellationToken::new()).unwrap_err();
+        assert!(error.to_string().contains("time limit of 300ms; its last lines were:\nbegan"), "{error}");
+        wait_for("the child is killed", || is_gone(&directory.path().join("child")));
+    }
+
+    #[test]
+    fn what_a_finished_program_left_behind_is_killed() {
+        let (directory, job) = job();
+        run(&shell("sleep 600 & echo $! > child"), &job, &CancellationToken::new()).unwrap();
+        wait_for("the child is killed", || is_gone(&directory.path().join("child")));
+    }
+
+    #[test]
+    fn a_stop_ends_the_program() {
+        let (directory, job) = job();
+        let stop = CancellationToken::new();
+        let error = thread::scope(|scope| {
+            let run = scope.spawn(|| run(&shell("echo $$ > leader; exec sleep 600"), &job, &stop));
+            let leader = directory.path().join("leader");
+            wait_for("it started", || std::fs::read_to_string(&leader).is_ok_and(|id| id.ends_with('\n')));
+            stop.cancel();
+            run.join().unwrap()
+        });
+        assert!(matches!(error, Err(ProcessError::Stopped { .. })));
+        assert!(is_gone(&directory.path().join("leader")));
+    }
+
+    #[test]
+    fn a_sweep_kills_what_works_for_the_directory_and_nothing_else() {
+        let (ours, job) = job();
+        let (_theirs, other_job) = self::job();
+        let start =
+            |job: &Path| Command::new("/bin/sleep").arg("600").env(JOB_VARIABLE, job).process_group(0).spawn().unwrap();
+        let mut swept = start(&job);
+        let mut spared = ProcessGroup { child: start(&other_job), reaped: false };
+        assert_eq!(sweep(ours.path()).unwrap(), 1);
+        assert_eq!(swept.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
+        assert!(!spared.leader_has_ended().unwrap());
+        spared.end(End::Stopped).unwrap();
+    }
+}

@@ -1,0 +1,222 @@
+//! Trainers: frozen rows in, an artifact out.
+//!
+//! Two kinds train: [`builtin`] fits a linear model in this process, [`command`] runs any program. Both are functions of the
+//! job: the same rows and parameters give the same model, so that a training that was interrupted may simply be run again.
+//! Neither decides anything about the model it made. [`train`] adds the one check that every ONNX artifact must pass before
+//! it may be registered: the graph loads, fits the schema, and reproduces its trainer's own answers.
+
+pub mod builtin;
+pub mod command;
+
+use crate::answers::{self, AnswerError};
+use crate::encoding::EncodingError;
+use crate::lifecycle::ArtifactFormat;
+use crate::process::ProcessError;
+use crate::rows_file::RowsFileError;
+use crate::scorer::onnx::OnnxScorer;
+use crate::scorer::{Scorer, ScoringError};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use detectors::schema::ModelSchema;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
+
+/// What is to be trained, from which rows.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingJob<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The version that is being made.
+    pub version: &'a str,
+    /// What the version takes and gives.
+    pub schema: &'a ModelSchema,
+    /// Feature columns by name and `label` (Utf8 for a class, Float64 for a number), frozen, in log order.
+    pub rows: &'a RecordBatch,
+    /// Parameters from the configuration and the request.
+    pub parameters: &'a BTreeMap<String, String>,
+    /// An empty directory for this training alone; its owner removes it.
+    pub work_directory: &'a Path,
+}
+
+/// What a trainer made.
+#[derive(Debug, Clone)]
+pub struct TrainedModel {
+    /// The artifact's bytes.
+    pub artifact: Bytes,
+    /// How it answers.
+    pub format: ArtifactFormat,
+    /// What the trainer measured, on its training rows unless its name says otherwise.
+    pub metrics: BTreeMap<String, f64>,
+    /// The parameters it used, defaults included.
+    pub parameters: BTreeMap<String, String>,
+    /// Source revision of the trainer's code.
+    pub code_revision: Option<String>,
+    /// Some rows with the trainer's own answers; an ONNX artifact must have one.
+    pub sample: Option<Sample>,
+}
+
+/// Rows and the trainer's own answers to them, which the artifact has to reproduce.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The features of some training rows, by name.
+    pub rows: RecordBatch,
+    /// The trainer's answers, with the columns of [`answers::answer_schema`].
+    pub answers: RecordBatch,
+}
+
+/// Something that trains.
+pub trait Trainer: Send + Sync {
+    /// Trains one version. Blocks; belongs on a thread of its own.
+    ///
+    /// # Errors
+    /// The rows cannot be learned from, the trainer failed, or `stop` was cancelled.
+    fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError>;
+}
+
+/// Trains, then checks what was made.
+///
+/// # Errors
+/// As [`Trainer::train`], and for an ONNX artifact whatever [`verify`] finds.
+pub fn train(
+    trainer: &dyn Trainer,
+    job: &TrainingJob<'_>,
+    stop: &CancellationToken,
+) -> Result<TrainedModel, TrainingError> {
+    let trained = trainer.train(job, stop)?;
+    if trained.format == ArtifactFormat::Onnx {
+        let sample = trained.sample.as_ref().ok_or(TrainingError::NoSample)?;
+        verify(&trained.artifact, job.schema, sample)?;
+    }
+    Ok(trained)
+}
+
+/// Whether an ONNX artifact loads, fits the schema and reproduces a sample of its trainer's answers.
+///
+/// # Errors
+/// [`ScoringError`] from loading and asking it, [`AnswerError::Mismatch`] where it answers otherwise.
+pub fn verify(artifact: &[u8], schema: &ModelSchema, sample: &Sample) -> Result<(), TrainingError> {
+    let found = OnnxScorer::load(artifact, schema)?.score(&sample.rows)?;
+    Ok(answers::verify(&schema.task, &sample.answers, &found)?)
+}
+
+/// Why a training failed. The champion stays.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    /// Too few rows.
+    #[error("{rows} training rows are too few; at least {needed} are needed")]
+    TooFewRows {
+        /// Rows there are.
+        rows: usize,
+        /// Rows needed.
+        needed: usize,
+    },
+    /// Every row has the same label.
+    #[error("all {rows} training rows have the label {class}; there is nothing to tell apart")]
+    OneClass {
+        /// Training rows.
+        rows: usize,
+        /// The only label.
+        class: String,
+    },
+    /// A label that the schema does not know.
+    #[error("training row {row} has the label {class}, which is none of the model's classes: {classes}")]
+    UnknownClass {
+        /// The row, from 0.
+        row: usize,
+        /// Its label.
+        class: String,
+        /// The classes of the schema.
+        classes: String,
+    },
+    /// A row without a usable label.
+    #[error("training row {row} has no finite label; only labelled rows belong in a training set")]
+    NoLabel {
+        /// The row, from 0.
+        row: usize,
+    },
+    /// Infinite values.
+    #[error(
+        "feature {column} is infinite, or beyond what float32 holds, in {rows} training rows; mend the source, or have it \
+         send null"
+    )]
+    Infinite {
+        /// The feature.
+        column: String,
+        /// How many rows.
+        rows: usize,
+    },
+    /// No feature varies.
+    #[error("every feature is constant over the {rows} training rows; there is nothing to learn from")]
+    AllConstant {
+        /// Training rows.
+        rows: usize,
+    },
+    /// The solver stopped too early.
+    #[error(
+        "the fit did not converge within {iterations} iterations (gradient {gradient:e} a row); raise `max_iterations`, or \
+         `alpha` where the classes separate perfectly"
+    )]
+    NotConverged {
+        /// The limit.
+        iterations: u64,
+        /// Norm of the gradient divided by the rows.
+        gradient: f64,
+    },
+    /// The solver gave up.
+    #[error("the solver failed: {reason}; a larger `alpha` helps where features depend on each other")]
+    Solver {
+        /// What it said.
+        reason: String,
+    },
+    /// A parameter that is unknown or out of range.
+    #[error("training parameter {name}: {value} cannot be used; {expected}")]
+    Parameter {
+        /// The parameter.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A column is missing or of the wrong type.
+    #[error("the training rows do not fit the model's schema")]
+    Rows(#[from] EncodingError),
+    /// The program failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The program succeeded but what it left cannot be used.
+    #[error("the trainer's result {path} cannot be used: {reason}", path = path.display())]
+    Result {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of rows.
+    #[error(transparent)]
+    RowsFile(#[from] RowsFileError),
+    /// A file of the work directory.
+    #[error("{path} cannot be written", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An ONNX artifact without a sample of its trainer's answers.
+    #[error(
+        "the trainer gave an ONNX artifact and no sample of its own answers; name one as `sample` in its metrics file"
+    )]
+    NoSample,
+    /// The artifact cannot be loaded or asked.
+    #[error("the artifact was rejected")]
+    Artifact(#[from] ScoringError),
+    /// The artifact answers otherwise than its trainer.
+    #[error("the artifact was rejected")]
+    Answers(#[from] AnswerError),
+    /// Training was told to stop.
+    #[error("the training was stopped before it was done")]
+    Stopped,
+}
