@@ -8,6 +8,7 @@ pub mod request;
 pub mod schedule;
 
 pub mod controller;
+pub mod controller_stage;
 pub mod progress;
 
 pub mod answers;
@@ -17,6 +18,14 @@ pub mod rows_file;
 pub mod scorer;
 pub mod trainer;
 
+pub mod evidence;
+pub mod gate;
+pub mod trial;
+
+pub mod command;
 pub mod lifecycle;
+pub mod registry;
+pub mod trainer_stage;
+pub mod workshop;
 
 pub mod triton;

@@ -1,0 +1,150 @@
+//! Simulations of the gate, seeded, and its rules one by one.
+
+use super::*;
+
+/// A small deterministic generator (xorshift64*); its quality is ample for a few thousand trials.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A row on which only the challenger is right with probability `gain`, only the champion with `loss`.
+    fn pair(&mut self, gain: f64, loss: f64) -> Pair {
+        let (champion_loss, challenger_loss) = match self.roll() {
+            roll if roll < gain => (1.0, 0.0),
+            roll if roll < gain + loss => (0.0, 1.0),
+            _ => (0.0, 0.0),
+        };
+        Pair { champion_loss, challenger_loss, segments: Vec::new() }
+    }
+}
+
+fn terms(number: u32, promotions: u32) -> TrialTerms {
+    TrialTerms {
+        model: "m".into(),
+        request: "r".into(),
+        champion: Some("v1".into()),
+        challenger: "v2".into(),
+        deadline_ms: 1_000_000,
+        fallback: Fallback::KeepChampion,
+        number,
+        promotions,
+    }
+}
+
+/// Rows until the ruling, looked at every 20 rows, or `None` after 3,000.
+fn run(dice: &mut Dice, number: u32, gain: f64, loss: f64) -> (Option<u64>, Ruling) {
+    let policy = GatePolicy::default();
+    let mut trial = Trial::new(terms(number, 0), &policy);
+    for _ in 0..150 {
+        (0..20).for_each(|_| trial.observe(&dice.pair(gain, loss)));
+        let ruling = judge(&policy, &trial);
+        if !matches!(ruling, Ruling::NotYet(_)) {
+            return (Some(trial.rows), ruling);
+        }
+    }
+    (None, judge(&policy, &trial))
+}
+
+#[test]
+fn equal_models_are_promoted_no_more_often_than_the_budget_over_all_their_trials() {
+    let mut dice = Dice(7);
+    let lives = 300;
+    let promoted = |dice: &mut Dice| (1..=6).any(|number| matches!(run(dice, number, 0.1, 0.1).1, Ruling::Promote(_)));
+    let false_lives = (0..lives).filter(|_| promoted(&mut dice)).count();
+    // The bound is .1; three standard errors of a share of .1 among 300 are .052.
+    assert!((false_lives as f64) < (0.1 + 0.052) * f64::from(lives), "{false_lives} of {lives}");
+}
+
+#[test]
+fn an_accuracy_better_by_a_twentieth_is_found_in_some_hundred_rows() {
+    let mut dice = Dice(11);
+    let mut rows: Vec<u64> = (0..400)
+        .filter_map(|_| match run(&mut dice, 1, 0.1, 0.05) {
+            (Some(rows), Ruling::Promote(_)) => Some(rows),
+            _ => None,
+        })
+        .collect();
+    rows.sort_unstable();
+    assert!(rows.len() >= 380, "found in {} of 400", rows.len());
+    assert!((350..=550).contains(&rows[200]), "median {}", rows[200]);
+}
+
+#[test]
+fn a_worse_challenger_is_rejected_before_its_deadline() {
+    let (rows, ruling) = run(&mut Dice(3), 1, 0.05, 0.15);
+    assert!(matches!(ruling, Ruling::Reject(Why::Worse, _)), "{ruling:?} after {rows:?}");
+}
+
+#[test]
+fn no_promotion_before_the_least_rows_however_clear() {
+    let policy = GatePolicy::default();
+    let mut trial = Trial::new(terms(1, 0), &policy);
+    let clear = Pair { champion_loss: 1.0, challenger_loss: 0.0, segments: Vec::new() };
+    (0..199).for_each(|_| trial.observe(&clear));
+    assert!(matches!(judge(&policy, &trial), Ruling::NotYet(_)));
+    trial.observe(&clear);
+    let Ruling::Promote(permit) = judge(&policy, &trial) else { panic!("200 clear rows") };
+    assert_eq!((permit.version(), permit.champion()), ("v2", Some("v1")));
+}
+
+#[test]
+fn a_harmed_segment_stops_a_challenger_that_is_better_on_the_whole() {
+    let policy = GatePolicy::default();
+    let mut trial = Trial::new(terms(1, 0), &policy);
+    let segment = |value: &str| vec![Segment { dimension: "ward".into(), value: value.into() }];
+    for row in 0..400 {
+        let harmed = row % 6 == 0;
+        let (champion_loss, challenger_loss) = if harmed { (0.0, 1.0) } else { (1.0, 0.0) };
+        let segments = segment(if harmed { "north" } else { "south" });
+        trial.observe(&Pair { champion_loss, challenger_loss, segments });
+    }
+    let Ruling::Reject(Why::WorseInSegment { segment, .. }, _) = judge(&policy, &trial) else { panic!() };
+    assert_eq!(segment.value, "north");
+}
+
+#[test]
+fn forgetting_the_anchor_stops_a_challenger() {
+    use crate::policy::AnchorPolicy;
+    let policy =
+        GatePolicy { anchor: Some(AnchorPolicy { from_ms: 0, until_ms: 1, margin: 0.02 }), ..GatePolicy::default() };
+    let mut trial = Trial::new(terms(1, 0), &policy);
+    trial.hold_against(AnchorStanding { rows: 100, champion_loss: 0.1, challenger_loss: 0.15 });
+    assert!(matches!(judge(&policy, &trial), Ruling::Reject(Why::WorseOnAnchor { .. }, _)));
+}
+
+#[test]
+fn at_the_deadline_the_fallback_decides() {
+    let policy = GatePolicy::default();
+    let mut dice = Dice(5);
+    for (fallback, promotes) in [(Fallback::KeepChampion, false), (Fallback::PromoteIfBetter, true)] {
+        let mut trial = Trial::new(TrialTerms { fallback, ..terms(40, 0) }, &policy);
+        (0..300).for_each(|_| trial.observe(&dice.pair(0.1, 0.05)));
+        trial.advance_to(999_999);
+        assert!(matches!(judge(&policy, &trial), Ruling::NotYet(_)));
+        trial.advance_to(1_000_000);
+        assert_eq!(matches!(judge(&policy, &trial), Ruling::Promote(_)), promotes);
+    }
+}
+
+#[test]
+fn the_budget_shrinks_with_trials_and_grows_with_promotions() {
+    let policy = GatePolicy::default();
+    let level = |number, promotions| Trial::new(terms(number, promotions), &policy).level(&policy);
+    assert!((level(1, 0) - 0.05).abs() < 1e-12);
+    let spent: f64 = (1..10_000).map(|number| level(number, 0)).sum();
+    assert!(spent <= policy.alpha);
+    assert!(level(3, 2) > level(3, 0));
+}
+
+#[test]
+fn an_override_needs_a_reason() {
+    assert_eq!(override_gate("m", "v3", None, " "), Err(NoReason));
+    let permit = override_gate("m", "v3", None, "ann: v2 cannot be served").unwrap();
+    assert!(matches!(permit.record(), PermitRecord::Override { .. }));
+}

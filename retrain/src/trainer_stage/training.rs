@@ -1,0 +1,179 @@
+//! One training: freezes the rows, trains, checks that the artifact answers, learns the new version's reference.
+
+use super::TrainerStage;
+use crate::lifecycle::{ArtifactFormat, ArtifactId, LifecycleEvent, Lineage, ModelVersion};
+use crate::request::RetrainRequest;
+use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
+use crate::trial::{TrialError, features, training_set, with_answers};
+use crate::workshop::{ArtifactError, RowSpan};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use detectors::windows::Window;
+use ingest::stage::StageError;
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+use std::error::Error;
+
+/// A version that was trained and can answer, with its reference.
+struct Graduate {
+    version: ModelVersion,
+    reference: (String, ArtifactId),
+}
+
+/// Why a training came to nothing.
+enum Fall {
+    /// The trainer or its artifact is at fault: counted as an attempt, and told.
+    Training(String),
+    /// The world around it is: the stage is rebuilt, and the attempt counts as lost.
+    World(StageError),
+    /// The process is about to stop: nothing is recorded, the next instance makes the next attempt.
+    Stopped,
+}
+
+impl TrainerStage {
+    /// Trains for a request that this instance has claimed.
+    pub(super) fn train(&mut self, request: RetrainRequest, attempt: u32) -> Result<(), StageError> {
+        if self.workshop.stop.is_cancelled() {
+            return Ok(());
+        }
+        match self.graduate(&request) {
+            Ok(graduate) => self.register_challenger(&request, graduate),
+            Err(Fall::Stopped) => Ok(()),
+            Err(Fall::World(error)) => Err(error),
+            Err(Fall::Training(reason)) => self.try_again(request, attempt, reason),
+        }
+    }
+
+    fn register_challenger(&mut self, request: &RetrainRequest, graduate: Graduate) -> Result<(), StageError> {
+        let Graduate { version, reference: (reference, artifact) } = graduate;
+        let name = version.version.clone();
+        let mut draft = self.draft(&request.model, request.time_ms);
+        match draft.registry.register(&request.model, &version) {
+            Ok(event) => draft.add(event)?,
+            Err(error) => {
+                let event = LifecycleEvent::TrainingFailed { request: request.id.clone(), reason: error.to_string() };
+                return self.write_one(request, event, "misfit");
+            }
+        }
+        draft.add(LifecycleEvent::ReferenceLearned { version: name.clone(), reference, artifact })?;
+        draft.add(LifecycleEvent::ChallengerTrained {
+            request: request.id.clone(),
+            version: name,
+            // Where the training rows ended, however long the training took.
+            trial_from: request.train_until.clone(),
+        })?;
+        self.write(draft, &format!("{}:trained", request.id), Vec::new())
+    }
+
+    fn graduate(&mut self, request: &RetrainRequest) -> Result<Graduate, Fall> {
+        let event_time = Window { start_ms: request.train_from_ms, end_ms: request.train_until.at_ms };
+        let span = RowSpan { model: &request.model, event_time, until: &request.train_until };
+        let rows = self.workshop.rows.between(span).map_err(Fall::World)?;
+        let Some(apprentice) = self.apprentices.get(&request.model) else {
+            return Err(Fall::Training("the configuration names no trainer for the model".to_owned()));
+        };
+        let set = training_set(&rows, &apprentice.schema)?;
+        let digest = self.workshop.artifacts.put(parquet_of(&set)?)?;
+        let name = self.registry.model(&request.model).map_or_else(|| "v1".to_owned(), |record| record.next_version());
+        let directory = tempfile::tempdir_in(&self.workshop.work_directory)
+            .map_err(|error| Fall::World(StageError::failed("making a directory for the training", error)))?;
+        let job = TrainingJob {
+            model: &request.model,
+            version: &name,
+            schema: &apprentice.schema,
+            rows: &set,
+            parameters: &request.parameters,
+            work_directory: directory.path(),
+        };
+        let trained = train(apprentice.trainer.as_ref(), &job, &self.workshop.stop)?;
+        let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
+        let lineage = lineage(request, &trained, &set, digest);
+        let version = ModelVersion {
+            version: name,
+            artifact: Some((artifact, trained.format)),
+            schema: apprentice.schema.clone(),
+            lineage,
+        };
+        self.with_reference(version, &trained.artifact, &rows, request)
+    }
+
+    /// Asks the new version for its own answers to the training rows, and learns its reference from them.
+    fn with_reference(
+        &mut self,
+        version: ModelVersion,
+        artifact: &[u8],
+        rows: &RecordBatch,
+        request: &RetrainRequest,
+    ) -> Result<Graduate, Fall> {
+        let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
+        let mut scorer = (apprentice.scorer)(&version, artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
+        let answers = scorer.score(&features(rows, &apprentice.schema)?);
+        let answers = answers.map_err(|error| Fall::Training(chain_of(&error)))?;
+        let rows = with_answers(rows, &answers, &apprentice.schema)?;
+        let learned = self.workshop.references.learn(&request.model, &version.version, &rows);
+        let (reference, bytes) = learned.map_err(Fall::World)?;
+        let reference = (reference, self.workshop.artifacts.put(bytes)?);
+        Ok(Graduate { version, reference })
+    }
+}
+
+fn lineage(request: &RetrainRequest, trained: &TrainedModel, set: &RecordBatch, digest: ArtifactId) -> Lineage {
+    debug_assert!(matches!(trained.format, ArtifactFormat::Onnx | ArtifactFormat::Opaque));
+    Lineage {
+        request: Some(request.id.clone()),
+        cause: format!("{}: {}", request.cause.kind.name(), request.cause.summary),
+        parent: request.champion.clone(),
+        training_set: Some(digest),
+        training_rows: set.num_rows() as u64,
+        trained_from_ms: Some(request.train_from_ms),
+        trained_until: Some(request.train_until.clone()),
+        code_revision: trained.code_revision.clone(),
+        parameters: trained.parameters.clone(),
+        metrics: trained.metrics.clone(),
+    }
+}
+
+/// The rows as a Parquet file: the same rows give the same bytes, and so the same digest.
+fn parquet_of(rows: &RecordBatch) -> Result<Bytes, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None)?;
+    writer.write(rows)?;
+    Ok(Bytes::from(writer.into_inner()?))
+}
+
+/// An error and what it was caused by, as one sentence.
+pub(super) fn chain_of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+impl From<TrainingError> for Fall {
+    fn from(error: TrainingError) -> Self {
+        match error {
+            TrainingError::Stopped => Self::Stopped,
+            error => Self::Training(chain_of(&error)),
+        }
+    }
+}
+
+impl From<TrialError> for Fall {
+    fn from(error: TrialError) -> Self {
+        Self::Training(chain_of(&error))
+    }
+}
+
+impl From<ArtifactError> for Fall {
+    fn from(error: ArtifactError) -> Self {
+        Self::World(StageError::failed("storing an artifact", error))
+    }
+}
+
+impl From<ParquetError> for Fall {
+    fn from(error: ParquetError) -> Self {
+        Self::World(StageError::failed("writing the training set", error))
+    }
+}
