@@ -9,5 +9,8 @@ mod family;
 pub mod exporter;
 pub mod telemetry;
 
+pub mod board;
+pub mod dashboard;
+
 #[cfg(test)]
 mod fixtures;
