@@ -1,7 +1,7 @@
 //! What people see: the metrics, and the HTTP API with the edge through which events and commands come in.
 //!
 //! Everything shown is a fold of the log's `verdicts`, `retrain` and `models` topics; nothing here is a truth of its own,
-//! and nothing here writes to the log.
+//! and nothing here writes to the log. The two traits of [`api`] are where a request leaves this crate.
 
 pub mod catalogue;
 mod family;
@@ -11,6 +11,8 @@ pub mod telemetry;
 
 pub mod board;
 pub mod dashboard;
+
+pub mod api;
 
 #[cfg(test)]
 mod fixtures;
