@@ -1,1 +1,18 @@
-//! What people see.
+//! What people see: the metrics, and the HTTP API with the edge through which events and commands come in.
+//!
+//! Everything shown is a fold of the log's `verdicts`, `retrain` and `models` topics; nothing here is a truth of its own,
+//! and nothing here writes to the log. The two traits of [`api`] are where a request leaves this crate.
+
+pub mod catalogue;
+mod family;
+
+pub mod exporter;
+pub mod telemetry;
+
+pub mod board;
+pub mod dashboard;
+
+pub mod api;
+
+#[cfg(test)]
+mod fixtures;

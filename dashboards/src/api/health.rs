@@ -1,0 +1,58 @@
+//! Whether the service lives and is ready, its metrics, and the page that says where everything is.
+
+use crate::api::Api;
+use crate::api::error::{Problem, ProblemKind};
+use crate::exporter::TEXT_FORMAT;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Why the service is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotReady {
+    /// The stage, or the part of the service.
+    pub part: String,
+    /// What it is doing, or why it stands still.
+    pub reason: String,
+}
+
+/// Tells what stands between the service and being ready; nothing when it is. Asked at every request, so it has to be quick.
+pub type Readiness = Arc<dyn Fn() -> Vec<NotReady> + Send + Sync>;
+
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let page = api.services.exporter.render();
+    let page = page.map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], page).into_response())
+}
+
+#[derive(Serialize)]
+pub(super) struct Alive {
+    alive: bool,
+}
+
+pub(super) async fn alive() -> Json<Alive> {
+    Json(Alive { alive: true })
+}
+
+#[derive(Serialize)]
+pub(super) struct Ready {
+    ready: bool,
+    reasons: Vec<NotReady>,
+}
+
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Ready>) {
+    let mut reasons = (api.services.readiness)();
+    if api.services.closing.is_cancelled() {
+        reasons.push(NotReady { part: "service".to_owned(), reason: "shutting down".to_owned() });
+    }
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, reasons }))
+}
+
+pub(super) async fn index() -> Html<&'static str> {
+    Html(include_str!("index.html"))
+}

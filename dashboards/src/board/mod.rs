@@ -1,0 +1,210 @@
+//! The bounded state that the API shows: a fold of the `verdicts`, `retrain` and `models` topics.
+//!
+//! Invariants: an id stands on the board once, and a final verdict is never replaced by a provisional one; each model has
+//! room of its own, so a busy one does not push out another's; what does not fit, the oldest leaves. The three topics are
+//! read apart, so any of them may run ahead of the others.
+//!
+//! Deliberately absent: decisions. The registry that the trainer acts on is its own fold of the same events.
+
+mod registry;
+mod verdicts;
+
+pub use registry::{ModelDetail, RequestState, RequestView, RetrainProgress, RetrainState, VersionView};
+pub(crate) use verdicts::segment_name;
+pub use verdicts::{WindowQuery, WindowView};
+
+use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
+use registry::Registry;
+use retrain::lifecycle::ModelEvent;
+use retrain::request::RetrainRequest;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use verdicts::VerdictRing;
+
+/// How much the board keeps of each model; at least one of each is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardLimits {
+    /// Verdicts.
+    pub verdicts: usize,
+    /// Retrain requests.
+    pub requests: usize,
+    /// Versions, beside the champion and the challenger.
+    pub versions: usize,
+    /// Lifecycle events.
+    pub history: usize,
+}
+
+impl Default for BoardLimits {
+    fn default() -> Self {
+        Self { verdicts: 2_000, requests: 200, versions: 200, history: 200 }
+    }
+}
+
+/// A model in a line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelSummary {
+    /// Its name.
+    pub model: String,
+    /// The version that answers; `None` where none was promoted.
+    pub champion: Option<String>,
+    /// The version on trial.
+    pub challenger: Option<String>,
+    /// Where its retraining stands.
+    pub retrain: RetrainState,
+    /// The newest final verdict that is at hand.
+    pub last_final: Option<WindowView>,
+}
+
+/// What is shown of every model.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    limits: BoardLimits,
+    models: BTreeMap<String, ModelBoard>,
+    /// Number of the next verdict, over all models.
+    arrivals: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ModelBoard {
+    verdicts: VerdictRing,
+    registry: Registry,
+    matured: Option<PaneMatured>,
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new(limits: BoardLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Takes in what the monitor wrote.
+    pub fn record_monitor_event(&mut self, event: &MonitorEvent) {
+        match event {
+            MonitorEvent::Verdict(verdict) => {
+                self.arrivals += 1;
+                let (arrival, most) = (self.arrivals, self.limits.verdicts);
+                self.model_mut(&verdict.model).verdicts.insert(arrival, Arc::new(verdict.as_ref().clone()), most);
+            }
+            MonitorEvent::PaneMatured(matured) => {
+                self.model_mut(&matured.model).matured = Some(matured.clone());
+            }
+        }
+    }
+
+    /// Takes in a retrain request.
+    pub fn record_request(&mut self, request: &RetrainRequest) {
+        let limits = self.limits;
+        self.model_mut(&request.model).registry.request(request, limits);
+    }
+
+    /// Takes in how far a request that is not made yet has come.
+    pub fn record_progress(&mut self, progress: &RetrainProgress) {
+        self.model_mut(&progress.model).registry.progress(progress);
+    }
+
+    /// Takes in that a cause waits no longer, though no request came of it.
+    pub fn record_waiting_ended(&mut self, model: &str) {
+        self.model_mut(model).registry.waiting_ended();
+    }
+
+    /// Takes in a change in the life of a model.
+    pub fn record_model_event(&mut self, event: &ModelEvent) {
+        let limits = self.limits;
+        self.model_mut(&event.model).registry.apply(event, limits);
+    }
+
+    /// Every model, by name.
+    pub fn models(&self) -> Vec<ModelSummary> {
+        self.models
+            .iter()
+            .map(|(name, model)| ModelSummary {
+                model: name.clone(),
+                champion: model.registry.champion().map(str::to_owned),
+                challenger: model.registry.challenger().map(str::to_owned),
+                retrain: model.registry.state(),
+                last_final: model.verdicts.last_final().map(|verdict| WindowView::of(verdict)),
+            })
+            .collect()
+    }
+
+    /// What is known of a model; `None` where nothing is.
+    pub fn model(&self, model: &str) -> Option<ModelDetail> {
+        let found = self.models.get(model)?;
+        Some(found.registry.detail(model, found.matured.clone()))
+    }
+
+    /// Where a model's retraining stands; idle where the model is unknown.
+    pub fn retrain_state(&self, model: &str) -> RetrainState {
+        self.models.get(model).map(|found| found.registry.state()).unwrap_or_default()
+    }
+
+    /// The versions of a model, newest first; `None` where the model is unknown.
+    pub fn versions(&self, model: &str) -> Option<Vec<VersionView>> {
+        Some(self.models.get(model)?.registry.versions())
+    }
+
+    /// The retrain requests of a model, newest first; `None` where the model is unknown.
+    pub fn requests(&self, model: &str) -> Option<Vec<RequestView>> {
+        Some(self.models.get(model)?.registry.requests())
+    }
+
+    /// The windows of a model that a query asks for, latest first; `None` where the model is unknown.
+    pub fn windows(&self, model: &str, query: &WindowQuery) -> Option<Vec<WindowView>> {
+        Some(self.models.get(model)?.verdicts.windows(query))
+    }
+
+    /// At most `limit` verdicts of one model or, for `None`, of all, the last to arrive first.
+    pub fn verdicts(&self, model: Option<&str>, limit: usize) -> Vec<Arc<Verdict>> {
+        let mut found: Vec<_> = self
+            .models
+            .iter()
+            .filter(|(name, _)| model.is_none_or(|wanted| wanted == name.as_str()))
+            .flat_map(|(_, model)| model.verdicts.newest().take(limit))
+            .collect();
+        found.sort_by_key(|(arrival, _)| Reverse(*arrival));
+        found.into_iter().take(limit).map(|(_, verdict)| Arc::clone(verdict)).collect()
+    }
+
+    /// The verdict with this id, if it is still at hand.
+    pub fn verdict(&self, id: &str) -> Option<Arc<Verdict>> {
+        self.models.values().find_map(|model| model.verdicts.get(id)).map(Arc::clone)
+    }
+
+    fn model_mut(&mut self, model: &str) -> &mut ModelBoard {
+        self.models.entry(model.to_owned()).or_default()
+    }
+}
+
+/// A board that one stage writes and many requests read.
+#[derive(Debug, Clone, Default)]
+pub struct SharedBoard(Arc<RwLock<Board>>);
+
+impl SharedBoard {
+    /// Shares an empty board.
+    pub fn new(limits: BoardLimits) -> Self {
+        Self(Arc::new(RwLock::new(Board::new(limits))))
+    }
+
+    /// The board as it stands. To be held briefly: the writer waits meanwhile.
+    ///
+    /// A writer that panicked leaves at worst one event half shown, and the board is only shown; so it is read on.
+    pub fn read(&self) -> RwLockReadGuard<'_, Board> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The board, to be changed.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Board> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Empties the board, before the log is read again from its start.
+    pub fn clear(&self) {
+        let mut board = self.write();
+        *board = Board::new(board.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests;

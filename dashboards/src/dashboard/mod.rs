@@ -1,0 +1,111 @@
+//! The fold that keeps what people see: each record of `verdicts`, `retrain` and `models` goes to the board and to the
+//! metrics, once.
+//!
+//! It reads the three topics from their start each time the process starts, so board and counters are what the log says
+//! and not what this process happened to witness. [`Dashboard::reset`] stands before any further reading from the start.
+
+mod lifecycle_series;
+mod verdict_series;
+
+use crate::board::{RetrainProgress, RetrainState, SharedBoard};
+use crate::catalogue::{RETRAIN_NEEDED, RETRAIN_PROGRESS, RETRAIN_REQUESTS, RETRAIN_STATE};
+use crate::exporter::Exporter;
+use detectors::verdict::MonitorEvent;
+use lifecycle_series::LifecycleSeries;
+use retrain::lifecycle::ModelEvent;
+use retrain::request::RetrainRequest;
+use std::collections::HashSet;
+use std::sync::Arc;
+use verdict_series::VerdictSeries;
+
+/// Board and metrics, kept by one writer.
+pub struct Dashboard {
+    board: SharedBoard,
+    exporter: Arc<Exporter>,
+    verdicts: VerdictSeries,
+    lifecycle: LifecycleSeries,
+    /// Ids of requests that were counted: the log may hold one twice. They are few, because each model has a budget a day.
+    requests: HashSet<String>,
+}
+
+impl Dashboard {
+    /// A dashboard before anything was read.
+    pub fn new(board: SharedBoard, exporter: Arc<Exporter>) -> Self {
+        Self {
+            board,
+            exporter,
+            verdicts: VerdictSeries::default(),
+            lifecycle: LifecycleSeries::default(),
+            requests: HashSet::new(),
+        }
+    }
+
+    /// Empties board and series, before the topics are read again from their start.
+    pub fn reset(&mut self) {
+        self.board.clear();
+        verdict_series::clear(&self.exporter);
+        lifecycle_series::clear(&self.exporter);
+        for metric in [&RETRAIN_REQUESTS, &RETRAIN_STATE, &RETRAIN_PROGRESS, &RETRAIN_NEEDED] {
+            self.exporter.remove_where(metric, |_| true);
+        }
+        *self = Self::new(self.board.clone(), Arc::clone(&self.exporter));
+    }
+
+    /// Takes in a record of `verdicts`.
+    pub fn monitor_event(&mut self, event: &MonitorEvent) {
+        self.board.write().record_monitor_event(event);
+        if let MonitorEvent::Verdict(verdict) = event {
+            self.verdicts.show(verdict, &self.exporter);
+        }
+    }
+
+    /// Takes in a record of `models`.
+    pub fn model_event(&mut self, event: &ModelEvent) {
+        self.board.write().record_model_event(event);
+        self.lifecycle.show(event, &self.exporter);
+        if let Some(kept) = self.lifecycle.kept_versions(event) {
+            self.verdicts.forget_versions(&event.model, &kept, &self.exporter);
+        }
+        self.show_retrain_state(&event.model);
+    }
+
+    /// Takes in a record of `retrain`.
+    pub fn retrain_request(&mut self, request: &RetrainRequest) {
+        self.board.write().record_request(request);
+        if self.requests.insert(request.id.clone()) {
+            self.exporter.add(&RETRAIN_REQUESTS, &[&request.model, request.cause.kind.name()], 1);
+        }
+        self.end_progress(&request.model);
+        self.show_retrain_state(&request.model);
+    }
+
+    /// Takes in how far a cause that waits for labelled rows has come.
+    pub fn retrain_progress(&mut self, progress: &RetrainProgress) {
+        self.board.write().record_progress(progress);
+        self.exporter.set(&RETRAIN_PROGRESS, &[&progress.model], progress.rows as f64);
+        self.exporter.set(&RETRAIN_NEEDED, &[&progress.model], progress.needed as f64);
+        self.show_retrain_state(&progress.model);
+    }
+
+    /// Takes in that a cause waits no longer, though no request came of it.
+    pub fn waiting_ended(&mut self, model: &str) {
+        self.board.write().record_waiting_ended(model);
+        self.end_progress(model);
+        self.show_retrain_state(model);
+    }
+
+    fn end_progress(&self, model: &str) {
+        self.exporter.remove(&RETRAIN_PROGRESS, &[model]);
+        self.exporter.remove(&RETRAIN_NEEDED, &[model]);
+    }
+
+    fn show_retrain_state(&self, model: &str) {
+        let now = self.board.read().retrain_state(model);
+        for state in RetrainState::ALL {
+            self.exporter.set(&RETRAIN_STATE, &[model, state.name()], f64::from(u8::from(state == now)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

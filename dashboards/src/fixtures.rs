@@ -1,0 +1,165 @@
+//! Records of one model, `bed`, for the tests of this crate.
+
+use crate::exporter::{Exporter, ExporterOptions};
+use detectors::schema::{ModelSchema, Task};
+use detectors::verdict::{Cut, Estimate, Finality, Monitor, MonitorEvent, Severity, TestResult, Verdict};
+use detectors::windows::Window;
+use retrain::lifecycle::{LifecycleEvent, Lineage, ModelEvent, ModelVersion, PermitRecord, TrialReport};
+use retrain::request::{Cause, CauseKind, Fallback, RetrainRequest};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) const HOUR: i64 = 3_600_000;
+
+pub(crate) fn exporter() -> Arc<Exporter> {
+    let options = ExporterOptions {
+        most_series_per_metric: 1_000,
+        version: "0.1.0".to_owned(),
+        revision: Some("abc".to_owned()),
+    };
+    Arc::new(Exporter::new(&options).unwrap())
+}
+
+/// The page without comments and buckets.
+pub(crate) fn values(exporter: &Exporter) -> String {
+    let page = exporter.render().unwrap();
+    let lines = page.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A final, stable drift verdict of version `v1` on the hour that ends at `hour`.
+pub(crate) fn verdict(id: &str, hour: i64) -> Verdict {
+    Verdict {
+        id: id.to_owned(),
+        model: "bed".to_owned(),
+        version: "v1".to_owned(),
+        reference: Some("r1".to_owned()),
+        borrowed_reference: false,
+        segment: None,
+        monitor: Monitor::Drift,
+        window: Window { start_ms: (hour - 1) * HOUR, end_ms: hour * HOUR },
+        finality: Finality::Final,
+        severity: Severity::Stable,
+        rows: 500,
+        labelled: None,
+        tests: vec![test("age", 0.05)],
+        metrics: BTreeMap::new(),
+        change_point_ms: None,
+        summary: "nothing moved".to_owned(),
+    }
+}
+
+/// A quality verdict of version `v1` with 300 of 500 rows labelled.
+pub(crate) fn quality(id: &str, finality: Finality, accuracy: f64) -> Verdict {
+    Verdict {
+        monitor: Monitor::Quality,
+        finality,
+        labelled: Some(300),
+        tests: Vec::new(),
+        metrics: BTreeMap::from([("accuracy".to_owned(), Estimate { value: accuracy, standard_error: None })]),
+        ..verdict(id, 1)
+    }
+}
+
+/// A population stability index of a column, against .2.
+pub(crate) fn test(subject: &str, score: f64) -> TestResult {
+    TestResult {
+        subject: subject.to_owned(),
+        test: "psi".to_owned(),
+        score,
+        threshold: 0.2,
+        p_value: Some(0.5),
+        exceeded: score > 0.2,
+    }
+}
+
+pub(crate) fn judged(verdict: Verdict) -> MonitorEvent {
+    MonitorEvent::Verdict(Box::new(verdict))
+}
+
+pub(crate) fn request(id: &str, hour: i64) -> RetrainRequest {
+    let cut = Cut { at_ms: hour * HOUR, positions: Vec::new() };
+    RetrainRequest {
+        id: id.to_owned(),
+        model: "bed".to_owned(),
+        cause: Cause {
+            id: format!("cause of {id}"),
+            model: "bed".to_owned(),
+            kind: CauseKind::Quality,
+            time_ms: hour * HOUR,
+            change_point_ms: None,
+            summary: "accuracy fell".to_owned(),
+        },
+        time_ms: hour * HOUR,
+        evidence: Vec::new(),
+        train_from_ms: 0,
+        train_until: cut,
+        labelled_rows: 500,
+        deadline_ms: (hour + 24) * HOUR,
+        fallback: Fallback::KeepChampion,
+        champion: Some("v1".to_owned()),
+        parameters: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn event(hour: i64, event: LifecycleEvent) -> ModelEvent {
+    ModelEvent { model: "bed".to_owned(), time_ms: hour * HOUR, event, estimates: BTreeMap::new() }
+}
+
+pub(crate) fn registered(version: &str) -> LifecycleEvent {
+    let lineage = Lineage {
+        request: None,
+        cause: "set up".to_owned(),
+        parent: None,
+        training_set: None,
+        training_rows: 2_000,
+        trained_from_ms: None,
+        trained_until: None,
+        code_revision: None,
+        parameters: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+    };
+    let schema = ModelSchema::new([], Task::Regression);
+    LifecycleEvent::VersionRegistered {
+        version: ModelVersion { version: version.to_owned(), artifact: None, schema, lineage },
+    }
+}
+
+pub(crate) fn attempted(request: RetrainRequest) -> LifecycleEvent {
+    LifecycleEvent::TrainingAttempted { request: Box::new(request), attempt: 1, claimant: "c".to_owned() }
+}
+
+pub(crate) fn trained(request: &str, version: &str) -> LifecycleEvent {
+    let trial_from = Cut { at_ms: 0, positions: Vec::new() };
+    LifecycleEvent::ChallengerTrained { request: request.to_owned(), version: version.to_owned(), trial_from }
+}
+
+pub(crate) fn rejected(request: &str, version: &str) -> LifecycleEvent {
+    LifecycleEvent::ChallengerRejected {
+        request: request.to_owned(),
+        version: version.to_owned(),
+        reason: "it is no better".to_owned(),
+        report: None,
+    }
+}
+
+pub(crate) fn first_promoted(version: &str) -> LifecycleEvent {
+    LifecycleEvent::Promoted { version: version.to_owned(), previous: None, permit: PermitRecord::FirstVersion }
+}
+
+/// `version` beat `previous` in the trial of `request`.
+pub(crate) fn promoted(request: &str, version: &str, previous: &str) -> LifecycleEvent {
+    let report = TrialReport {
+        rows: 400,
+        champion_loss: 0.2,
+        challenger_loss: 0.1,
+        evidence: 12.0,
+        evidence_needed: 10.0,
+        summary: "better".to_owned(),
+    };
+    LifecycleEvent::Promoted {
+        version: version.to_owned(),
+        previous: Some(previous.to_owned()),
+        permit: PermitRecord::Trial { request: request.to_owned(), report },
+    }
+}

@@ -1,0 +1,243 @@
+//! What the parts of the service report of themselves: one function for each thing that happens, which counts it and, where
+//! a person would want to read of it, logs it.
+//!
+//! The runner, capture and the HTTP server know nothing of Prometheus; whoever wires them hands their figures to these.
+
+use crate::catalogue::{
+    DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
+    INTAKE_REJECTED, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS,
+    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_RESTARTS, STAGE_UP, WATERMARK,
+};
+use crate::exporter::Exporter;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One partition of one topic, as metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionName<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Number of the partition.
+    pub partition: u32,
+}
+
+/// What one stage reports.
+#[derive(Clone)]
+pub struct StageTelemetry {
+    exporter: Arc<Exporter>,
+    stage: String,
+}
+
+impl StageTelemetry {
+    /// Reports under the stage's name.
+    pub fn new(exporter: Arc<Exporter>, stage: impl Into<String>) -> Self {
+        Self { exporter, stage: stage.into() }
+    }
+
+    /// The stage runs.
+    pub fn started(&self) {
+        tracing::info!(stage = self.stage, "stage runs");
+        self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
+    }
+
+    /// The stage ended as it was told to.
+    pub fn stopped(&self) {
+        tracing::info!(stage = self.stage, "stage stopped");
+        self.exporter.set(&STAGE_UP, &[&self.stage], 0.0);
+    }
+
+    /// The stage failed and will be rebuilt from the log.
+    pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(stage = self.stage, error, "stage failed; its state is rebuilt from the log");
+        self.exporter.set(&STAGE_UP, &[&self.stage], 0.0);
+        self.exporter.add(&STAGE_RESTARTS, &[&self.stage], 1);
+    }
+
+    /// An epoch is durable, so long after its first record.
+    pub fn committed(&self, took: Duration) {
+        tracing::debug!(stage = self.stage, ?took, "epoch committed");
+        self.exporter.add(&STAGE_EPOCHS, &[&self.stage], 1);
+        self.exporter.observe(&STAGE_EPOCH_DURATION, &[&self.stage], took.as_secs_f64());
+    }
+
+    /// How many offsets lie between what is committed and the end of an input.
+    pub fn lag(&self, input: PartitionName<'_>, records: u64) {
+        let labels = [self.stage.as_str(), input.topic, &input.partition.to_string()];
+        self.exporter.set(&STAGE_LAG, &labels, records as f64);
+    }
+}
+
+/// How the rows of one model were taken, as capture counts them in its ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CaptureCounts {
+    /// Rows that were good, whatever became of them.
+    pub events: u64,
+    /// Of those, behind the watermark.
+    pub late: u64,
+    /// Of those, ahead of the log's clock by more than the allowed disorder.
+    pub future: u64,
+    /// Of those, with an id that had been seen.
+    pub duplicates: u64,
+    /// Of those, in a partition that their id does not belong to.
+    pub misplaced: u64,
+    /// Predictions that got a label.
+    pub matched: u64,
+    /// Labels that replaced another.
+    pub replaced: u64,
+    /// Predictions that passed the label horizon without a label.
+    pub expired: u64,
+    /// Labels whose prediction never came.
+    pub orphaned: u64,
+}
+
+/// What capture reports.
+#[derive(Clone)]
+pub struct CaptureTelemetry {
+    exporter: Arc<Exporter>,
+}
+
+impl CaptureTelemetry {
+    /// Reports to this exporter.
+    pub fn new(exporter: Arc<Exporter>) -> Self {
+        Self { exporter }
+    }
+
+    /// Rows of a model were captured in a committed epoch.
+    pub fn captured(&self, model: &str, counts: CaptureCounts) {
+        let by_metric: [(&Metric, u64); 9] = [
+            (&EVENTS, counts.events),
+            (&LATE_EVENTS, counts.late),
+            (&FUTURE_EVENTS, counts.future),
+            (&DUPLICATE_EVENTS, counts.duplicates),
+            (&MISPLACED_EVENTS, counts.misplaced),
+            (&LABELS_MATCHED, counts.matched),
+            (&LABELS_REPLACED, counts.replaced),
+            (&LABELS_EXPIRED, counts.expired),
+            (&LABELS_ORPHANED, counts.orphaned),
+        ];
+        // A zero is added too: a counter that exists from its model's first row lets `rate` see the first increase.
+        for (metric, count) in by_metric {
+            self.exporter.add(metric, &[model], count);
+        }
+    }
+
+    /// Records or rows of a topic became dead letters.
+    pub fn dead_letters(&self, topic: &str, reason: &str, count: u64) {
+        tracing::warn!(topic, reason, count, "bad rows sent to the dead-letter topic");
+        self.exporter.add(&DEAD_LETTERS, &[topic, reason], count);
+    }
+
+    /// A prediction got its label so much later, in event time. A label that is older than its prediction took no time.
+    pub fn label_delay(&self, model: &str, delay_ms: i64) {
+        self.exporter.observe(&LABEL_DELAY, &[model], delay_ms.max(0) as f64 / 1e3);
+    }
+
+    /// A partition's watermark stands at this event time; `None` before its first event, which shows nothing.
+    pub fn watermark(&self, input: PartitionName<'_>, at_ms: Option<i64>) {
+        if let Some(at_ms) = at_ms {
+            let labels = [input.topic, &input.partition.to_string()];
+            self.exporter.set(&WATERMARK, &labels, at_ms as f64 / 1e3);
+        }
+    }
+}
+
+/// How one HTTP request was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    /// Its number within the process, or the one that the client gave it.
+    pub(crate) request: &'a str,
+    /// The route's pattern.
+    pub(crate) route: &'static str,
+    /// The method.
+    pub(crate) method: &'static str,
+    /// The status code.
+    pub(crate) code: u16,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+/// What the HTTP server reports.
+#[derive(Clone)]
+pub(crate) struct HttpTelemetry {
+    exporter: Arc<Exporter>,
+}
+
+impl HttpTelemetry {
+    pub(crate) fn new(exporter: Arc<Exporter>) -> Self {
+        Self { exporter }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, answer: Answer<'_>) {
+        let Answer { request, route, method, code, took } = answer;
+        tracing::debug!(request, route, method, code, ?took, "request answered");
+        self.exporter.add(&HTTP_REQUESTS, &[route, method, &code.to_string()], 1);
+        self.exporter.observe(&HTTP_DURATION, &[route], took.as_secs_f64());
+    }
+
+    /// Rows are durable.
+    pub(crate) fn accepted(&self, kind: &str, rows: u64) {
+        self.exporter.add(&INTAKE_ACCEPTED, &[kind], rows);
+    }
+
+    /// Rows were refused for a reason.
+    pub(crate) fn rejected(&self, kind: &str, reason: &str, rows: u64) {
+        tracing::debug!(kind, reason, rows, "rows refused");
+        self.exporter.add(&INTAKE_REJECTED, &[kind, reason], rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{exporter, values};
+    use expect_test::expect;
+
+    #[test]
+    fn a_failed_stage_is_down_and_counted() {
+        let exporter = exporter();
+        let stage = StageTelemetry::new(exporter.clone(), "monitor");
+        stage.started();
+        stage.committed(Duration::from_millis(250));
+        stage.lag(PartitionName { topic: "partials", partition: 1 }, 12);
+        stage.failed(&std::io::Error::other("broken"));
+        expect![[r#"
+            driftline_build_info{revision="abc",version="0.1.0"} 1
+            driftline_stage_epoch_duration_seconds_sum{stage="monitor"} 0.25
+            driftline_stage_epoch_duration_seconds_count{stage="monitor"} 1
+            driftline_stage_epochs_total{stage="monitor"} 1
+            driftline_stage_lag_records{partition="1",stage="monitor",topic="partials"} 12
+            driftline_stage_restarts_total{stage="monitor"} 1
+            driftline_stage_up{stage="monitor"} 0
+        "#]]
+        .assert_eq(&values(&exporter));
+    }
+
+    #[test]
+    fn capture_counts_rows_labels_and_dead_letters() {
+        let exporter = exporter();
+        let capture = CaptureTelemetry::new(exporter.clone());
+        capture.captured("bed", CaptureCounts { events: 10, late: 2, matched: 7, ..CaptureCounts::default() });
+        capture.dead_letters("inferences", "missing_id", 3);
+        capture.label_delay("bed", 3_600_000);
+        capture.watermark(PartitionName { topic: "inferences", partition: 0 }, Some(1_500));
+        capture.watermark(PartitionName { topic: "inferences", partition: 1 }, None);
+        expect![[r#"
+            driftline_build_info{revision="abc",version="0.1.0"} 1
+            driftline_dead_letters_total{reason="missing_id",topic="inferences"} 3
+            driftline_duplicate_events_total{model="bed"} 0
+            driftline_events_total{model="bed"} 10
+            driftline_future_events_total{model="bed"} 0
+            driftline_label_delay_seconds_sum{model="bed"} 3600
+            driftline_label_delay_seconds_count{model="bed"} 1
+            driftline_labels_expired_total{model="bed"} 0
+            driftline_labels_matched_total{model="bed"} 7
+            driftline_labels_orphaned_total{model="bed"} 0
+            driftline_labels_replaced_total{model="bed"} 0
+            driftline_late_events_total{model="bed"} 2
+            driftline_misplaced_events_total{model="bed"} 0
+            driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5
+        "#]]
+        .assert_eq(&values(&exporter));
+    }
+}
