@@ -3,4 +3,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod init;
 pub mod ordered;
+pub mod source;

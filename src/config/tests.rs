@@ -119,12 +119,15 @@ fn settings_that_work_but_hardly_as_meant_are_found() {
     let text = VALID
         .replace("{directory: data}", "{directory: data, retention: {age: 1d}}\napi: {listen: \"0.0.0.0:80\"}")
         .replace("{size: 1h}", "{size: 5m}\n    retrain: {data_volume: 10}\n    labels: {mature: {after: 40d}}");
-    check_findings(&text, &expect![[r#"
+    check_findings(
+        &text,
+        &expect![[r#"
         api.listen: 0.0.0.0:80 can be reached from other machines, and the API asks for no password: put a proxy before it
         models.fraud.windows.size: windows of 5m are shorter than max_disorder 10m: each is judged long after it ended; lengthen the windows or allow less disorder
         models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
         log.retention.age: records are deleted after 1day, but predictions of fraud wait 30days for their labels: a restart then forgets those that wait longest
-        models.fraud.retrain: without a `trainer` the model is never retrained"#]]);
+        models.fraud.retrain: without a `trainer` the model is never retrained"#]],
+    );
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The demo's parts that need no service.
+
+pub mod simulation;

@@ -1,0 +1,272 @@
+//! `driftline init`: a configuration written from a file of examples.
+//!
+//! The result is text with comments, meant to be read and changed, and it passes `driftline check` as it is. Columns that
+//! look like identifiers, times and empty columns are left out with a comment that says why, so that nothing is dropped in
+//! silence.
+
+use crate::config::{Config, ConfigError, ModelName};
+use crate::source::{InferredColumn, InferredFile, InferredKind, SourceError, infer};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// More different labels than this are taken for numbers to be predicted, where they are numbers.
+const MOST_CLASSES: usize = 20;
+
+/// What the columns of the file are, as far as the user said.
+#[derive(Debug, Clone, Default)]
+pub struct KnownColumns {
+    /// The event's id.
+    pub id: Option<String>,
+    /// The event's time.
+    pub time: Option<String>,
+    /// The label.
+    pub label: Option<String>,
+    /// The model's prediction.
+    pub prediction: Option<String>,
+    /// Scores and segments: no inputs either.
+    pub others: Vec<String>,
+}
+
+impl KnownColumns {
+    /// What a column is called that is no input; `None` for an input.
+    fn purpose(&self, name: &str) -> Option<&'static str> {
+        let named = |column: &Option<String>| column.as_deref() == Some(name);
+        match () {
+            () if named(&self.id) => Some("the event's id"),
+            () if named(&self.time) => Some("the event's time"),
+            () if named(&self.label) => Some("the label"),
+            () if named(&self.prediction) => Some("the prediction"),
+            () if self.others.iter().any(|other| other == name) => Some("a score or a segment"),
+            () => None,
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = &String> {
+        [&self.id, &self.time, &self.label, &self.prediction].into_iter().flatten().chain(&self.others)
+    }
+}
+
+/// Why no configuration could be written.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// The file of examples cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No column is left to be an input.
+    #[error("{file} has no column that could be an input: {reason}")]
+    NoInputs {
+        /// The file.
+        file: PathBuf,
+        /// Why they were left out.
+        reason: String,
+    },
+    /// A label that has one value, or too many.
+    #[error("{file}, column `{column}`: {reason}")]
+    Label {
+        /// The file.
+        file: PathBuf,
+        /// The label's column.
+        column: String,
+        /// Why it cannot be a label.
+        reason: String,
+    },
+    /// The name is none for a model.
+    #[error("`{name}` cannot be a model's name: use lower-case letters, digits, `-`, `_` and `.`")]
+    Name {
+        /// The name given.
+        name: String,
+    },
+    /// What was written would not be accepted.
+    #[error("the columns of the file make no valid configuration: {0}")]
+    Invalid(#[from] ConfigError),
+}
+
+/// The text of a configuration for the model whose inputs `from` shows.
+///
+/// # Errors
+/// When the file cannot be read, a named column is missing, no input is left, or the label cannot be one.
+pub fn configuration(from: &Path, model: &str, known: &KnownColumns) -> Result<String, InitError> {
+    if ModelName::new(model).is_none() {
+        return Err(InitError::Name { name: model.to_owned() });
+    }
+    let inferred = infer(from)?;
+    for name in known.named() {
+        find(from, &inferred, name)?;
+    }
+    let task = task(from, &inferred, known)?;
+    let features = features(&inferred, known);
+    if !features.lines().any(|line| !line.trim_start().starts_with('#')) {
+        return Err(InitError::NoInputs { file: from.to_owned(), reason: features.trim().replace('\n', ";") });
+    }
+    let text = format!(
+        "# Written by `driftline init` from {file} ({rows} rows looked at). Read it through, then: driftline check\n\
+         version: 1\n\
+         \n\
+         log:\n  directory: driftline-data\n\
+         \n\
+         models:\n  {model}:\n{task}    features:\n{features}    \
+         windows: {{size: 1d}}              # a window needs some hundred rows; lengthen or shorten it to your traffic\n    \
+         labels:\n      mature: {{after: 1h}}           # how long after a window its labels are all there\n      horizon: 30d\n    \
+         trainer:\n      builtin: {{}}\n    \
+         serving: none                    # `champion`, where driftline itself is to answer replayed rows\n",
+        file = from.display(),
+        rows = inferred.rows,
+        model = quoted(model),
+    );
+    // What is written must be accepted; a column's odd name is found here, and not by the user.
+    Config::parse(&text, Path::new("driftline.yaml"))?;
+    Ok(text)
+}
+
+fn find<'a>(file: &Path, inferred: &'a InferredFile, name: &str) -> Result<&'a InferredColumn, SourceError> {
+    inferred.columns.iter().find(|column| column.name == name).ok_or_else(|| SourceError::NoColumn {
+        file: file.to_owned(),
+        column: name.to_owned(),
+        found: inferred.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// The `task` section, from the label's values.
+fn task(file: &Path, inferred: &InferredFile, known: &KnownColumns) -> Result<String, InitError> {
+    let Some(name) = &known.label else {
+        return Ok("    # No label column was named: mend the two classes, or choose multiclass or regression.\n    \
+                   task: {type: binary, positive: \"1\", negative: \"0\"}\n"
+            .to_owned());
+    };
+    let column = find(file, inferred, name)?;
+    let refuse = |reason: String| InitError::Label { file: file.to_owned(), column: name.clone(), reason };
+    let numeric = matches!(column.kind, InferredKind::Numeric | InferredKind::Identifier | InferredKind::Time(_))
+        && column.examples.iter().all(|example| example.parse::<f64>().is_ok());
+    match column.distinct {
+        0 | 1 => Err(refuse("it has one value only: name another column, or a longer file".to_owned())),
+        2 => {
+            let [negative, positive] = [0, 1].map(|place| column.examples.get(place).map_or("", String::as_str));
+            Ok(format!(
+                "    task: {{type: binary, positive: {}, negative: {}}}   # exchange them if the other class is the one to find\n",
+                quoted(positive),
+                quoted(negative)
+            ))
+        }
+        distinct if distinct > MOST_CLASSES && numeric => Ok("    task: {type: regression}\n".to_owned()),
+        distinct if distinct > MOST_CLASSES => Err(refuse(format!("it has {distinct} values, too many for classes"))),
+        _ => {
+            let classes = column.examples.iter().map(|class| quoted(class)).collect::<Vec<_>>().join(", ");
+            Ok(format!("    task:\n      type: multiclass\n      classes: [{classes}]\n"))
+        }
+    }
+}
+
+/// The `features` section; columns that are no inputs stand in comments.
+fn features(inferred: &InferredFile, known: &KnownColumns) -> String {
+    let mut text = String::new();
+    for column in &inferred.columns {
+        let name = quoted(&column.name);
+        let left_out = match (known.purpose(&column.name), column.kind) {
+            (Some(purpose), _) => Some(purpose.to_owned()),
+            (None, InferredKind::Identifier) => {
+                Some(format!("looks like an identifier ({} different values)", column.distinct))
+            }
+            (None, InferredKind::Time(_)) => {
+                Some("looks like a time; give it with --time if it is the event's".to_owned())
+            }
+            (None, InferredKind::Empty) => Some("has no plain values".to_owned()),
+            (None, _) if ingest::columns::is_reserved(&column.name) => {
+                Some("is a name of driftline's own: rename it, and map it in `map.features`".to_owned())
+            }
+            _ => None,
+        };
+        let kind = if column.kind == InferredKind::Numeric { "numeric" } else { "categorical" };
+        // Writing into a string cannot fail.
+        let _ = match left_out {
+            Some(why) => writeln!(text, "      # {name}: left out, {why}"),
+            None if column.nulls > 0 => {
+                writeln!(text, "      {name}: {kind}   # {} rows without a value", column.nulls)
+            }
+            None => writeln!(text, "      {name}: {kind}"),
+        };
+    }
+    text
+}
+
+/// A YAML scalar that is text, whatever is in it: JSON's strings are YAML's too.
+fn quoted(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
+    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn written(csv: &str, known: &KnownColumns) -> Result<String, InitError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("loans.csv");
+        std::fs::write(&file, csv).unwrap();
+        let text = configuration(&file, "loans", known);
+        text.map(|text| text.replace(&folder.path().display().to_string(), "…"))
+    }
+
+    fn loans() -> String {
+        let mut csv = "loan,at,amount,size of \"car\",repaid,empty\n".to_owned();
+        for row in 0..60 {
+            csv += &format!(
+                "L{row},2026-01-01 00:00:{row:02},{}.5,{},{},\n",
+                row * 3,
+                ["big", "small", ""][row % 3],
+                ["no", "yes"][row % 2]
+            );
+        }
+        csv
+    }
+
+    #[test]
+    fn what_is_written_is_accepted_and_names_every_column() {
+        let known = KnownColumns { label: Some("repaid".into()), time: Some("at".into()), ..Default::default() };
+        expect![[r##"
+            # Written by `driftline init` from …/loans.csv (60 rows looked at). Read it through, then: driftline check
+            version: 1
+
+            log:
+              directory: driftline-data
+
+            models:
+              loans:
+                task: {type: binary, positive: "yes", negative: "no"}   # exchange them if the other class is the one to find
+                features:
+                  # loan: left out, looks like an identifier (60 different values)
+                  # at: left out, the event's time
+                  amount: numeric
+                  "size of \"car\"": categorical   # 20 rows without a value
+                  # repaid: left out, the label
+                  # empty: left out, has no plain values
+                windows: {size: 1d}              # a window needs some hundred rows; lengthen or shorten it to your traffic
+                labels:
+                  mature: {after: 1h}           # how long after a window its labels are all there
+                  horizon: 30d
+                trainer:
+                  builtin: {}
+                serving: none                    # `champion`, where driftline itself is to answer replayed rows
+        "##]]
+            .assert_eq(&written(&loans().replace("size of \"car\"", "\"size of \"\"car\"\"\""), &known).unwrap());
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_or_cannot_be_a_label_is_refused() {
+        let label = |name: &str| KnownColumns { label: Some(name.into()), ..Default::default() };
+        for (known, expected) in [
+            (label("nothing"), "no column `nothing`"),
+            (label("loan"), "too many for classes"),
+            (label("empty"), "one value only"),
+        ] {
+            let error = written(&loans().replace("size of \"car\"", "size"), &known).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One value of a row, whatever the file's type for it.
+
+use super::SourceError;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use arrow::record_batch::RecordBatch;
+use std::path::Path;
+
+/// A value as the file has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cell<'a> {
+    /// None, or an empty CSV field.
+    Null,
+    /// A number.
+    Float(f64),
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    Text(&'a str),
+    /// True or false.
+    Boolean(bool),
+    /// A moment, milliseconds since the epoch.
+    Moment(i64),
+}
+
+impl Cell<'_> {
+    /// The value as a number; text is read as one where it can be. `None` where it cannot; null is `None` too.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            #[expect(clippy::cast_precision_loss, reason = "a feature is a 64-bit float everywhere")]
+            Self::Integer(value) => Some(*value as f64),
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Null | Self::Boolean(_) | Self::Moment(_) => None,
+        }
+    }
+
+    /// The value as the name of a category; `None` for null.
+    pub fn category(&self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Float(value) => Some(value.to_string()),
+            Self::Integer(value) | Self::Moment(value) => Some(value.to_string()),
+            Self::Text(text) => Some((*text).to_owned()),
+            Self::Boolean(value) => Some(value.to_string()),
+        }
+    }
+}
+
+/// A column whose values can be looked at one by one.
+#[derive(Debug, Clone)]
+pub struct Column {
+    name: String,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    Float(Float64Array),
+    Integer(Int64Array),
+    Text(StringArray),
+    Boolean(BooleanArray),
+    Moment(TimestampMillisecondArray),
+}
+
+impl Column {
+    /// The column of that name.
+    ///
+    /// # Errors
+    /// When the file has no such column, or it holds no plain values.
+    pub fn find(file: &Path, batch: &RecordBatch, name: &str) -> Result<Self, SourceError> {
+        let Some(array) = batch.column_by_name(name) else {
+            let found =
+                batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(", ");
+            return Err(SourceError::NoColumn { file: file.to_owned(), column: name.to_owned(), found });
+        };
+        let values = Values::of(array).ok_or_else(|| SourceError::ColumnType {
+            file: file.to_owned(),
+            column: name.to_owned(),
+            data_type: array.data_type().to_string(),
+        })?;
+        Ok(Self { name: name.to_owned(), values })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of a row of the batch; null past its end.
+    pub fn cell(&self, row: usize) -> Cell<'_> {
+        match &self.values {
+            Values::Float(array) if present(array, row) => Cell::Float(array.value(row)),
+            Values::Integer(array) if present(array, row) => Cell::Integer(array.value(row)),
+            Values::Text(array) if present(array, row) => Cell::Text(array.value(row)),
+            Values::Boolean(array) if present(array, row) => Cell::Boolean(array.value(row)),
+            Values::Moment(array) if present(array, row) => Cell::Moment(array.value(row)),
+            _ => Cell::Null,
+        }
+    }
+}
+
+fn present(array: &dyn Array, row: usize) -> bool {
+    row < array.len() && array.is_valid(row)
+}
+
+impl Values {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        let as_type = |wanted: &DataType| cast(array, wanted).ok();
+        match array.data_type() {
+            DataType::Boolean => Some(Self::Boolean(array.as_boolean().clone())),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) | DataType::Null => {
+                Some(Self::Text(as_type(&DataType::Utf8)?.as_string::<i32>().clone()))
+            }
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => {
+                let millis = as_type(&DataType::Timestamp(TimeUnit::Millisecond, None))?;
+                Some(Self::Moment(millis.as_primitive::<TimestampMillisecondType>().clone()))
+            }
+            whole if whole.is_integer() && *whole != DataType::UInt64 => {
+                Some(Self::Integer(as_type(&DataType::Int64)?.as_primitive::<Int64Type>().clone()))
+            }
+            number if number.is_numeric() => {
+                Some(Self::Float(as_type(&DataType::Float64)?.as_primitive::<Float64Type>().clone()))
+            }
+            _ => None,
+        }
+    }
+}

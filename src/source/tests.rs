@@ -1,0 +1,253 @@
+//! The promises of the sources, from files that the tests write themselves.
+
+use super::*;
+use crate::source::typed::{Wanted, columns};
+use ::parquet::arrow::ArrowWriter;
+use arrow::array::{Array, AsArray, Float64Array, StringArray};
+use arrow::datatypes::Float64Type;
+use detectors::schema::{ColumnKind, ModelSchema, Task};
+use flate2::write::GzEncoder;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CSV: &str = "id,amount,country,class\na,1.5,DE,1\nb,,\"FR, south\",0\nc,NaN,,1\n";
+
+fn write(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let file = folder.join(name);
+    std::fs::write(&file, content).unwrap();
+    file
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(content).unwrap();
+    packed.finish().unwrap()
+}
+
+fn wanted() -> [Wanted; 2] {
+    let want = |name: &str, kind| Wanted { from: name.into(), name: name.into(), kind };
+    [want("amount", ColumnKind::Numeric), want("country", ColumnKind::Categorical)]
+}
+
+/// Amounts and countries of a file, as text.
+fn read(file: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for rows in open(file).unwrap() {
+        let typed = columns(file, &rows.unwrap(), &wanted()).unwrap();
+        let (amounts, countries) = (typed.column(0).as_primitive::<Float64Type>(), typed.column(1).as_string::<i32>());
+        lines.extend(amounts.iter().zip(countries).map(|(a, c)| format!("{a:?} {c:?}")));
+    }
+    lines
+}
+
+fn parquet_bytes() -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter([
+        ("amount", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::NAN)])) as Arc<dyn Array>),
+        ("country", Arc::new(StringArray::from(vec![Some("DE"), Some("FR, south"), None]))),
+    ]);
+    let batch = batch.unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn every_format_gives_the_same_rows_packed_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = "{\"amount\": 1.5, \"country\": \"DE\"}\n{\"country\": \"FR, south\"}\n{\"amount\": \"NaN\", \"country\": null}\n";
+    let parquet = parquet_bytes();
+    for (name, content) in [("r.csv", CSV.as_bytes()), ("r.jsonl", json.as_bytes()), ("r.parquet", &parquet)] {
+        for file in [write(folder.path(), name, content), write(folder.path(), &format!("{name}.gz"), &gzip(content))] {
+            let expected = ["Some(1.5) Some(\"DE\")", "None Some(\"FR, south\")", "Some(NaN) None"];
+            assert_eq!(read(&file), expected, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn rows_keep_their_numbers_across_batches_and_gzip_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut packed = gzip(b"amount,country\n");
+    packed.extend(gzip("1,x\n".repeat(BATCH_ROWS).as_bytes()));
+    packed.extend(gzip(b"2,y\n"));
+    let batches: Vec<_> = open(&write(folder.path(), "r.csv.gz", &packed)).unwrap().map(Result::unwrap).collect();
+    let places: Vec<_> = batches.iter().map(|rows| (rows.first_row, rows.batch.num_rows())).collect();
+    assert_eq!(places, [(0, BATCH_ROWS), (BATCH_ROWS as u64, 1)]);
+}
+
+#[test]
+fn a_broken_file_is_answered_with_its_name_row_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let gz = gzip(CSV.as_bytes());
+    let table: [(&str, &[u8], &str); 8] = [
+        ("r.txt", b"x", "must end in .csv"),
+        ("empty.csv", b"", "the file is empty"),
+        ("twice.csv", b"a,a\n1,2\n", "names column `a` twice"),
+        ("ragged.csv", b"amount,country\n1,x\n2\n", "line 3"),
+        ("text.csv", b"amount,country\n1,x\nabc,x\n", "row 1, column `amount`: Text(\"abc\") is not a number"),
+        ("missing.csv", b"amount,land\n1,x\n", "no column `country`: its columns are amount, land"),
+        ("cut.csv.gz", &gz[..gz.len() - 12], "cut.csv.gz"),
+        ("not.parquet", b"PAR1nothing", "not a complete Parquet file"),
+    ];
+    for (name, content, expected) in table {
+        let file = write(folder.path(), name, content);
+        let error = open(&file)
+            .and_then(|rows| {
+                rows.map(|rows| columns(&file, &rows?, &wanted()).map(drop)).collect::<Result<(), SourceError>>()
+            })
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn kinds_times_and_identifiers_are_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "user,amount,country,at,seconds,void\n".to_owned();
+    for row in 0..100 {
+        text += &format!(
+            "u{row},{}.5,{},2026-01-02 03:04:{:02},{},\n",
+            row * 7,
+            ["a", "b"][row % 2],
+            row % 60,
+            1_700_000_000 + row
+        );
+    }
+    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes())).unwrap();
+    let kinds: Vec<_> = inferred.columns.iter().map(|column| column.kind).collect();
+    let expected = [
+        InferredKind::Identifier,
+        InferredKind::Numeric,
+        InferredKind::Categorical,
+        InferredKind::Time(TimeFormat::Text),
+        InferredKind::Time(TimeFormat::Seconds),
+        InferredKind::Empty,
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(inferred.rows, 100);
+}
+
+fn spec(file: &Path, label_delay: LabelDelay) -> EncoderSpec {
+    let task = Task::Binary { positive: "1".into(), negative: "0".into() };
+    let features = [("amount".to_owned(), ColumnKind::Numeric), ("country".to_owned(), ColumnKind::Categorical)];
+    EncoderSpec {
+        file: file.to_owned(),
+        model: "fraud".into(),
+        version: "v1".into(),
+        schema: ModelSchema::new(features, task),
+        renamed: Default::default(),
+        id: Some("id".into()),
+        time: EventTime::Synthetic { start_ms: 1_000, interval: Duration::from_secs(1) },
+        label: Some("class".into()),
+        label_delay,
+        prediction: None,
+        scores: Vec::new(),
+        segments: vec![("land".into(), "country".into())],
+        partitions: 1,
+    }
+}
+
+/// A record's events as JSON.
+fn decode(record: &EncodedRecord) -> Vec<String> {
+    let events: Vec<serde_json::Value> = read_msgpack(&mut record.value.as_ref());
+    assert_eq!(events.len() as u32, record.events);
+    events.iter().map(ToString::to_string).collect()
+}
+
+fn read_msgpack(bytes: &mut &[u8]) -> Vec<serde_json::Value> {
+    let count = rmp::decode::read_array_len(bytes).unwrap();
+    let events = (0..count).map(|_| msgpack_value(bytes)).collect();
+    assert!(bytes.is_empty());
+    events
+}
+
+fn msgpack_value(bytes: &mut &[u8]) -> serde_json::Value {
+    use rmp::Marker;
+    match Marker::from_u8(bytes[0]) {
+        Marker::FixMap(_) => {
+            let entries = rmp::decode::read_map_len(bytes).unwrap();
+            (0..entries)
+                .map(|_| (msgpack_value(bytes).as_str().unwrap().to_owned(), msgpack_value(bytes)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        }
+        Marker::FixStr(_) => {
+            let (text, rest) = rmp::decode::read_str_from_slice(*bytes).unwrap();
+            *bytes = rest;
+            text.into()
+        }
+        Marker::F64 => {
+            let number = rmp::decode::read_f64(bytes).unwrap();
+            serde_json::Number::from_f64(number).map_or_else(|| number.to_string().into(), Into::into)
+        }
+        Marker::Null => {
+            rmp::decode::read_nil(bytes).unwrap();
+            serde_json::Value::Null
+        }
+        _ => rmp::decode::read_int::<i64, _>(bytes).unwrap().into(),
+    }
+}
+
+#[test]
+fn rows_become_events_of_the_wire_format_and_labels_follow_in_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "r.csv", CSV.as_bytes());
+    let mut encoder = EventEncoder::new(spec(&file, LabelDelay::Rows(2)));
+    let rows = open(&file).unwrap().next().unwrap().unwrap();
+    let encoded = encoder.encode(&rows, None).unwrap();
+    let rest = encoder.finish();
+    let lines = [&encoded.events, &encoded.labels, &rest.labels]
+        .map(|records| records.iter().flat_map(decode).collect::<Vec<_>>().join("\n"));
+    expect_test::expect![[r#"
+        {"features":{"amount":1.5,"country":"DE"},"id":"a","model":"fraud","segment":{"land":"DE"},"time":1000,"version":"v1"}
+        {"features":{"amount":null,"country":"FR, south"},"id":"b","model":"fraud","segment":{"land":"FR, south"},"time":2000,"version":"v1"}
+        {"features":{"amount":"NaN","country":null},"id":"c","model":"fraud","segment":{"land":null},"time":3000,"version":"v1"}
+        --
+        {"id":"a","label":"1","model":"fraud","time":3000}
+        --
+        {"id":"b","label":"0","model":"fraud","time":3000}
+        {"id":"c","label":"1","model":"fraud","time":3000}"#]].assert_eq(&lines.join("\n--\n"));
+}
+
+#[test]
+fn labels_follow_in_event_time_wherever_batches_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("id,amount,country,class\n{}", "x,1,DE,1\n".repeat(100));
+    let file = write(folder.path(), "r.csv", text.as_bytes());
+    let rows = open(&file).unwrap().next().unwrap().unwrap();
+    let labels = |sizes: &[usize]| {
+        let mut encoder = EventEncoder::new(spec(&file, LabelDelay::Time(Duration::from_secs(7))));
+        let mut start = 0;
+        let mut found = Vec::new();
+        for size in sizes {
+            let part = RowBatch { first_row: start as u64, batch: rows.batch.slice(start, *size) };
+            found.extend(encoder.encode(&part, None).unwrap().labels.iter().flat_map(decode));
+            start += size;
+        }
+        let sent = found.len();
+        found.extend(encoder.finish().labels.iter().flat_map(decode));
+        (sent, found)
+    };
+    let (sent, whole) = labels(&[100]);
+    assert_eq!((sent, whole.len()), (93, 100));
+    assert_eq!(labels(&[1, 30, 69]).1, whole);
+}
+
+#[test]
+fn a_time_that_cannot_be_read_costs_its_row_unless_it_is_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let encode = |times: &str| {
+        let text = format!("id,amount,country,class,at\n{times}");
+        let file = write(folder.path(), "r.csv", text.as_bytes());
+        let spec = EncoderSpec { time: EventTime::Column("at".into()), ..spec(&file, LabelDelay::Rows(0)) };
+        let rows = open(&file).unwrap().next().unwrap().unwrap();
+        EventEncoder::new(spec).encode(&rows, None)
+    };
+    let good = encode("a,1,x,1,2026-01-01T00:00:00Z\nb,1,x,1,soon\n").unwrap();
+    assert!(decode(&good.events[0])[1].contains("\"time\":\"soon\""));
+    assert_eq!(good.labels[0].events, 1);
+    let error = encode("a,1,x,1,soon\n").unwrap_err().to_string();
+    assert!(error.contains("row 0, column `at`") && error.contains("is not a time"), "{error}");
+}
