@@ -12,7 +12,14 @@ pub mod moments;
 pub mod profile;
 pub mod quality;
 
+pub mod reference;
+
 pub mod statistics;
+pub mod threshold;
+
+pub mod panel;
+
+pub mod alarm;
 
 pub mod sequential;
 
