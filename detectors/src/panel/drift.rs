@@ -68,7 +68,7 @@ impl DriftPanel {
         let mut tests = Vec::with_capacity(self.probes.len());
         let mut lead: Option<(f64, usize)> = None;
         for (place, probe) in self.probes.iter().enumerate() {
-            let Some(test) = self.test(place, probe, current, drawn) else { continue };
+            let Some(test) = self.test(place, current, drawn) else { continue };
             let beyond = test.score / test.threshold.max(f64::MIN_POSITIVE);
             if test.exceeded && lead.is_none_or(|(most, _)| beyond > most) {
                 lead = Some((beyond, probe.column));
@@ -83,7 +83,8 @@ impl DriftPanel {
     }
 
     /// One probe's result; `None` where its statistic is undefined.
-    fn test(&self, place: usize, probe: &Probe, current: &Profile, drawn: Option<&NullModel>) -> Option<TestResult> {
+    fn test(&self, place: usize, current: &Profile, drawn: Option<&NullModel>) -> Option<TestResult> {
+        let probe = self.probes.get(place)?;
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
         let reference = self.reference.columns().get(probe.column)?;
         let current = current.columns().get(probe.column)?;

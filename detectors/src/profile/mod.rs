@@ -13,9 +13,9 @@ mod sparse;
 pub use categorical::CategoricalProfile;
 pub use numeric::NumericProfile;
 
-use crate::layout::ColumnLayout;
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StringArray};
-use arrow::compute::cast;
+use crate::layout::{BinEdges, CategoryTable, ColumnLayout, LANES};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StringArray, UInt32Array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -67,6 +67,12 @@ pub enum ProfileError {
         group: usize,
         /// How many profiles were given.
         profiles: usize,
+    },
+    /// Rows that could not be brought into the order of their groups.
+    #[error("the rows could not be ordered by group: {reason}; give smaller batches")]
+    Reorder {
+        /// What arrow said.
+        reason: String,
     },
     /// Two profiles that were counted against different layouts.
     #[error("column {place} was counted against another layout: profiles of different references never merge")]
@@ -346,14 +352,14 @@ impl Profile {
 /// Counts each row of a batch in the profile of its group: `groups[row]` is the place of a profile.
 ///
 /// Neighbouring rows of one group are counted together, so a batch of one group, or one sorted by group, costs no more
-/// than a single profile would.
+/// than a single profile would. Where groups alternate, the rows are first brought into the order of their groups.
 ///
 /// # Errors
 /// When the batch does not have the layouts' columns or a row's group has no profile; then nothing was counted.
 pub fn observe_groups(profiles: &mut [Profile], groups: &[usize], observed: &Observed<'_>) -> Result<(), ProfileError> {
-    let batch = Batch::read(observed)?;
-    if groups.len() != batch.rows {
-        return Err(ProfileError::RowCount { what: "the list of groups", expected: batch.rows, found: groups.len() });
+    let rows = observed.wrong_type.len();
+    if groups.len() != rows {
+        return Err(ProfileError::RowCount { what: "the list of groups", expected: rows, found: groups.len() });
     }
     if let Some(group) = groups.iter().copied().find(|group| *group >= profiles.len()) {
         return Err(ProfileError::NoSuchGroup { group, profiles: profiles.len() });
@@ -361,15 +367,28 @@ pub fn observe_groups(profiles: &mut [Profile], groups: &[usize], observed: &Obs
     for profile in profiles.iter() {
         profile.check_columns(observed.layouts)?;
     }
+    let batch = Batch::read(observed)?;
+    if groups.chunk_by(|a, b| a == b).count() * LANES <= rows {
+        count_runs(profiles, groups, &batch);
+        return Ok(());
+    }
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    order.sort_by_key(|row| groups.get(*row as usize));
+    let sorted: Vec<usize> = order.iter().filter_map(|row| groups.get(*row as usize).copied()).collect();
+    count_runs(profiles, &sorted, &batch.reordered(order)?);
+    Ok(())
+}
+
+/// Counts each run of rows of one group in its profile.
+fn count_runs(profiles: &mut [Profile], groups: &[usize], batch: &Batch<'_>) {
     let mut start = 0;
     for run in groups.chunk_by(|a, b| a == b) {
         let end = start + run.len();
         if let Some(profile) = run.first().and_then(|group| profiles.get_mut(*group)) {
-            profile.count(&batch, start..end);
+            profile.count(batch, start..end);
         }
         start = end;
     }
-    Ok(())
 }
 
 /// A batch whose columns have been found to fit.
@@ -381,8 +400,8 @@ struct Batch<'a> {
 
 /// One column with the layout it is counted against.
 enum Values<'a> {
-    Numeric(&'a crate::layout::BinEdges, Float64Array),
-    Categorical(&'a crate::layout::CategoryTable, StringArray),
+    Numeric(&'a BinEdges, Float64Array),
+    Categorical(&'a CategoryTable, StringArray),
 }
 
 impl Values<'_> {
@@ -409,6 +428,30 @@ impl<'a> Batch<'a> {
             columns.push(read_column(layout, array, place)?);
         }
         Ok(Self { rows, columns, wrong_type: read_wrong_type(observed.wrong_type)? })
+    }
+
+    /// The same rows in another order.
+    fn reordered(&self, order: Vec<u32>) -> Result<Self, ProfileError> {
+        let order = UInt32Array::from(order);
+        let in_order = |array: &dyn Array| {
+            take(array, &order, None).map_err(|error| ProfileError::Reorder { reason: error.to_string() })
+        };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for values in &self.columns {
+            columns.push(match values {
+                Values::Numeric(bins, array) => {
+                    Values::Numeric(bins, in_order(array)?.as_primitive::<Float64Type>().clone())
+                }
+                Values::Categorical(table, array) => {
+                    Values::Categorical(table, in_order(array)?.as_string::<i32>().clone())
+                }
+            });
+        }
+        let wrong_type = match &self.wrong_type {
+            Some(list) => Some(in_order(list)?.as_list::<i32>().clone()),
+            None => None,
+        };
+        Ok(Self { rows: self.rows, columns, wrong_type })
     }
 }
 

@@ -179,6 +179,24 @@ proptest! {
     }
 
     #[test]
+    fn groups_in_any_order_are_counted_as_if_each_were_alone(all in rows(), places in proptest::collection::vec(0_usize..3, 60)) {
+        let (values, categories): (Vec<_>, Vec<_>) = all.iter().copied().unzip();
+        let groups = &places[..all.len()];
+        // Every row says that its number is of the wrong type, which counts where it is null.
+        let wrong_type = wrong_type_list(&vec![&[0_u16][..]; all.len()]);
+        let columns = [numbers(&values), names(&categories)];
+        let mut profiles = vec![Profile::empty(&layouts()); 3];
+        observe_groups(&mut profiles, groups, &Observed { layouts: &layouts(), columns: &columns, wrong_type: &wrong_type }).unwrap();
+        for (group, profile) in profiles.iter().enumerate() {
+            let own: Vec<Row> = all.iter().zip(groups).filter(|(_, place)| **place == group).map(|(row, _)| *row).collect();
+            let (values, categories): (Vec<_>, Vec<_>) = own.iter().copied().unzip();
+            let mut alone = Profile::empty(&layouts());
+            alone.observe(&layouts(), &[numbers(&values), names(&categories)], &wrong_type_list(&vec![&[0_u16][..]; own.len()])).unwrap();
+            assert_same(profile, &alone);
+        }
+    }
+
+    #[test]
     fn where_a_batch_ends_changes_nothing(all in rows(), cut in 0_usize..60) {
         let cut = cut.min(all.len());
         let (values, categories): (Vec<_>, Vec<_>) = all.iter().copied().unzip();
