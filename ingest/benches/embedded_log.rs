@@ -1,6 +1,10 @@
 //! Appending to and reading from the embedded log, in records as capture sees them: 256 events, 80 KB.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first surprise; criterion's macro writes main")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark stops at the first surprise; criterion's macro writes main"
+)]
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

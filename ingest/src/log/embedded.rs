@@ -10,7 +10,7 @@
 //! - **Dense.** A record's row id is its partition and its offset, so a range read is a walk along the tree. Offsets have no
 //!   holes, grow by one, and are never used again, also when retention has deleted every record of a partition.
 //! - **Committed only.** What a partition holds is published after its transaction; a reader never looks beyond that, nor
-//!   does it wait for the writer.
+//!   does it wait for a transaction.
 //! - **One process.** `driftline.lock` is locked while the log is open and names its process. It also remembers whether the
 //!   last use ended in order: if it did not, the file is checked before it is used.
 //! - **No silent new start.** A file that is damaged, foreign, newer than this program, or gone is an error.
@@ -106,7 +106,7 @@ impl EmbeddedLog {
         directory.mark_open()?;
         let published = Arc::new(Published::new(catalogue.clone()));
         let writer = Writer::start(connection, catalogue, Arc::clone(&published), (site.clone(), options))?;
-        Ok(Arc::new(Self { readers: Readers::new(site), writer, published, directory }))
+        Ok(Arc::new(Self { readers: Readers::new(site, Arc::clone(&published)), writer, published, directory }))
     }
 
     /// The directory it lies in.

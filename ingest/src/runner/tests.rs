@@ -1,11 +1,12 @@
 //! What the runner promises: each record counts once, whatever fails and whenever.
 
+mod faulty;
+
 use super::*;
 use crate::log::embedded::{Durability, EmbeddedLog, Options};
-use crate::log::{
-    Committed, LogError, NewRecord, Offset, OffsetRange, ReadBudget, Record, Retention, TopicSpec, Transaction,
-};
+use crate::log::{NewRecord, Offset, ReadBudget, Record, Retention, TopicSpec};
 use crate::stage::{Delivery, Epoch, EpochFile, Input, ResumePoint, Seal};
+use faulty::{Fault, Faulty};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -114,100 +115,6 @@ impl Stage for Counting {
     }
 }
 
-/// Fails the n-th call of a kind, before or after it did its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Never,
-    BeforeRead(usize),
-    BeforeFile(usize),
-    AfterFile(usize),
-    BeforeCommit(usize),
-    AfterCommit(usize),
-}
-
-/// A log and a file store that fail once where they are told to.
-struct Faulty {
-    log: Arc<EmbeddedLog>,
-    fault: Fault,
-    reads: AtomicUsize,
-    files: AtomicUsize,
-    commits: AtomicUsize,
-}
-
-impl Faulty {
-    fn check(&self, reached: Fault) -> Result<(), LogError> {
-        if self.fault == reached {
-            return Err(LogError::Storage { doing: format!("{reached:?}"), source: "injected".into() });
-        }
-        Ok(())
-    }
-}
-
-impl FileStore for Faulty {
-    fn put(&self, path: &str, _: Bytes) -> Result<(), FileError> {
-        let number = self.files.fetch_add(1, Ordering::SeqCst);
-        let outcome = self.check(Fault::BeforeFile(number)).and_then(|()| self.check(Fault::AfterFile(number)));
-        outcome.map_err(|error| FileError { path: path.to_owned(), source: error.into() })
-    }
-}
-
-impl Log for Faulty {
-    fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), LogError> {
-        self.log.ensure_topic(topic)
-    }
-
-    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        self.log.partitions(topic)
-    }
-
-    fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {
-        self.log.append(records)
-    }
-
-    fn read(&self, topic: &str, partition: u32, from: Offset, budget: ReadBudget) -> Result<Vec<Record>, LogError> {
-        if from < self.log.bounds(topic, partition)?.end {
-            self.check(Fault::BeforeRead(self.reads.fetch_add(1, Ordering::SeqCst)))?;
-        }
-        // Small reads make more places for a fault.
-        self.log.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
-    }
-
-    fn bounds(&self, topic: &str, partition: u32) -> Result<OffsetRange, LogError> {
-        self.log.bounds(topic, partition)
-    }
-
-    fn offset_at(&self, topic: &str, partition: u32, time_ms: i64) -> Result<Offset, LogError> {
-        self.log.offset_at(topic, partition, time_ms)
-    }
-
-    fn committed(&self, group: &str, topic: &str, partition: u32) -> Result<Option<Committed>, LogError> {
-        self.log.committed(group, topic, partition)
-    }
-
-    fn snapshot(&self, group: &str) -> Result<Option<Bytes>, LogError> {
-        self.log.snapshot(group)
-    }
-
-    fn commit(&self, group: &str, transaction: &Transaction) -> Result<(), LogError> {
-        let number = self.commits.fetch_add(1, Ordering::SeqCst);
-        self.check(Fault::BeforeCommit(number))?;
-        self.log.commit(group, transaction)?;
-        self.check(Fault::AfterCommit(number))
-    }
-
-    fn enforce_retention(&self, now_ms: i64) -> Result<(), LogError> {
-        self.log.enforce_retention(now_ms)
-    }
-
-    fn version(&self) -> u64 {
-        self.log.version()
-    }
-
-    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
-        self.log.wait(seen, timeout)
-    }
-}
-
 impl StageTelemetry for Seen {
     fn epoch_committed(&self, _: &str, _: EpochFigures) {}
 
@@ -246,13 +153,7 @@ impl House {
     }
 
     fn start(&self) -> StageHandle {
-        let faulty = Arc::new(Faulty {
-            log: Arc::clone(&self.log),
-            fault: self.fault,
-            reads: AtomicUsize::new(0),
-            files: AtomicUsize::new(0),
-            commits: AtomicUsize::new(0),
-        });
+        let faulty = Arc::new(Faulty::new(Arc::clone(&self.log), self.fault));
         let seen = Arc::clone(&self.seen);
         let factory: StageFactory = Box::new(move || {
             let seen = Arc::clone(&seen);

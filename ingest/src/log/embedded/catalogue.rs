@@ -104,11 +104,18 @@ pub(super) struct Published {
     pub(super) version: Mutex<u64>,
     /// Rings when `version` has grown.
     pub(super) grown: Condvar,
+    /// Held for reading during a read of the file, and for writing while an overgrown write-ahead file is folded in.
+    pub(super) folding: RwLock<()>,
 }
 
 impl Published {
     pub(super) fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue: RwLock::new(Arc::new(catalogue)), version: Mutex::new(0), grown: Condvar::new() }
+        Self {
+            catalogue: RwLock::new(Arc::new(catalogue)),
+            version: Mutex::new(0),
+            grown: Condvar::new(),
+            folding: RwLock::new(()),
+        }
     }
 
     pub(super) fn catalogue(&self) -> Arc<Catalogue> {

@@ -1,12 +1,13 @@
-//! Reading: connections of their own, so that a reader waits neither for the writer nor for another reader.
+//! Reading: connections of their own, so that a reader waits neither for a transaction nor for another
+//! reader; only for the folding in of a write-ahead file that has grown too large.
 
-use super::catalogue::Partition;
+use super::catalogue::{Partition, Published};
 use super::failure::Site;
 use super::schema;
 use crate::log::{Committed, LogError, Offset, PartitionId, ReadBudget, Record};
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Connections that are kept when nobody uses them; more are opened while more threads read.
 const KEPT: usize = 8;
@@ -14,6 +15,7 @@ const KEPT: usize = 8;
 /// Read-only connections, lent to one thread at a time.
 pub(super) struct Readers {
     site: Site,
+    published: Arc<Published>,
     resting: Mutex<Vec<Connection>>,
 }
 
@@ -36,8 +38,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl Readers {
-    pub(super) fn new(site: Site) -> Self {
-        Self { site, resting: Mutex::new(Vec::new()) }
+    pub(super) fn new(site: Site, published: Arc<Published>) -> Self {
+        Self { site, published, resting: Mutex::new(Vec::new()) }
     }
 
     /// Lends a connection for one read.
@@ -47,7 +49,9 @@ impl Readers {
             Some(connection) => connection,
             None => self.connect()?,
         };
+        let reading = self.published.folding.read().unwrap_or_else(PoisonError::into_inner);
         let outcome = read(&Reader { connection: &connection, site: &self.site });
+        drop(reading);
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         if resting.len() < KEPT {
             resting.push(connection);

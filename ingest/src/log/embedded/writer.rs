@@ -305,13 +305,14 @@ impl Pen {
         executed.map(drop).map_err(|error| self.site.sqlite(doing, error))
     }
 
-    /// Readers that overlap without a pause keep SQLite from starting the write-ahead file anew; when it has grown too
-    /// large, new readers wait until it is folded in.
+    /// Readers that overlap without a pause keep SQLite from starting the write-ahead file anew, and a checkpoint that waits
+    /// for them can wait for ever: they share one lock. When the file has grown too large they are made to pause.
     fn bound_wal(&self) {
         let length = std::fs::metadata(self.site.wal()).map_or(0, |found| found.len());
         if length <= self.options.wal_bytes {
             return;
         }
+        let _alone = self.published.folding.write().unwrap_or_else(PoisonError::into_inner);
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
             tracing::warn!(%error, bytes = length, "could not fold the write-ahead file in; it is tried again");

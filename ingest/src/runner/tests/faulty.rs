@@ -1,0 +1,110 @@
+//! A log and a file store that fail where a test tells them to.
+
+use crate::log::embedded::EmbeddedLog;
+use crate::log::{
+    Committed, Log, LogError, NewRecord, Offset, OffsetRange, ReadBudget, Record, TopicSpec, Transaction,
+};
+use crate::runner::{FileError, FileStore};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Fails the n-th call of a kind, before or after it did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Never,
+    BeforeRead(usize),
+    BeforeFile(usize),
+    AfterFile(usize),
+    BeforeCommit(usize),
+    AfterCommit(usize),
+}
+
+/// A log and a file store that fail once where they are told to.
+pub(super) struct Faulty {
+    log: Arc<EmbeddedLog>,
+    fault: Fault,
+    reads: AtomicUsize,
+    files: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+impl Faulty {
+    pub(super) fn new(log: Arc<EmbeddedLog>, fault: Fault) -> Self {
+        let [reads, files, commits] = [(); 3].map(|()| AtomicUsize::new(0));
+        Self { log, fault, reads, files, commits }
+    }
+
+    fn check(&self, reached: Fault) -> Result<(), LogError> {
+        if self.fault == reached {
+            return Err(LogError::Storage { doing: format!("{reached:?}"), source: "injected".into() });
+        }
+        Ok(())
+    }
+}
+
+impl FileStore for Faulty {
+    fn put(&self, path: &str, _: Bytes) -> Result<(), FileError> {
+        let number = self.files.fetch_add(1, Ordering::SeqCst);
+        let outcome = self.check(Fault::BeforeFile(number)).and_then(|()| self.check(Fault::AfterFile(number)));
+        outcome.map_err(|error| FileError { path: path.to_owned(), source: error.into() })
+    }
+}
+
+impl Log for Faulty {
+    fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), LogError> {
+        self.log.ensure_topic(topic)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.log.partitions(topic)
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {
+        self.log.append(records)
+    }
+
+    fn read(&self, topic: &str, partition: u32, from: Offset, budget: ReadBudget) -> Result<Vec<Record>, LogError> {
+        if from < self.log.bounds(topic, partition)?.end {
+            self.check(Fault::BeforeRead(self.reads.fetch_add(1, Ordering::SeqCst)))?;
+        }
+        // Small reads make more places for a fault.
+        self.log.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
+    }
+
+    fn bounds(&self, topic: &str, partition: u32) -> Result<OffsetRange, LogError> {
+        self.log.bounds(topic, partition)
+    }
+
+    fn offset_at(&self, topic: &str, partition: u32, time_ms: i64) -> Result<Offset, LogError> {
+        self.log.offset_at(topic, partition, time_ms)
+    }
+
+    fn committed(&self, group: &str, topic: &str, partition: u32) -> Result<Option<Committed>, LogError> {
+        self.log.committed(group, topic, partition)
+    }
+
+    fn snapshot(&self, group: &str) -> Result<Option<Bytes>, LogError> {
+        self.log.snapshot(group)
+    }
+
+    fn commit(&self, group: &str, transaction: &Transaction) -> Result<(), LogError> {
+        let number = self.commits.fetch_add(1, Ordering::SeqCst);
+        self.check(Fault::BeforeCommit(number))?;
+        self.log.commit(group, transaction)?;
+        self.check(Fault::AfterCommit(number))
+    }
+
+    fn enforce_retention(&self, now_ms: i64) -> Result<(), LogError> {
+        self.log.enforce_retention(now_ms)
+    }
+
+    fn version(&self) -> u64 {
+        self.log.version()
+    }
+
+    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        self.log.wait(seen, timeout)
+    }
+}
