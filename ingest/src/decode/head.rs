@@ -26,6 +26,7 @@ pub(crate) enum Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// The value as a category: text, a boolean or an integer.
+    #[inline(always)]
     pub(crate) fn category(value: Value<'a>) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -39,6 +40,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The value as a number.
+    #[inline(always)]
     pub(crate) fn number(value: Value<'a>) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -50,6 +52,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Appends the category; `false` where there is none.
+    #[inline]
     pub(crate) fn write_category(self, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Text(text) => text.append_to(out),
