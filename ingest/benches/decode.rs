@@ -3,7 +3,7 @@
 //! Every iteration decodes as many records as an epoch would and finishes their batches, so that building arrays is
 //! included. Numbers have between one and seventeen digits, as measured values and computed ones do.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use ingest::decode::{Decoder, Limits, Privacy, Source};
 use ingest::log::Record;
@@ -84,16 +84,13 @@ fn decode(c: &mut Criterion) {
         let bytes: usize = records.iter().filter_map(|record| record.value.as_ref()).map(|value| value.len()).sum();
         println!("{name}: {} bytes an event", bytes as u64 / EVENTS);
         group.bench_function(name, |bencher| {
-            bencher.iter_batched_ref(
-                decoder,
-                |decoder| {
-                    for record in &records {
-                        decoder.decode_events(0, record);
-                    }
-                    black_box(decoder.take())
-                },
-                BatchSize::LargeInput,
-            );
+            let mut decoder = decoder();
+            bencher.iter(|| {
+                for record in &records {
+                    decoder.decode_events(0, record);
+                }
+                black_box(decoder.take())
+            });
         });
     }
     group.finish();

@@ -35,15 +35,16 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    pub(crate) fn new(kind: ColumnKind, key: Option<HashKey>) -> Self {
+    /// A column with room for so many rows.
+    pub(crate) fn new(kind: ColumnKind, key: Option<HashKey>, rows: usize) -> Self {
         match (kind, key) {
-            (ColumnKind::Numeric, _) => Self::Number(NumberColumn::default()),
-            (ColumnKind::Categorical, None) => Self::Text(TextColumn::default()),
-            (ColumnKind::Categorical, Some(key)) => Self::Hash(TextColumn::default(), key),
+            (ColumnKind::Numeric, _) => Self::Number(NumberColumn::with_rows(rows)),
+            (ColumnKind::Categorical, None) => Self::Text(TextColumn::with_rows(rows)),
+            (ColumnKind::Categorical, Some(key)) => Self::Hash(TextColumn::with_rows(rows), key),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, cell: Cell<'_>) {
         match self {
             Self::Number(column) => column.push(match cell {
@@ -84,12 +85,16 @@ pub(crate) struct NumberColumn {
 
 impl Default for NumberColumn {
     fn default() -> Self {
-        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
+        Self::with_rows(0)
     }
 }
 
 impl NumberColumn {
-    #[inline]
+    fn with_rows(rows: usize) -> Self {
+        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+    }
+
+    #[inline(always)]
     fn push(&mut self, value: Option<f64>) {
         self.values.push(value.unwrap_or_default());
         match value {
@@ -113,12 +118,18 @@ pub(crate) struct TextColumn {
 
 impl Default for TextColumn {
     fn default() -> Self {
-        Self { bytes: Vec::new(), ends: vec![0], nulls: NullBufferBuilder::new(0) }
+        Self::with_rows(0)
     }
 }
 
 impl TextColumn {
-    #[inline]
+    fn with_rows(rows: usize) -> Self {
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
+        Self { bytes: Vec::new(), ends, nulls: NullBufferBuilder::new(rows) }
+    }
+
+    #[inline(always)]
     fn push(&mut self, cell: Cell<'_>) {
         let written = cell.write_category(&mut self.bytes);
         self.end(written);
@@ -129,7 +140,7 @@ impl TextColumn {
         self.end(true);
     }
 
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, is_valid: bool) {
         debug_assert!(self.bytes.len() <= i32::MAX as usize, "a builder is put aside long before: see `is_full`");
         self.ends.push(self.bytes.len() as i32);
@@ -155,7 +166,7 @@ struct LogColumns {
 }
 
 impl LogColumns {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, place: Place, id: Cell<'_>, time_ms: i64) {
         self.partition.push(place.partition);
         self.offset.push(place.offset);
@@ -190,7 +201,7 @@ impl WrongTypes {
         Self { columns: Vec::new(), ends: vec![0], nulls: NullBufferBuilder::new(0) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_row(&mut self) {
         let end = self.columns.len() as i32;
         self.nulls.append(self.ends.last() != Some(&end));
@@ -239,7 +250,7 @@ impl EventBuilder {
             version,
             log: LogColumns::default(),
             columns,
-            label: Column::new(label, None),
+            label: Column::new(label, None, 0),
             sampling_rate: NumberColumn::default(),
             weight: NumberColumn::default(),
             wrong_types: WrongTypes::new(),
@@ -248,6 +259,10 @@ impl EventBuilder {
 
     pub(crate) fn version(&self) -> &str {
         &self.version
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.log.offset.len()
     }
 
     /// Whether the batch should be put aside and another begun.
@@ -297,7 +312,7 @@ pub(crate) struct LabelBuilder {
 
 impl LabelBuilder {
     pub(crate) fn new(schema: &detectors::schema::ModelSchema) -> Self {
-        let label = Column::new(schema.task.outcome_kind(), None);
+        let label = Column::new(schema.task.outcome_kind(), None, 0);
         Self { schema: columns::label_schema(schema), log: LogColumns::default(), label }
     }
 

@@ -26,6 +26,7 @@ pub(crate) enum Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// The value as a category: text, a boolean or an integer.
+    #[inline(always)]
     pub(crate) fn category(value: Value<'a>) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -39,6 +40,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The value as a number.
+    #[inline(always)]
     pub(crate) fn number(value: Value<'a>) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -50,6 +52,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Appends the category; `false` where there is none.
+    #[inline]
     pub(crate) fn write_category(self, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Text(text) => text.append_to(out),
@@ -173,19 +176,65 @@ impl Field {
     }
 }
 
-/// The order in which the last row had its fields. A producer writes every row alike, so it predicts the next.
-#[derive(Debug, Default)]
-pub(crate) struct FieldOrder([Option<Field>; 16]);
+/// Reads heads, and remembers the order in which the last one had its fields. A producer writes every row alike, so it
+/// predicts the next.
+#[derive(Debug)]
+pub(crate) struct HeadReader {
+    order: [Option<Field>; 16],
+    max_depth: usize,
+}
 
-impl FieldOrder {
-    fn at(&self, place: usize) -> Option<Field> {
-        self.0.get(place).copied().flatten()
+impl HeadReader {
+    pub(crate) fn new(max_depth: usize) -> Self {
+        Self { order: [None; 16], max_depth }
+    }
+
+    /// Reads the row at the cursor into an empty head. `features` is called at its features with the model, if that is
+    /// known by then.
+    pub(crate) fn read<'a, C: Cursor<'a>>(
+        &mut self,
+        cursor: &mut C,
+        head: &mut Head<'a>,
+        mut features: impl FnMut(&mut C, Option<Text<'a>>) -> Read<Taken>,
+    ) -> Read<()> {
+        let start = cursor.position();
+        let mut open = match cursor.value()? {
+            Value::Map(open) => open,
+            other => return Err(Fault::new(Reason::NotAMap, start, format!("the row is {}", other.noun()))),
+        };
+        let mut seen = 0;
+        for place in 0.. {
+            let expected = self.order.get(place).copied().flatten();
+            let field = match cursor.next_key(&mut open, expected.map(|field| field.name().as_bytes()))? {
+                Key::Expected => expected,
+                Key::Other(key) => self.learn(place, key),
+                Key::End => break,
+            };
+            let Some(field) = field else {
+                cursor.skip(self.max_depth)?;
+                continue;
+            };
+            let at = cursor.position();
+            if seen & field.bit() != 0 {
+                return Err(Fault::new(Reason::DuplicateField, at, format!("`{}` is there twice", field.name())));
+            }
+            seen |= field.bit();
+            if field != Field::Features {
+                head.take(cursor, field, self.max_depth).map_err(|fault| fault.within(field.name()))?;
+                continue;
+            }
+            head.present |= field.bit();
+            if let Taken::Later = features(cursor, head.model)? {
+                head.features = Some(at);
+            }
+        }
+        Ok(())
     }
 
     #[cold]
     fn learn(&mut self, place: usize, key: Text<'_>) -> Option<Field> {
         let field = Field::find(key.resolve(&mut Vec::new()));
-        if let Some(slot) = self.0.get_mut(place) {
+        if let Some(slot) = self.order.get_mut(place) {
             *slot = field;
         }
         field
@@ -209,48 +258,6 @@ impl<'a> Head<'a> {
             weight: None,
             present: 0,
         }
-    }
-
-    /// Reads the row at the cursor. `features` is called at its features with the model, if that is known by then.
-    pub(crate) fn read<C: Cursor<'a>>(
-        cursor: &mut C,
-        order: &mut FieldOrder,
-        depth: usize,
-        mut features: impl FnMut(&mut C, Option<Text<'a>>) -> Read<Taken>,
-    ) -> Read<Self> {
-        let start = cursor.position();
-        let mut open = match cursor.value()? {
-            Value::Map(open) => open,
-            other => return Err(Fault::new(Reason::NotAMap, start, format!("the row is {}", other.noun()))),
-        };
-        let mut head = Self::empty();
-        let mut seen = 0;
-        for place in 0.. {
-            let expected = order.at(place);
-            let field = match cursor.next_key(&mut open, expected.map(|field| field.name().as_bytes()))? {
-                Key::Expected => expected,
-                Key::Other(key) => order.learn(place, key),
-                Key::End => break,
-            };
-            let Some(field) = field else {
-                cursor.skip(depth)?;
-                continue;
-            };
-            let at = cursor.position();
-            if seen & field.bit() != 0 {
-                return Err(Fault::new(Reason::DuplicateField, at, format!("`{}` is there twice", field.name())));
-            }
-            seen |= field.bit();
-            if field != Field::Features {
-                head.take(cursor, field, depth).map_err(|fault| fault.within(field.name()))?;
-                continue;
-            }
-            head.present |= field.bit();
-            if let Taken::Later = features(cursor, head.model)? {
-                head.features = Some(at);
-            }
-        }
-        Ok(head)
     }
 
     /// Whether a field is there and not null.
@@ -293,14 +300,19 @@ impl<'a> Head<'a> {
     }
 
     /// Takes the value of a field at the cursor.
-    pub(crate) fn take<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field, depth: usize) -> Read<()> {
+    #[inline(always)]
+    fn take<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field, depth: usize) -> Read<()> {
         let at = cursor.position();
         let value = cursor.value()?;
         self.put(field, Part { value, at })?;
-        cursor.skip_rest(value, depth)
+        match value {
+            Value::Array(_) | Value::Map(_) => cursor.skip_rest(value, depth),
+            _ => Ok(()),
+        }
     }
 
     /// Gives a field its value.
+    #[inline(always)]
     pub(crate) fn put(&mut self, field: Field, part: Part<'a>) -> Read<()> {
         let Part { value, at } = part;
         if matches!(value, Value::Null) {
@@ -370,6 +382,7 @@ pub(crate) fn rfc3339_ms(text: Text<'_>) -> Option<i64> {
     Some(nanos.div_euclid(1_000_000))
 }
 
+#[inline(never)]
 fn weight(part: Part<'_>, allowed: impl Fn(f64) -> bool) -> Read<f64> {
     match Cell::number(part.value) {
         Cell::Number(value) if allowed(value) => Ok(value),

@@ -34,7 +34,7 @@ impl<'a> Json<'a> {
         Self { bytes, at, frame: Frame::Lines }
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes.get(self.at)?;
@@ -45,13 +45,13 @@ impl<'a> Json<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn expect(&mut self, wanted: u8) -> Read<()> {
         if self.peek() == Some(wanted) {
             self.at += 1;
             return Ok(());
         }
-        Err(self.unexpected(&format!("`{}`", char::from(wanted))))
+        Err(self.unexpected_byte(wanted))
     }
 
     /// Takes the text whose opening quote has been read.
@@ -128,8 +128,15 @@ impl<'a> Json<'a> {
         }
     }
 
+    #[cold]
+    fn unexpected_byte(&mut self, wanted: u8) -> Box<Fault> {
+        let wanted = char::from(wanted);
+        let or_comma = if matches!(wanted, '}' | ']') { "`,` or " } else { "" };
+        self.unexpected(&format!("{or_comma}`{wanted}`"))
+    }
+
     /// Goes to the entry after a comma, or past `close`; whether there is an entry.
-    #[inline]
+    #[inline(always)]
     fn next_entry(&mut self, open: &mut Open, close: u8) -> Read<bool> {
         let first = open.entries == 0;
         match self.peek() {
@@ -144,7 +151,7 @@ impl<'a> Json<'a> {
                 }
             }
             Some(_) if first => {}
-            _ => return Err(self.unexpected(&format!("`,` or `{}`", char::from(close)))),
+            _ => return Err(self.unexpected_byte(close)),
         }
         open.entries = 1;
         Ok(true)
@@ -160,7 +167,7 @@ impl<'a> Cursor<'a> for Json<'a> {
         self.at = position;
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Read<Value<'a>> {
         match self.peek() {
             Some(b'"') => {
@@ -185,7 +192,7 @@ impl<'a> Cursor<'a> for Json<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_key(&mut self, open: &mut Open, expected: Option<&[u8]>) -> Read<Key<'a>> {
         if !self.next_entry(open, b'}')? {
             return Ok(Key::End);
@@ -204,7 +211,7 @@ impl<'a> Cursor<'a> for Json<'a> {
         Ok(Key::Other(key))
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_item(&mut self, open: &mut Open) -> Read<bool> {
         self.next_entry(open, b']')
     }

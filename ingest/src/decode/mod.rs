@@ -44,7 +44,7 @@ use bytes::Bytes;
 use cursor::{Cursor, Spoilt, Text, each_row};
 use dead_letter::Identity;
 use fault::{Fault, Read};
-use head::{Cell, Field, FieldOrder, Head, Taken};
+use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
 use source::ActiveSource;
@@ -128,7 +128,7 @@ pub struct Decoder {
     directory: Directory,
     /// Sources with a mapping, and the mapping.
     mapped: Arc<[(usize, Mapping)]>,
-    order: FieldOrder,
+    heads: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
     full_events: Vec<(Arc<str>, EventBuilder)>,
@@ -161,7 +161,7 @@ impl Decoder {
             mapped: mapped.collect(),
             sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
             directory: Directory { by_name, last: (first, 0) },
-            order: FieldOrder::default(),
+            heads: HeadReader::new(limits.max_depth),
             cells: Vec::new(),
             full_events: Vec::new(),
             full_labels: Vec::new(),
@@ -230,67 +230,57 @@ impl Decoder {
     }
 
     fn decode_rows<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, task: &Task<'a>) -> Vec<Spoilt> {
-        let mut cells = recycle(std::mem::take(&mut self.cells));
+        let mut row = RowInHand { head: Head::empty(), cells: recycle(std::mem::take(&mut self.cells)) };
         let spoilt = each_row(cursor, self.limits.max_events_per_record, |cursor, index| {
             let place = Place { index: index as i32, ..task.place };
-            self.decode_row(cursor, &mut cells, &Task { place, ..*task })
+            self.decode_row(cursor, &mut row, &Task { place, ..*task })
         });
-        self.cells = recycle(cells);
+        self.cells = recycle(row.cells);
         spoilt
     }
 
     /// Decodes one row: as an event v1, or, where it is none, by the first mapping that fits.
-    fn decode_row<'a, C: Cursor<'a>>(
-        &mut self,
-        cursor: &mut C,
-        cells: &mut Vec<Cell<'a>>,
-        task: &Task<'a>,
-    ) -> Read<()> {
+    fn decode_row<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, row: &mut RowInHand<'a>, task: &Task<'a>) -> Read<()> {
         let start = cursor.position();
-        let (index, head) = match self.read_row(cursor, cells, task.rows) {
-            Ok(read) if task.mapped.is_empty() || is_complete(&read.1, task.rows) => read,
+        let index = match self.read_row(cursor, row, task.rows) {
+            Ok(index) if task.mapped.is_empty() || is_complete(&row.head, task.rows) => index,
             outcome if task.mapped.is_empty() => outcome?,
-            _ => self.read_mapped(cursor, cells, (start, task.mapped))?,
+            _ => {
+                cursor.seek(start);
+                self.read_mapped(cursor, row, task.mapped)?
+            }
         };
         let end = cursor.position();
         let source = self.sources.get_mut(index).ok_or_else(|| unknown_model(start))?;
+        let RowInHand { head, cells } = row;
         head.require_id(start)?;
-        source.check_names(&head, start)?;
+        source.check_names(head, start)?;
         let time_ms = head.require_time(start)?;
         check_future(time_ms, &task.place, &self.limits).map_err(|fault| fault.within("time"))?;
         let label = source.label(head.label)?;
-        match task.rows {
-            Rows::Events => {
-                source.read_outputs(cursor, &head, cells)?;
-                let version = head.require_version(start)?;
-                let row = GoodRow { place: task.place, time_ms, head: &head, cells, label };
-                if let Some(builder) = source.builder(version, &mut self.full_events) {
-                    builder.push(&row);
-                }
-            }
-            Rows::Labels => {
-                if let Cell::Null = label {
-                    return Err(Fault::new(Reason::MissingLabel, start, "the row has no `label`"));
-                }
-                let row = GoodRow { place: task.place, time_ms, head: &head, cells: &[], label };
-                source.label_builder(&mut self.full_labels).push(&row);
-            }
+        if task.rows == Rows::Labels {
+            head.require(Field::Label, Reason::MissingLabel, start)?;
+            let row = GoodRow { place: task.place, time_ms, head, cells: &[], label };
+            source.label_builder(&mut self.full_labels).push(&row);
+            return Ok(());
+        }
+        source.read_outputs(cursor, head, cells)?;
+        let version = head.require_version(start)?;
+        if let Some(builder) = source.builder(version, &mut self.full_events) {
+            builder.push(&GoodRow { place: task.place, time_ms, head, cells, label });
         }
         cursor.seek(end);
         Ok(())
     }
 
     /// Reads a row of the wire format, features included; returns the index of its source.
-    fn read_row<'a, C: Cursor<'a>>(
-        &mut self,
-        cursor: &mut C,
-        cells: &mut Vec<Cell<'a>>,
-        rows: Rows,
-    ) -> Read<(usize, Head<'a>)> {
-        let Self { sources, directory, order, limits, .. } = self;
+    fn read_row<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, row: &mut RowInHand<'a>, rows: Rows) -> Read<usize> {
+        let Self { sources, directory, heads, limits, .. } = self;
+        let RowInHand { head, cells } = row;
+        *head = Head::empty();
         let start = cursor.position();
         let mut chosen = None;
-        let head = Head::read(cursor, order, limits.max_depth, |cursor, model| {
+        heads.read(cursor, head, |cursor, model| {
             let (Some(model), Rows::Events) = (model, rows) else {
                 cursor.skip(limits.max_depth)?;
                 return Ok(Taken::Later);
@@ -302,7 +292,7 @@ impl Decoder {
             Ok(Taken::Now)
         })?;
         if let Some(index) = chosen {
-            return Ok((index, head));
+            return Ok(index);
         }
         let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
         clear(cells, source.width());
@@ -312,22 +302,26 @@ impl Decoder {
             source.read_features(cursor, cells)?;
             cursor.seek(end);
         }
-        Ok((index, head))
+        Ok(index)
     }
 
     /// Reads a row by the first mapping that fits. The fault is that of the last one.
     fn read_mapped<'a, C: Cursor<'a>>(
         &mut self,
         cursor: &mut C,
-        cells: &mut Vec<Cell<'a>>,
-        (start, mapped): (usize, &'a [(usize, Mapping)]),
-    ) -> Read<(usize, Head<'a>)> {
+        row: &mut RowInHand<'a>,
+        mapped: &'a [(usize, Mapping)],
+    ) -> Read<usize> {
+        let start = cursor.position();
         let mut outcome = Err(unknown_model(start));
         for (index, mapping) in mapped {
             let Some(source) = self.sources.get_mut(*index) else { continue };
             cursor.seek(start);
-            clear(cells, source.width());
-            outcome = mapping.read(cursor, source, cells).map(|head| (*index, head));
+            clear(&mut row.cells, source.width());
+            outcome = mapping.read(cursor, source, &mut row.cells).map(|head| {
+                row.head = head;
+                *index
+            });
             if outcome.is_ok() {
                 break;
             }
@@ -367,6 +361,13 @@ impl Decoder {
             model: identity.model,
         });
     }
+}
+
+/// The row that is being read.
+struct RowInHand<'a> {
+    head: Head<'a>,
+    /// The columns of its model's schema, then the segments.
+    cells: Vec<Cell<'a>>,
 }
 
 /// What is to be done with the rows of a record.

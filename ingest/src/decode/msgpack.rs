@@ -28,14 +28,14 @@ impl<'a> MessagePack<'a> {
         Self { bytes, at: 0, frame: Frame::Start }
     }
 
-    #[inline]
+    #[inline(always)]
     fn marker(&mut self) -> Read<Marker> {
         let byte = *self.bytes.get(self.at).ok_or_else(|| self.truncated())?;
         self.at += 1;
         Ok(Marker::from_u8(byte))
     }
 
-    #[inline]
+    #[inline(always)]
     fn number<const N: usize>(&mut self) -> Read<[u8; N]> {
         let rest = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>());
         let chunk = *rest.ok_or_else(|| self.truncated())?;
@@ -43,7 +43,7 @@ impl<'a> MessagePack<'a> {
         Ok(chunk)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Read<&'a [u8]> {
         let end = self.at.checked_add(length);
         let taken = end.and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.truncated())?;
@@ -51,7 +51,7 @@ impl<'a> MessagePack<'a> {
         Ok(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, length: usize) -> Read<Text<'a>> {
         let start = self.at;
         let raw = self.take(length)?;
@@ -62,7 +62,7 @@ impl<'a> MessagePack<'a> {
     }
 
     /// Takes the length of text whose marker was read; `None` if the marker is of something else.
-    #[inline]
+    #[inline(always)]
     fn text_length(&mut self, marker: Marker) -> Read<Option<usize>> {
         Ok(Some(match marker {
             Marker::FixStr(length) => usize::from(length),
@@ -93,7 +93,8 @@ impl<'a> MessagePack<'a> {
         Ok(Value::Opaque)
     }
 
-    /// The rarer values: all that are not fixed-length text, doubles or small integers.
+    /// The rarer values, kept out of line so that the common ones stay small: all that are not fixed-length text, doubles or small integers.
+    #[inline(never)]
     fn other_value(&mut self, marker: Marker) -> Read<Value<'a>> {
         if let Some(length) = self.text_length(marker)? {
             return Ok(Value::Text(self.text(length)?));
@@ -137,7 +138,7 @@ impl<'a> Cursor<'a> for MessagePack<'a> {
         self.at = position;
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Read<Value<'a>> {
         match self.marker()? {
             Marker::F64 => Ok(Value::Float(f64::from_be_bytes(self.number()?))),
@@ -150,7 +151,7 @@ impl<'a> Cursor<'a> for MessagePack<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_key(&mut self, open: &mut Open, expected: Option<&[u8]>) -> Read<Key<'a>> {
         let Some(left) = open.entries.checked_sub(1) else { return Ok(Key::End) };
         open.entries = left;
@@ -169,7 +170,7 @@ impl<'a> Cursor<'a> for MessagePack<'a> {
         Ok(Key::Other(self.text(length)?))
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_item(&mut self, open: &mut Open) -> Read<bool> {
         let Some(left) = open.entries.checked_sub(1) else { return Ok(false) };
         open.entries = left;

@@ -8,7 +8,7 @@ use super::Limits;
 use super::cursor::{Cursor, Spoilt, each_row};
 use super::fault::{Fault, Read, Reason};
 use super::format::Format;
-use super::head::{Field, FieldOrder, Head, Taken};
+use super::head::{Field, Head, HeadReader, Taken};
 use super::json::Json;
 use super::mapping::{Mapping, Walk};
 use super::msgpack::MessagePack;
@@ -107,11 +107,11 @@ impl Router {
         kind: EventKind,
         accepted: &mut Vec<Accepted>,
     ) -> Vec<Spoilt> {
-        let mut order = FieldOrder::default();
+        let mut heads = HeadReader::new(self.limits.max_depth);
         let mut scratch = Vec::new();
         each_row(cursor, self.limits.max_events_per_record, |cursor, _| {
             let start = cursor.position();
-            let head = self.read(cursor, &mut order, kind)?;
+            let head = self.read(cursor, &mut heads, kind)?;
             let bytes = start..cursor.position();
             if bytes.len() + ARRAY_HEAD_BYTES > self.max_record_bytes {
                 let what = format!("an event of {} bytes, where {} are allowed", bytes.len(), self.max_record_bytes);
@@ -124,9 +124,9 @@ impl Router {
     }
 
     /// Reads what every event of the kind must have: as an event v1, or else by the first mapping that fits.
-    fn read<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, order: &mut FieldOrder, kind: EventKind) -> Read<Head<'a>> {
+    fn read<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, heads: &mut HeadReader, kind: EventKind) -> Read<Head<'a>> {
         let start = cursor.position();
-        let mut outcome = self.read_plain(cursor, order, kind);
+        let mut outcome = self.read_plain(cursor, heads, kind);
         for mapping in &self.mapped {
             let Err(_) = outcome else { break };
             cursor.seek(start);
@@ -135,10 +135,11 @@ impl Router {
         outcome
     }
 
-    fn read_plain<'a, C: Cursor<'a>>(&self, cursor: &mut C, order: &mut FieldOrder, kind: EventKind) -> Read<Head<'a>> {
+    fn read_plain<'a, C: Cursor<'a>>(&self, cursor: &mut C, heads: &mut HeadReader, kind: EventKind) -> Read<Head<'a>> {
         let start = cursor.position();
         let depth = self.limits.max_depth;
-        let head = Head::read(cursor, order, depth, |cursor, _| cursor.skip(depth).map(|()| Taken::Later))?;
+        let mut head = Head::empty();
+        heads.read(cursor, &mut head, |cursor, _| cursor.skip(depth).map(|()| Taken::Later))?;
         let model = head.require_model(start)?;
         if !self.models.contains(&model.to_text()) {
             return Err(Fault::new(Reason::UnknownModel, start, "the model is not configured"));

@@ -88,6 +88,8 @@ pub(crate) struct ActiveSource {
     max_depth: usize,
     /// Builders by version, and the one used last.
     pub(crate) builders: Vec<EventBuilder>,
+    /// Rows of the largest batch of the last epoch: the next one will hardly differ, and its columns need not grow.
+    expected_rows: usize,
     by_version: HashMap<String, usize>,
     last_builder: usize,
     pub(crate) labels: Option<LabelBuilder>,
@@ -124,6 +126,7 @@ impl ActiveSource {
             max_text_bytes: limits.max_text_bytes,
             max_depth: limits.max_depth,
             builders: Vec::new(),
+            expected_rows: 0,
             by_version: HashMap::new(),
             last_builder: 0,
             labels: None,
@@ -196,35 +199,24 @@ impl ActiveSource {
         Err(Fault::new(Reason::WrongFeatureCount, cursor.position(), what))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_feature<'a, C: Cursor<'a>>(&self, cursor: &mut C, index: usize, cells: &mut [Cell<'a>]) -> Read<()> {
         let (Some(plan), Some(cell)) = (self.plans.get(index), cells.get_mut(index)) else { return Ok(()) };
         let at = cursor.position();
         if !matches!(cell, Cell::Missing) {
-            return Err(Fault::new(Reason::DuplicateFeature, at, format!("`{}` is there twice", plan.text())));
+            return Err(Fault::new(Reason::DuplicateFeature, at, "a feature is there twice").within(&plan.text()));
         }
         let value = cursor.value().map_err(|fault| fault.within(&plan.text()))?;
-        *cell = self.cell(plan, Part { value, at })?;
-        if let Value::Array(_) | Value::Map(_) = value {
-            cursor.skip_rest(value, self.max_depth).map_err(|fault| fault.within(&plan.text()))?;
+        *cell = plan.cell(value);
+        match value {
+            Value::Text(text) if text.len() > self.max_text_bytes => {
+                self.check_text(text, at).map_err(|fault| fault.within(&plan.text()))
+            }
+            Value::Array(_) | Value::Map(_) => {
+                cursor.skip_rest(value, self.max_depth).map_err(|fault| fault.within(&plan.text()))
+            }
+            _ => Ok(()),
         }
-        Ok(())
-    }
-
-    #[inline]
-    fn cell<'a>(&self, plan: &Plan, part: Part<'a>) -> Read<Cell<'a>> {
-        if plan.policy == Policy::Drop {
-            return Ok(Cell::Null);
-        }
-        let cell = match plan.kind {
-            ColumnKind::Numeric => Cell::number(part.value),
-            ColumnKind::Categorical => Cell::category(part.value),
-        };
-        match cell {
-            Cell::Text(text) => self.check_text(text, part.at).map_err(|fault| fault.within(&plan.text()))?,
-            _ => {}
-        }
-        Ok(cell)
     }
 
     fn check_text(&self, text: Text<'_>, at: usize) -> Read<()> {
@@ -255,7 +247,10 @@ impl ActiveSource {
 
     pub(crate) fn fill<'a>(&self, index: usize, part: Part<'a>, cells: &mut [Cell<'a>]) -> Read<()> {
         if let (Some(plan), Some(cell)) = (self.plans.get(index), cells.get_mut(index)) {
-            *cell = self.cell(plan, part)?;
+            *cell = plan.cell(part.value);
+            if let Cell::Text(text) = *cell {
+                self.check_text(text, part.at).map_err(|fault| fault.within(&plan.text()))?;
+            }
         }
         Ok(())
     }
@@ -403,7 +398,7 @@ impl ActiveSource {
     fn new_builder(&self, version: String) -> EventBuilder {
         let columns = self.plans.iter().map(|plan| {
             let key = if plan.policy == Policy::Hash { self.source.privacy.key().cloned() } else { None };
-            Column::new(plan.kind, key)
+            Column::new(plan.kind, key, self.expected_rows)
         });
         let label = self.source.schema.task.outcome_kind();
         EventBuilder::new(self.batch_schema.clone(), version, columns.collect(), label)
@@ -416,10 +411,11 @@ impl ActiveSource {
             self.unknown.iter_mut().map(|unknown| (Some(unknown.name.clone()), std::mem::take(&mut unknown.rows)));
         let beyond = (None, std::mem::take(&mut self.unknown_beyond));
         let unknown = named.chain([beyond]).filter(|(_, values)| *values > 0).collect();
+        self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0);
         Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
     }
 
-    #[inline]
+    #[inline(always)]
     fn name(&self, slot: Slot) -> Option<&[u8]> {
         match slot {
             Slot::Column(index) => self.plans.get(index).filter(|plan| plan.is_plain).map(|plan| &*plan.name),
@@ -461,6 +457,15 @@ impl ActiveSource {
 }
 
 impl Plan {
+    #[inline(always)]
+    fn cell<'a>(&self, value: Value<'a>) -> Cell<'a> {
+        match (self.policy, self.kind) {
+            (Policy::Drop, _) => Cell::Null,
+            (_, ColumnKind::Numeric) => Cell::number(value),
+            (_, ColumnKind::Categorical) => Cell::category(value),
+        }
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
     }
