@@ -147,6 +147,7 @@ pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<(
 /// # Errors
 /// `/proc` is there and cannot be listed.
 pub fn sweep(directory: &Path) -> std::io::Result<usize> {
+    let directory = &std::path::absolute(directory)?;
     let processes = match std::fs::read_dir("/proc") {
         Ok(processes) => processes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),

@@ -67,6 +67,7 @@ impl Graph {
             Some(classes) => Some(classes),
             None => operator_classes(&graph),
         };
+        number_labels(&mut graph);
         let class_columns = class_columns(&schema.task, classes)?;
         model.graph = Some(graph);
         Ok(Self { model, inputs, features: schema.features().count(), tables, class_columns })
@@ -252,6 +253,20 @@ fn operator_classes(graph: &pb::GraphProto) -> Option<Vec<String>> {
         }
         _ => None,
     })
+}
+
+/// Gives the classes numbers for names within the graph: its engine cannot run a classifier with names, and the label
+/// output, the only one that would show them, is not looked at.
+fn number_labels(graph: &mut pb::GraphProto) {
+    for node in &mut graph.node {
+        let numbered = if node.op_type == "LinearClassifier" { "classlabels_ints" } else { "classlabels_int64s" };
+        for attribute in node.attribute.iter_mut().filter(|attribute| attribute.name == "classlabels_strings") {
+            let classes = std::mem::take(&mut attribute.strings).len() as i64;
+            attribute.name = numbered.to_owned();
+            attribute.r#type = pb::attribute_proto::AttributeType::Ints as i32;
+            attribute.ints = (0..classes).collect();
+        }
+    }
 }
 
 fn class_columns(task: &Task, classes: Option<Vec<String>>) -> Result<Vec<usize>, ScoringError> {

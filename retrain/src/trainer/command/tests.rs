@@ -1,1 +1,167 @@
+//! The command trainer with programs in shell, and with the example in Python where its packages are installed.
 
+use super::*;
+use crate::process::ProcessError;
+use crate::trainer::train;
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use detectors::schema::{ColumnKind, Task};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn trainer(program: &str, arguments: &[&str]) -> CommandTrainer {
+    CommandTrainer {
+        command: CommandSpec {
+            program: program.into(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment: BTreeMap::new(),
+            working_directory: None,
+            time_limit: Duration::from_secs(300),
+            output_lines_kept: 20,
+        },
+    }
+}
+
+fn shell(script: &str) -> CommandTrainer {
+    trainer("/bin/sh", &["-c", script])
+}
+
+struct Case {
+    schema: ModelSchema,
+    rows: RecordBatch,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Case {
+    fn train(&self, trainer: &CommandTrainer) -> Result<TrainedModel, TrainingError> {
+        let directory = tempfile::tempdir().unwrap();
+        let job = TrainingJob {
+            model: "admission",
+            version: "v2",
+            schema: &self.schema,
+            rows: &self.rows,
+            parameters: &self.parameters,
+            work_directory: directory.path(),
+        };
+        train(trainer, &job, &CancellationToken::new())
+    }
+}
+
+/// Rows with nulls, two numbers and, where asked for, a category.
+fn case(task: Task, estimator: &str) -> Case {
+    let rows = 400;
+    let x: Vec<Option<f64>> = (0..rows).map(|row| (row % 19 != 0).then(|| f64::from(row * 37 % 101))).collect();
+    let y: Vec<Option<f64>> = (0..rows).map(|row| Some(f64::from(row * 53 % 97) / 7.0)).collect();
+    let wards = (0..rows).map(|row| Some(["east", "west", "north"][(row % 3) as usize]));
+    let level = |row: usize| x[row].unwrap_or(50.0) + 3.0 * y[row].unwrap_or(0.0) + (row % 3) as f64 * 10.0;
+    let label: ArrayRef = match task.classes().as_slice() {
+        [] => Arc::new((0..rows as usize).map(|row| Some(level(row))).collect::<Float64Array>()),
+        classes => {
+            let class = |row: usize| classes.get((level(row) as usize / 60).min(classes.len() - 1)).copied();
+            Arc::new((0..rows as usize).map(class).collect::<StringArray>())
+        }
+    };
+    let mut features = vec![("x".to_owned(), ColumnKind::Numeric), ("y".to_owned(), ColumnKind::Numeric)];
+    let mut columns = vec![
+        ("x", Arc::new(Float64Array::from(x.clone())) as ArrayRef, true),
+        ("y", Arc::new(Float64Array::from(y.clone())) as ArrayRef, true),
+        ("label", label, true),
+    ];
+    if estimator == "forest" {
+        features.push(("ward".to_owned(), ColumnKind::Categorical));
+        columns.push(("ward", Arc::new(wards.collect::<StringArray>()) as ArrayRef, true));
+    }
+    Case {
+        schema: ModelSchema::new(features, task),
+        rows: RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+        parameters: BTreeMap::from([("estimator".to_owned(), estimator.to_owned())]),
+    }
+}
+
+fn binary() -> Task {
+    Task::Binary { positive: "bed".to_owned(), negative: "home".to_owned() }
+}
+
+fn multiclass() -> Task {
+    Task::Multiclass { classes: ["watch", "home", "bed"].map(str::to_owned).to_vec() }
+}
+
+#[test]
+fn a_program_finds_its_job_and_its_result_is_taken() {
+    let script = r#"
+        grep -q '"version": "v2"' "$0" && grep -q '"row_count": 400' "$DRIFTLINE_JOB" && test -s training_rows.parquet
+        printf 'weights' > artifact
+        printf '{"artifact_format": "opaque", "metrics": {"auc": 0.75}, "parameters": {"depth": "3"}}' > result.json
+    "#;
+    let trained = case(binary(), "own").train(&shell(script)).unwrap();
+    assert_eq!(trained.artifact.as_ref(), b"weights");
+    assert_eq!((trained.format, trained.metrics["auc"]), (ArtifactFormat::Opaque, 0.75));
+    let used = trained.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+    assert_eq!(used, ["depth=3", "estimator=own"]);
+}
+
+#[test]
+fn what_a_program_leaves_undone_is_named() {
+    let result = |text: &str| format!("printf 'x' > artifact; printf '{text}' > result.json");
+    let cases = [
+        ("true".to_owned(), "result.json cannot be used: it cannot be read"),
+        ("printf '{\"artifact_format\": \"opaque\"}' > result.json".to_owned(), "artifact cannot be used"),
+        (result("{}"), "missing field `artifact_format`"),
+        (result("{\"artifact_format\": \"opaque\", \"metrix\": {}}"), "unknown field `metrix`"),
+        (result("{\"artifact_format\": \"onnx\"}"), "no sample of its own answers"),
+        (result("{\"artifact_format\": \"onnx\", \"sample\": \"none.parquet\"}"), "none.parquet cannot be opened"),
+    ];
+    for (script, expected) in cases {
+        let message = case(binary(), "own").train(&shell(&script)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{script}: {message}");
+    }
+}
+
+#[test]
+fn a_failed_program_is_quoted() {
+    let error = case(binary(), "own").train(&shell("echo 'out of memory' >&2; exit 9")).unwrap_err();
+    assert!(matches!(error, TrainingError::Process(ProcessError::Failed { .. })));
+    assert!(error.to_string().ends_with("exited with code 9; its last lines were:\nout of memory"), "{error}");
+}
+
+/// The example trainer, where an interpreter with its packages is named.
+fn example() -> Option<CommandTrainer> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/trainers/sklearn_trainer.py");
+    match std::env::var("DRIFTLINE_TEST_PYTHON") {
+        Ok(python) => Some(trainer(&python, &[script])),
+        Err(_) => {
+            let required = std::env::var("DRIFTLINE_REQUIRE_PYTHON").is_ok_and(|value| value == "1");
+            assert!(!required, "DRIFTLINE_TEST_PYTHON must name an interpreter with tests/trainers/requirements.txt");
+            println!("skipped: DRIFTLINE_TEST_PYTHON names no interpreter with tests/trainers/requirements.txt");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_graphs_of_scikit_learn_reproduce_its_answers() {
+    let Some(example) = example() else { return };
+    let cases = [
+        (binary(), "logistic"),
+        (multiclass(), "logistic"),
+        (binary(), "forest"),
+        (multiclass(), "forest"),
+        (Task::Regression, "linear"),
+    ];
+    for (task, estimator) in cases {
+        let case = case(task, estimator);
+        // Training includes the check that the graph answers as the estimator did, nulls and categories included.
+        let trained =
+            case.train(&example).unwrap_or_else(|error| panic!("{:?} {estimator}: {error:?}", case.schema.task));
+        assert_eq!(trained.format, ArtifactFormat::Onnx);
+        assert_eq!(trained.sample.unwrap().rows.num_rows(), 200);
+    }
+}
+
+#[test]
+fn the_example_says_what_it_cannot_do() {
+    let Some(example) = example() else { return };
+    let mut case = case(binary(), "forest");
+    case.parameters.insert("estimator".to_owned(), "logistic".to_owned());
+    let message = case.train(&example).unwrap_err().to_string();
+    assert!(message.ends_with("takes numeric features only; set the parameter estimator to forest"), "{message}");
+}
