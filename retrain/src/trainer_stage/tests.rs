@@ -1,1 +1,467 @@
+//! The stage on a log in memory, with a trainer that always learns the one rule there is, and crashes where they hurt.
 
+use super::*;
+use crate::command::Action;
+use crate::lifecycle::{ArtifactFormat, ArtifactId, Lineage, ModelVersion, PermitRecord};
+use crate::policy::RetrainPolicy;
+use crate::request::{Cause, CauseKind, Fallback, request_id};
+use crate::scorer::{Scorer, ScoringError};
+use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
+use crate::workshop::{ArtifactError, ArtifactStore, LabelledRows, ReferenceLearner, RowSpan};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Float64Type;
+use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Task};
+use detectors::verdict::Cut;
+use detectors::windows::Window;
+use ingest::cloud_event::{Attributes, encode};
+use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
+use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
+
+const PANE_MS: i64 = 1000;
+const TRAIN_UNTIL_MS: i64 = 5 * PANE_MS;
+
+fn schema() -> ModelSchema {
+    let task = Task::Binary { positive: "1".into(), negative: "0".into() };
+    ModelSchema::new([("x".to_owned(), ColumnKind::Numeric)], task)
+}
+
+/// A row every 10 ms; the label is whether `x` is positive, and the champion has every third of them wrong.
+struct Rows;
+
+impl LabelledRows for Rows {
+    fn between(&mut self, span: RowSpan<'_>) -> Result<RecordBatch, StageError> {
+        let numbers: Vec<i64> = (span.event_time.start_ms / 10..span.event_time.end_ms / 10).collect();
+        let class = |is_one: bool| if is_one { "1" } else { "0" };
+        let is_one = |number: &i64| number % 2 == 0;
+        let strings = |values: Vec<&str>| Arc::new(StringArray::from(values)) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([
+            (PARTITION, Arc::new(Int32Array::from(vec![0; numbers.len()])) as ArrayRef),
+            (OFFSET, Arc::new(Int64Array::from(numbers.clone()))),
+            (INDEX, Arc::new(Int32Array::from(vec![0; numbers.len()]))),
+            (EVENT_TIME, Arc::new(numbers.iter().map(|number| number * 10).collect::<Int64Array>())),
+            (VERSION, strings(vec!["v1"; numbers.len()])),
+            ("x", Arc::new(numbers.iter().map(|n| if is_one(n) { 1.0 } else { -1.0 }).collect::<Float64Array>())),
+            (PREDICTION, strings(numbers.iter().map(|n| class(is_one(n) != (n % 3 == 0))).collect())),
+            ("score", Arc::new(Float64Array::from(vec![0.5; numbers.len()]))),
+            (LABEL, strings(numbers.iter().map(|n| class(is_one(n))).collect())),
+        ]);
+        batch.map_err(|error| StageError::failed("making rows", error))
+    }
+}
+
+/// Answers by the sign of `x`, or by its opposite.
+struct Sign(f64);
+
+impl Scorer for Sign {
+    fn score(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
+        let x = rows.column(0).as_primitive::<Float64Type>();
+        let answers: StringArray = x.values().iter().map(|x| Some(if x * self.0 > 0.0 { "1" } else { "0" })).collect();
+        let scores = Float64Array::from(vec![0.5; rows.num_rows()]);
+        let columns = [(PREDICTION, Arc::new(answers) as ArrayRef), ("score", Arc::new(scores) as ArrayRef)];
+        Ok(RecordBatch::try_from_iter(columns).unwrap())
+    }
+}
+
+/// A trainer that makes the artifact it is told to, or fails.
+struct Learns(Option<&'static str>);
+
+impl Trainer for Learns {
+    fn train(&self, job: &TrainingJob<'_>, _stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
+        let rows = job.rows.num_rows();
+        let artifact = self.0.ok_or(TrainingError::TooFewRows { rows, needed: rows + 1 })?;
+        Ok(TrainedModel {
+            artifact: Bytes::from_static(artifact.as_bytes()),
+            format: ArtifactFormat::Opaque,
+            metrics: BTreeMap::new(),
+            parameters: job.parameters.clone(),
+            code_revision: None,
+            sample: None,
+        })
+    }
+}
+
+#[derive(Clone, Default)]
+struct Artifacts(Arc<Mutex<BTreeMap<ArtifactId, Bytes>>>);
+
+impl ArtifactStore for Artifacts {
+    fn put(&mut self, bytes: Bytes) -> Result<ArtifactId, ArtifactError> {
+        let id = ArtifactId::of(&bytes);
+        self.0.lock().unwrap().insert(id.clone(), bytes);
+        Ok(id)
+    }
+
+    fn get(&mut self, id: &ArtifactId) -> Result<Bytes, ArtifactError> {
+        let found = self.0.lock().unwrap().get(id).cloned();
+        found.ok_or_else(|| ArtifactError::Missing { id: id.clone() })
+    }
+}
+
+struct Learner;
+
+impl ReferenceLearner for Learner {
+    fn learn(&self, _: &str, version: &str, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+        Ok((format!("reference-{version}"), Bytes::from(rows.num_rows().to_string())))
+    }
+}
+
+/// A log in memory and the stage's committed place in it.
+struct Bench {
+    topics: BTreeMap<String, Vec<Record>>,
+    committed: BTreeMap<String, usize>,
+    resume: BTreeMap<String, usize>,
+    artifacts: Artifacts,
+    learns: Option<&'static str>,
+    instances: u32,
+}
+
+/// An instance of the stage and how far it has read.
+struct Instance {
+    stage: TrainerStage,
+    read: BTreeMap<String, usize>,
+}
+
+impl Bench {
+    fn new(learns: Option<&'static str>) -> Self {
+        let (artifacts, instances) = (Artifacts::default(), 0);
+        let mut bench = Self {
+            topics: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            resume: BTreeMap::new(),
+            artifacts,
+            learns,
+            instances,
+        };
+        bench.command("setup", None, register("v1"));
+        bench
+    }
+
+    fn append(&mut self, record: NewRecord) {
+        let NewRecord { topic, key, value, headers, .. } = record;
+        let records = self.topics.entry(topic).or_default();
+        let offset = i64::try_from(records.len()).unwrap();
+        records.push(Record { offset, append_time_ms: 0, key, value, headers });
+    }
+
+    fn command(&mut self, id: &str, expected: Option<&str>, action: Action) {
+        let (id, expected_champion) = (id.to_owned(), expected.map(str::to_owned));
+        self.append(Command { id, model: "m".into(), time_ms: 1, expected_champion, action }.to_record().unwrap());
+    }
+
+    fn pane(&mut self, number: i64) {
+        let pane = Window { start_ms: number * PANE_MS, end_ms: (number + 1) * PANE_MS };
+        let cut = Cut { at_ms: pane.end_ms, positions: Vec::new() };
+        let event = MonitorEvent::PaneMatured(PaneMatured { model: "m".into(), pane, rows: 100, labelled: 100, cut });
+        let attributes = Attributes { id: "p", source: "/test", kind: "test", subject: "m", time_ms: pane.end_ms };
+        self.append(encode(topics::VERDICTS, attributes, &event).unwrap());
+    }
+
+    fn request(&mut self, deadline_ms: i64) {
+        let cause = Cause {
+            id: "c".into(),
+            model: "m".into(),
+            kind: CauseKind::Quality,
+            time_ms: TRAIN_UNTIL_MS,
+            change_point_ms: Some(0),
+            summary: "accuracy fell".into(),
+        };
+        let request = RetrainRequest {
+            id: request_id("m", "c"),
+            model: "m".into(),
+            cause,
+            time_ms: TRAIN_UNTIL_MS,
+            evidence: Vec::new(),
+            train_from_ms: 0,
+            train_until: Cut { at_ms: TRAIN_UNTIL_MS, positions: Vec::new() },
+            labelled_rows: 500,
+            deadline_ms,
+            fallback: Fallback::KeepChampion,
+            champion: Some("v1".into()),
+            parameters: BTreeMap::new(),
+        };
+        self.append(RetrainEvent::Request(Box::new(request)).to_record().unwrap());
+    }
+
+    fn start(&mut self) -> Instance {
+        self.instances += 1;
+        let scorer = Box::new(|_: &ModelVersion, bytes: &[u8]| {
+            let side = if bytes == b"good" { 1.0 } else { -1.0 };
+            Ok(Box::new(Sign(side)) as Box<dyn Scorer>)
+        });
+        let trainer = Box::new(Learns(self.learns));
+        let apprentice = Apprentice { schema: schema(), policy: RetrainPolicy::default(), trainer, scorer };
+        let workshop = Workshop {
+            rows: Box::new(Rows),
+            artifacts: Box::new(self.artifacts.clone()),
+            references: Box::new(Learner),
+            work_directory: std::env::temp_dir(),
+            claimant: format!("instance-{}", self.instances),
+            stop: CancellationToken::new(),
+        };
+        let stage = TrainerStage::new(BTreeMap::from([("m".to_owned(), apprentice)]), workshop);
+        let mut instance = Instance { stage, read: BTreeMap::new() };
+        for topic in TrainerStage::spec().inputs {
+            let committed = self.committed.get(&topic).copied().unwrap_or(0);
+            let from = self.resume.get(&topic).copied().unwrap_or(committed);
+            instance.absorb(self, &topic, from..committed, Delivery::Muted);
+        }
+        instance
+    }
+
+    fn commit(&mut self, instance: &mut Instance) -> usize {
+        let epoch = instance.stage.seal(Seal::Due).unwrap().unwrap();
+        self.committed = instance.read.clone();
+        let resume = epoch.resume_from.into_iter().map(|point| (point.topic, usize::try_from(point.offset).unwrap()));
+        self.resume = resume.collect();
+        let written = epoch.records.len();
+        epoch.records.into_iter().for_each(|record| self.append(record));
+        written
+    }
+
+    /// Runs epochs until nothing more is written.
+    fn settle(&mut self, instance: &mut Instance) {
+        while instance.epoch(self) > 0 {}
+    }
+
+    fn events(&self) -> Vec<ModelEvent> {
+        self.topics.get(topics::MODELS).into_iter().flatten().map(|record| decode(record).unwrap()).collect()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let kind = |event: &ModelEvent| serde_json::to_value(event).unwrap()["kind"].as_str().unwrap().to_owned();
+        self.events().iter().map(kind).collect()
+    }
+
+    fn registry(&self) -> ModelRegistry {
+        let mut registry = ModelRegistry::default();
+        self.events().iter().for_each(|event| registry.apply(event).unwrap());
+        registry
+    }
+}
+
+impl Instance {
+    fn absorb(&mut self, bench: &Bench, topic: &str, range: std::ops::Range<usize>, delivery: Delivery) {
+        self.read.insert(topic.to_owned(), range.end);
+        let Some(records) = bench.topics.get(topic) else { return };
+        let input = Input::Records { topic, partition: 0, records: &records[range], delivery };
+        self.stage.absorb(input).unwrap();
+    }
+
+    fn read_all(&mut self, bench: &Bench) {
+        for topic in TrainerStage::spec().inputs {
+            let from = self.read.get(&topic).copied().unwrap_or(0);
+            let end = bench.topics.get(&topic).map_or(0, Vec::len);
+            self.absorb(bench, &topic, from..end, Delivery::Live);
+        }
+    }
+
+    /// Reads to the end, acts, seals; returns how much was written.
+    fn epoch(&mut self, bench: &mut Bench) -> usize {
+        self.read_all(bench);
+        self.stage.absorb(Input::CaughtUp).unwrap();
+        bench.commit(self)
+    }
+}
+
+fn register(name: &str) -> Action {
+    let lineage = Lineage {
+        request: None,
+        cause: "set up".into(),
+        parent: None,
+        training_set: None,
+        training_rows: 0,
+        trained_from_ms: None,
+        trained_until: None,
+        code_revision: None,
+        parameters: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+    };
+    let version = ModelVersion { version: name.into(), artifact: None, schema: schema(), lineage };
+    Action::Register { version: Box::new(version), reference: None }
+}
+
+const LOOP: [&str; 7] = [
+    "version_registered",
+    "promoted",
+    "training_attempted",
+    "version_registered",
+    "reference_learned",
+    "challenger_trained",
+    "promoted",
+];
+
+#[test]
+fn a_better_challenger_is_trained_tried_and_promoted_with_its_lineage() {
+    let mut bench = Bench::new(Some("good"));
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    (0..5).for_each(|number| bench.pane(number));
+    bench.request(1_000_000);
+    bench.settle(&mut instance);
+    assert_eq!(bench.kinds(), LOOP[..6]);
+    (5..12).for_each(|number| bench.pane(number));
+    bench.settle(&mut instance);
+    assert_eq!(bench.kinds(), LOOP);
+    let registry = bench.registry();
+    let model = registry.model("m").unwrap();
+    let champion = model.champion_version().unwrap();
+    assert_eq!((champion.version.version.as_str(), champion.version.lineage.training_rows), ("v2", 500));
+    assert_eq!(champion.version.lineage.parent.as_deref(), Some("v1"));
+    assert_eq!(champion.reference.as_ref().unwrap().0, "reference-v2");
+    assert_eq!((model.trials(), model.trials_won()), (1, 1));
+    let last = bench.events().pop().unwrap();
+    let LifecycleEvent::Promoted { permit: PermitRecord::Trial { report, .. }, .. } = last.event else { panic!() };
+    // Panes 5 and 6: no sooner than the least rows, and in event time, not when the stage came to it.
+    assert_eq!((report.rows, last.time_ms), (200, 7 * PANE_MS));
+}
+
+#[test]
+fn a_worse_challenger_is_rejected_and_the_champion_stays() {
+    let mut bench = Bench::new(Some("bad"));
+    bench.request(1_000_000);
+    (0..30).for_each(|number| bench.pane(number));
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    let registry = bench.registry();
+    assert_eq!(registry.model("m").unwrap().champion(), Some("v1"));
+    let last = bench.events().pop().unwrap();
+    assert!(matches!(last.event, LifecycleEvent::ChallengerRejected { report: Some(_), .. }), "{last:?}");
+}
+
+/// Everything but the attempts, which a crash multiplies by design.
+fn outcomes(bench: &Bench) -> Vec<ModelEvent> {
+    let is_outcome = |event: &ModelEvent| !matches!(event.event, LifecycleEvent::TrainingAttempted { .. });
+    bench.events().into_iter().filter(is_outcome).collect()
+}
+
+#[test]
+fn the_same_log_gives_the_same_events_in_any_cut_into_epochs_and_with_restarts() {
+    let run = |panes_an_epoch: i64, restarts: bool| {
+        let mut bench = Bench::new(Some("good"));
+        let mut instance = bench.start();
+        bench.settle(&mut instance);
+        bench.request(1_000_000);
+        bench.settle(&mut instance);
+        let mut number = 0;
+        while number < 12 {
+            (number..number + panes_an_epoch).for_each(|number| bench.pane(number));
+            number += panes_an_epoch;
+            instance.read_all(&bench);
+            // An epoch that ends before the stage could act: its panes are committed, its trial is not.
+            bench.commit(&mut instance);
+            if restarts {
+                instance = bench.start();
+            }
+            instance.epoch(&mut bench);
+        }
+        bench.settle(&mut instance);
+        outcomes(&bench)
+    };
+    let whole = run(12, false);
+    assert_eq!(whole.len(), LOOP.len() - 1);
+    for (panes, restarts) in [(1, false), (2, false), (3, true), (1, true), (4, true)] {
+        assert_eq!(run(panes, restarts), whole, "{panes} panes an epoch, restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_crash_between_claim_and_outcome_makes_a_second_attempt() {
+    let mut bench = Bench::new(Some("good"));
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    bench.request(1_000_000);
+    instance.epoch(&mut bench);
+    assert_eq!(bench.kinds().last().unwrap(), "training_attempted");
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    let attempts = bench.events().into_iter().filter_map(|event| match event.event {
+        LifecycleEvent::TrainingAttempted { attempt, claimant, .. } => Some((attempt, claimant)),
+        _ => None,
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [(1, "instance-1".to_owned()), (2, "instance-2".to_owned())]);
+    assert_eq!(bench.kinds().last().unwrap(), "challenger_trained");
+}
+
+#[test]
+fn a_training_that_kills_its_process_fails_after_as_many_attempts_as_allowed() {
+    let mut bench = Bench::new(Some("good"));
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    bench.request(1_000_000);
+    for _ in 0..10 {
+        // Each instance ends just before it trains: with its claim written.
+        instance.epoch(&mut bench);
+        instance = bench.start();
+    }
+    let events = bench.events();
+    assert_eq!(events.len(), 2 + 3 + 1, "{:?}", bench.kinds());
+    assert!(matches!(events.last().unwrap().event, LifecycleEvent::TrainingFailed { .. }));
+}
+
+#[test]
+fn a_failing_trainer_is_tried_as_often_as_allowed_and_its_words_are_kept() {
+    let mut bench = Bench::new(None);
+    let mut instance = bench.start();
+    bench.request(1_000_000);
+    bench.settle(&mut instance);
+    let events = bench.events();
+    assert_eq!(events.len(), 2 + 3 + 1);
+    let LifecycleEvent::TrainingFailed { reason, .. } = &events.last().unwrap().event else { panic!() };
+    assert!(reason.contains("500 training rows are too few"), "{reason}");
+}
+
+#[test]
+fn the_deadline_ends_a_trial_that_shows_nothing() {
+    let mut bench = Bench::new(Some("good"));
+    bench.request(TRAIN_UNTIL_MS + PANE_MS);
+    (0..8).for_each(|number| bench.pane(number));
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    let last = bench.events().pop().unwrap();
+    let LifecycleEvent::ChallengerRejected { reason, .. } = last.event else { panic!("{last:?}") };
+    assert!(reason.contains("deadline"), "{reason}");
+    assert_eq!(last.time_ms, TRAIN_UNTIL_MS + PANE_MS);
+}
+
+#[test]
+fn a_request_for_another_champion_is_void() {
+    let mut bench = Bench::new(Some("good"));
+    let past = |version: &str| Action::Promote { version: version.into(), past_the_gate: Some("ann: trust me".into()) };
+    bench.command("register", Some("v1"), register("hand-made"));
+    bench.command("promote", Some("v1"), past("hand-made"));
+    bench.request(1_000_000);
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    let last = bench.events().pop().unwrap();
+    let LifecycleEvent::TrainingFailed { reason, .. } = last.event else { panic!("{last:?}") };
+    assert!(reason.contains("hand-made"), "{reason}");
+}
+
+#[test]
+fn commands_are_carried_out_once_in_order_or_refused_with_their_reason() {
+    let mut bench = Bench::new(Some("good"));
+    let promote = |past: Option<&str>| Action::Promote { version: "v9".into(), past_the_gate: past.map(str::to_owned) };
+    bench.command("register", Some("v1"), register("v9"));
+    bench.command("gate", Some("v1"), promote(None));
+    bench.command("outdated", Some("v0"), promote(Some("ann")));
+    bench.command("override", Some("v1"), promote(Some("ann")));
+    bench.command("back", Some("v9"), Action::RollBack { version: None, reason: "worse".into() });
+    let mut instance = bench.start();
+    instance.read_all(&bench);
+    // Committed before they could be carried out, and lost with their instance.
+    bench.commit(&mut instance);
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    assert_eq!(bench.kinds(), ["version_registered", "promoted", "version_registered", "promoted", "rolled_back"]);
+    let refusals = bench.topics[topics::RETRAIN].iter().map(|record| decode(record).unwrap());
+    let refused: Vec<_> = refusals
+        .map(|event| match event {
+            RetrainEvent::CommandRefused(refused) => (refused.command, refused.reason),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(refused.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["gate", "outdated"]);
+    assert!(refused[1].1.contains("the champion of m is v1, not v0"), "{}", refused[1].1);
+}
