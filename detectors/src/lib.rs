@@ -1,6 +1,9 @@
 //! What decides, and only decides.
 
-pub mod moments;
 pub mod schema;
-pub mod verdict;
 pub mod windows;
+
+pub mod moments;
+pub mod quality;
+
+pub mod verdict;
