@@ -6,4 +6,5 @@ pub mod windows;
 pub mod moments;
 pub mod quality;
 
+pub mod sequential;
 pub mod verdict;
