@@ -40,17 +40,13 @@ impl BinaryQuality {
         if let Some(prediction) = row.prediction.usable() {
             *self.cells.of(label, prediction) += row.sign;
         }
-        if let Some([score]) = row.scores.usable() {
-            self.observe_score(*score, label, row.sign);
+        let Some(scores) = row.scores.usable() else { return };
+        if let ([score], Some(loss)) = (scores, log_loss(label, scores)) {
+            let (truth, outcome) = if label == POSITIVE { (Truth::Positive, 1.0) } else { (Truth::Negative, 0.0) };
+            self.brier.observe((score - outcome).powi(2), row.sign);
+            self.log_loss.observe(loss, row.sign);
+            self.scores.observe(*score, truth, row.sign);
         }
-    }
-
-    fn observe_score(&mut self, score: f64, label: u16, sign: i64) {
-        let (truth, outcome) = if label == POSITIVE { (Truth::Positive, 1.0) } else { (Truth::Negative, 0.0) };
-        let given = if label == POSITIVE { score } else { 1.0 - score };
-        self.brier.observe((score - outcome).powi(2), sign);
-        self.log_loss.observe(log_loss(given), sign);
-        self.scores.observe(score, truth, sign);
     }
 
     pub(super) fn combine(&mut self, other: &Self, sign: Sign) {
@@ -85,9 +81,9 @@ impl BinaryQuality {
     /// Every metric that is defined.
     ///
     /// From the cells: `tn`, `fp`, `fn`, `tp`, `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1`, `mcc`
-    /// (Matthews), `kappa` (Cohen), `positive_rate_pred`, `positive_rate_true`. From the scores: `brier`, `log_loss` (natural
-    /// logarithm, probabilities clipped at 1e-15), `roc_auc`, `roc_auc_bound`, `average_precision`, `ece10`. Shares and means
-    /// have standard errors, the AUC has DeLong's.
+    /// (Matthews), `kappa` (Cohen), `positive_rate_pred`, `positive_rate_true`. From the scores: `brier`, `log_loss`
+    /// (natural logarithm, probabilities clipped at 1e-15), `roc_auc`, `roc_auc_bound`, `average_precision`, `ece10`.
+    /// Shares and means have standard errors, the AUC has DeLong's.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         if self.cells.total() > 0 {

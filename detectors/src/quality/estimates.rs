@@ -4,19 +4,29 @@ use crate::moments::Moments;
 use crate::verdict::Estimate;
 use std::collections::BTreeMap;
 
-/// A probability of zero would cost infinitely much, so probabilities are clipped here; the bound is scikit-learn's of old.
+/// A probability of zero would cost infinitely much, so probabilities are kept this far from 0 and 1.
 const LEAST_PROBABILITY: f64 = 1e-15;
 
-/// `-ln p` of the probability given to what happened.
-pub(super) fn log_loss(probability: f64) -> f64 {
-    -probability.max(LEAST_PROBABILITY).ln()
+/// `-ln p` of the probability given to the class that was right.
+///
+/// A lone score is that of a binary task's second class. It is clipped before it is taken from one, as scikit-learn did
+/// while it had `eps`, so that a certain miss costs 34.54. `None` where the class has no score.
+pub(super) fn log_loss(label: u16, scores: &[f64]) -> Option<f64> {
+    let clipped = |score: &f64| score.clamp(LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY);
+    let given = match scores {
+        [second] if label == 0 => 1.0 - clipped(second),
+        [second] => clipped(second),
+        several => clipped(several.get(usize::from(label))?),
+    };
+    Some(-given.ln())
 }
 
 /// A share with its standard error; `None` of nothing.
 ///
 /// # Formula
-/// The value is `k / n`. The error is that of Agresti and Coull (1998), `√(p̃(1 − p̃) / (n + 4))` with `p̃ = (k + 2) / (n + 4)`:
-/// the plain binomial one is zero when all or none of a few rows succeeded, which would make any difference significant.
+/// The value is `k / n`. The error is that of Agresti and Coull (1998), `√(p̃(1 − p̃) / (n + 4))` with `p̃ = (k + 2) /
+/// (n + 4)`: the plain binomial one is zero when all or none of a few rows succeeded, which would make any difference
+/// significant.
 pub(super) fn share(k: i64, n: i64) -> Option<Estimate> {
     let value = ratio(k as f64, n as f64)?;
     let smoothed = (k as f64 + 2.0) / (n as f64 + 4.0);

@@ -1,9 +1,9 @@
 //! How right a model was: labelled quality of one window, pane or segment.
 //!
-//! A [`Quality`] is a set of sums. Rows are added with a sign, so that a corrected label takes its old row back and adds
-//! the new one, and two qualities of the same task merge in any order. Counts are integers and merge to the same bits;
-//! sums of losses are floats and merge up to rounding. A quality that holds only corrections may have negative counts; it
-//! becomes meaningful once merged with the rows that it corrects.
+//! A [`Quality`] is a set of sums. Rows are added with a sign, so that a corrected label takes its old row back and
+//! adds the new one, and two qualities of the same task merge in any order. Counts are integers and merge to the same
+//! bits; sums of losses are floats and merge up to rounding. A quality that holds only corrections may have negative
+//! counts; it becomes meaningful once merged with the rows that it corrects.
 //!
 //! A row gives what it can: one without a usable score still counts in the confusion cells, one without a usable
 //! prediction still counts in the score histogram. Everything that could not be used is counted in [`Exclusions`].
@@ -103,8 +103,8 @@ impl Quality {
     /// Adds each row to the quality of its group; `groups[row]` is the group's place in `qualities`.
     ///
     /// # Errors
-    /// When columns differ in length or hold the wrong type, when a group does not exist, or when a quality is not one of
-    /// the outcomes' task. On an error some rows may have been added: drop the qualities.
+    /// When columns differ in length or hold the wrong type, when a group does not exist, or when a quality is not one
+    /// of the outcomes' task. On an error some rows may have been added: drop the qualities.
     pub fn observe_groups(
         qualities: &mut [Self],
         groups: &[usize],
@@ -180,7 +180,8 @@ impl Quality {
         }
     }
 
-    /// Accuracy of a classifier, mean absolute error of a regression; `None` where no row has both label and prediction.
+    /// Accuracy of a classifier, mean absolute error of a regression; `None` where no row has both label and
+    /// prediction.
     pub fn headline(&self) -> Option<Headline> {
         use MetricDirection::{HigherIsBetter, LowerIsBetter};
         let (name, value, direction) = match self {

@@ -31,6 +31,9 @@ struct ClassCounts {
     predictions: i64,
 }
 
+/// What is averaged over the classes.
+type ClassRatio = fn(&ClassCounts) -> f64;
+
 impl MulticlassQuality {
     pub(super) fn empty(classes: usize) -> Self {
         Self {
@@ -51,16 +54,17 @@ impl MulticlassQuality {
             self.add_cell(u32::from(label) * self.scores.len() as u32 + u32::from(prediction), row.sign);
         }
         if let Some(scores) = row.scores.usable() {
-            self.observe_scores(scores, usize::from(label), row.sign);
+            self.observe_scores(scores, label, row.sign);
         }
     }
 
-    fn observe_scores(&mut self, scores: &[f64], label: usize, sign: i64) {
-        let Some(given) = scores.get(label) else { return };
-        self.log_loss.observe(log_loss(*given), sign);
+    fn observe_scores(&mut self, scores: &[f64], label: u16, sign: i64) {
+        let Some(loss) = log_loss(label, scores) else { return };
+        self.log_loss.observe(loss, sign);
         let mut brier = 0.0;
         for (class, (score, histogram)) in scores.iter().zip(&mut self.scores).enumerate() {
-            let (truth, outcome) = if class == label { (Truth::Positive, 1.0) } else { (Truth::Negative, 0.0) };
+            let (truth, outcome) =
+                if class == usize::from(label) { (Truth::Positive, 1.0) } else { (Truth::Negative, 0.0) };
             histogram.observe(*score, truth, sign);
             brier += (score - outcome).powi(2);
         }
@@ -118,11 +122,11 @@ impl MulticlassQuality {
 
     /// Every metric that is defined.
     ///
-    /// `accuracy`; `macro_precision`, `macro_recall` and `macro_f1`, means over the classes that occur among the labels or the
-    /// predictions; `weighted_precision`, `weighted_recall` and `weighted_f1`, weighted by the labels of each class. A class
-    /// never predicted has precision 0 and one never labelled has recall 0, as scikit-learn has it. `log_loss` (natural
-    /// logarithm, clipped at 1e-15), `brier` (summed over the classes, so from 0 to 2), `roc_auc` (each class against the rest,
-    /// mean over the classes for which it is defined) with `roc_auc_bound`.
+    /// `accuracy`; `macro_precision`, `macro_recall` and `macro_f1`, means over the classes that occur among the labels
+    /// or the predictions; `weighted_precision`, `weighted_recall` and `weighted_f1`, weighted by the labels of each
+    /// class. A class never predicted has precision 0 and one never labelled has recall 0, as scikit-learn has it.
+    /// `log_loss` (natural logarithm, clipped at 1e-15), `brier` (summed over the classes, so from 0 to 2), `roc_auc`
+    /// (each class against the rest, mean over the classes for which it is defined) with `roc_auc_bound`.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         metrics.put("accuracy", self.accuracy());
@@ -138,9 +142,8 @@ impl MulticlassQuality {
     fn put_class_means(&self, metrics: &mut Metrics) {
         let classes: Vec<_> = self.class_counts().into_iter().filter(ClassCounts::occurs).collect();
         let labels: i64 = classes.iter().map(|class| class.labels).sum();
-        let kinds: [(&str, fn(&ClassCounts) -> f64); 3] =
-            [("precision", ClassCounts::precision), ("recall", ClassCounts::recall), ("f1", ClassCounts::f1)];
-        for (name, of) in kinds {
+        let precision: ClassRatio = ClassCounts::precision;
+        for (name, of) in [("precision", precision), ("recall", ClassCounts::recall), ("f1", ClassCounts::f1)] {
             metrics.put(&format!("macro_{name}"), average(classes.iter().map(of)).map(plain));
             let weighted: f64 = classes.iter().map(|class| class.labels as f64 * of(class)).sum();
             metrics.put_value(&format!("weighted_{name}"), ratio(weighted, labels as f64));

@@ -62,9 +62,9 @@ impl RegressionQuality {
 
     /// Every metric that is defined.
     ///
-    /// `mae`, `mse`, `rmse`, `mean_error` (prediction less label) with standard errors, that of `rmse` by the delta method, and
-    /// `r2 = 1 − Σe² / Σ(y − ȳ)²`. `r2` is absent where all labels are equal, and where their spread is so small beside their
-    /// size (a coefficient of variation below 1e-5) that their sums cannot hold it.
+    /// `mae`, `mse`, `rmse`, `mean_error` (prediction less label) with standard errors, that of `rmse` by the delta
+    /// method, and `r2 = 1 − Σe² / Σ(y − ȳ)²`. `r2` is absent where all labels are equal, and where their spread is so
+    /// small beside their size (a coefficient of variation below 1e-5) that their sums cannot hold it.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         metrics.put("mae", self.mean_absolute_error());

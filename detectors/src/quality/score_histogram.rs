@@ -1,8 +1,8 @@
 //! Scores of two classes in fine bins: what ranking and calibration metrics are computed from.
 //!
-//! Bins have equal width over [0, 1]; their number is a multiple of ten, so that the ten bins of the calibration error are
-//! made of whole ones. Counts are integers and held sparsely, because a partial window fills few bins. Within a bin the
-//! order of scores is forgotten: there every pair counts as a tie, which bounds the error of the AUC by what
+//! Bins have equal width over [0, 1]; their number is a multiple of ten, so that the ten bins of the calibration error
+//! are made of whole ones. Counts are integers and held sparsely, because a partial window fills few bins. Within a bin
+//! the order of scores is forgotten: there every pair counts as a tie, which bounds the error of the AUC by what
 //! [`ScoreHistogram::roc_auc_bound`] says. Scores with at most three decimals lose nothing.
 
 use super::Sign;
@@ -69,8 +69,8 @@ impl ScoreHistogram {
     ///
     /// # Formula
     /// `Σ_b neg(b)·(pos above b + pos(b)/2) / (P·N)`. The standard error is DeLong's: with `V₁₀` the share of negatives
-    /// below a positive and `V₀₁` the share of positives above a negative, `√(var V₁₀ / P + var V₀₁ / N)`. Source: DeLong,
-    /// DeLong and Clarke-Pearson (1988), *Biometrics* 44; known only where `P, N > 1`.
+    /// below a positive and `V₀₁` the share of positives above a negative, `√(var V₁₀ / P + var V₀₁ / N)`. Source:
+    /// DeLong, DeLong and Clarke-Pearson (1988), *Biometrics* 44; known only where `P, N > 1`.
     pub fn roc_auc(&self) -> Option<Estimate> {
         let (negatives, positives) = self.both_classes()?;
         let (mut below, mut above) = (0.0, positives);

@@ -8,9 +8,9 @@ use crate::schema::Task;
 
 /// Adds each row to the step of its group; `groups[row]` is the step's place in `steps`.
 ///
-/// A classifier's error is 0 or 1, its loss the log loss of the label's class (clipped at 1e-15), its prediction the score
-/// of the positive class, or of several classes the highest score. A regression's error is `|e|`, its loss `e²`, its
-/// prediction the number. A row adds what it can, and signs apply as in [`Outcomes`].
+/// A classifier's error is 0 or 1, its loss the log loss of the label's class (clipped at 1e-15), its prediction the
+/// score of the positive class, or of several classes the highest score. A regression's error is `|e|`, its loss `e²`,
+/// its prediction the number. A row adds what it can, and signs apply as in [`Outcomes`].
 ///
 /// # Errors
 /// When columns differ in length or hold the wrong type, or a group does not exist.
@@ -41,17 +41,8 @@ fn observe_class(step: &mut StepMoments, row: &ClassRow<'_>) {
     }
     let Some(scores) = row.scores.usable() else { return };
     step.prediction.observe(scores.iter().copied().fold(0.0, f64::max), row.sign);
-    if let Some(given) = label.and_then(|label| probability_of(label, scores)) {
-        step.loss.observe(log_loss(given), row.sign);
-    }
-}
-
-/// The probability given to a class; the one score of a binary task is that of its second class.
-fn probability_of(label: u16, scores: &[f64]) -> Option<f64> {
-    match scores {
-        [positive] if label == 0 => Some(1.0 - positive),
-        [positive] => Some(*positive),
-        several => several.get(usize::from(label)).copied(),
+    if let Some(loss) = label.and_then(|label| log_loss(label, scores)) {
+        step.loss.observe(loss, row.sign);
     }
 }
 

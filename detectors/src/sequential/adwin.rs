@@ -1,18 +1,18 @@
 //! ADWIN: a window that grows while its mean stands still and drops its past when the mean has moved.
 //!
-//! Source: Bifet and Gavaldà (2007), *Learning from time-changing data with adaptive windowing*, SIAM SDM, in the version
-//! of its authors' implementation (MOA): the second bound of the paper's section 4 (by the variance), an exponential
-//! histogram, and a look at the cuts once every `clock` values.
+//! Source: Bifet and Gavaldà (2007), *Learning from time-changing data with adaptive windowing*, SIAM SDM, in the
+//! version of its authors' implementation (MOA): the second bound of the paper's section 4 (by the variance), an
+//! exponential histogram, and a look at the cuts once every `clock` values.
 //!
 //! # Formula
-//! A window of `n` values with variance `σ²` is cut into an older part of `n₀` and a newer of `n₁`, at each edge between
-//! buckets. It has changed if `|x̄₀ − x̄₁| > √(2·m·σ²·δ') + ⅔·m·δ'`, with `δ' = ln(2·ln(n)/δ)` and
+//! A window of `n` values with variance `σ²` is cut into an older part of `n₀` and a newer of `n₁`, at each edge
+//! between buckets. It has changed if `|x̄₀ − x̄₁| > √(2·m·σ²·δ') + ⅔·m·δ'`, with `δ' = ln(2·ln(n)/δ)` and
 //! `m = 1/(n₀ − 4) + 1/(n₁ − 4)`. Then the oldest bucket goes, and the rest is looked at again.
 //!
 //! # Choices
-//! - Weights: a step is one bucket whatever it holds, so a cut falls between steps; `n`, means and variance are those of the
-//!   values. Steps of one value give the algorithm of the paper. The bound treats values as independent: of steps whose
-//!   means differ more than their values explain, ADWIN will say that they changed.
+//! - Weights: a step is one bucket whatever it holds, so a cut falls between steps; `n`, means and variance are those
+//!   of the values. Steps of one value give the algorithm of the paper. The bound treats values as independent: of
+//!   steps whose means differ more than their values explain, ADWIN will say that they changed.
 //! - Both directions are reported. MOA reports a change only where the mean rose.
 //! - After a change only the old buckets go, as in the paper. River starts afresh: [`AfterChange::StartAfresh`].
 //! - The bound assumes values in [0, 1]: of values scaled by 1e-6 it never fires. See [`super::Scale`].
@@ -46,7 +46,8 @@ pub struct AdwinPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AfterChange {
-    /// The older part goes, as in the paper and in MOA. A large change is reported for as long as the cut can still be sharpened.
+    /// The older part goes, as in the paper and in MOA. A large change is reported for as long as the cut can still be
+    /// sharpened.
     DropOld,
     /// Everything goes, as in river: one report for a change, and a while without sight.
     StartAfresh,

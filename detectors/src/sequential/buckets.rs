@@ -1,8 +1,8 @@
 //! The exponential histogram of ADWIN: a window of steps in buckets whose sizes double with age.
 //!
-//! Row `i` holds buckets of `2^i` steps, at most [`MOST_PER_ROW`] of them, oldest first; when one more arrives the two oldest
-//! become one of the next row. So a window of `m` steps takes `O(log m)` buckets, and its far past is coarse. A bucket
-//! remembers when its first step began.
+//! Row `i` holds buckets of `2^i` steps, at most [`MOST_PER_ROW`] of them, oldest first; when one more arrives the two
+//! oldest become one of the next row. So a window of `m` steps takes `O(log m)` buckets, and its far past is coarse. A
+//! bucket remembers when its first step began.
 
 use super::segment::Segment;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,9 @@
 //! Sequential detectors: they read one number per step of event time and say when its mean has changed.
 //!
 //! A step brings moments `(n, Σx, Σx²)`; of one value it is that value. Steps come in order, each once. A step without
-//! values, one in which corrections outweigh values, and one whose sums are not finite change nothing; the last two are
-//! counted by [`Sequential::ignored`]. The state is small, is all there is, and may be stored between any two steps.
+//! values, one in which corrections outweigh values, and one whose values are not finite (or beyond 1e100) change
+//! nothing; the last two are counted by [`Sequential::ignored`]. The state is small, is all there is, and may be stored
+//! between any two steps.
 //!
 //! What is deliberately absent: thresholds on windows (the panel's) and hysteresis (the alarm's).
 

@@ -1,18 +1,19 @@
-//! The Page–Hinkley test, two-sided and in units of a standard deviation, so that the scale of the data does not matter.
+//! The Page–Hinkley test, two-sided and in units of a standard deviation, so that the scale of the data does not
+//! matter.
 //!
-//! Source: Page (1954), *Continuous inspection schemes*, Biometrika 41; Hinkley (1971), Biometrika 58. The variant is the one
-//! with a minimum at zero and without forgetting, also known as the two-sided CUSUM.
+//! Source: Page (1954), *Continuous inspection schemes*, Biometrika 41; Hinkley (1971), Biometrika 58. The variant is
+//! the one with a minimum at zero and without forgetting, also known as the two-sided CUSUM.
 //!
 //! # Formula
-//! With `z = (x̄ − μ) / σ` for a step of `n` values, `S⁺ ← max(0, S⁺ + n·(z − δ))` and `S⁻ ← max(0, S⁻ − n·(z + δ))`. The mean has
-//! risen when `S⁺ > λ` and fallen when `S⁻ > λ`; it changed at the step after the sum last was zero, which is the
-//! maximum-likelihood estimate. For steps of one value this is the test value by value; a larger step is read as one, so it
-//! can be found changed only at its end, and a change within it is put at its start.
+//! With `z = (x̄ − μ) / σ` for a step of `n` values, `S⁺ ← max(0, S⁺ + n·(z − δ))` and `S⁻ ← max(0, S⁻ − n·(z + δ))`.
+//! The mean has risen when `S⁺ > λ` and fallen when `S⁻ > λ`; it changed at the step after the sum last was zero, which
+//! is the maximum-likelihood estimate. For steps of one value this is the test value by value; a larger step is read as
+//! one, so it can be found changed only at its end, and a change within it is put at its start.
 //!
 //! # Choosing λ
-//! Of independent normal values at the reference's mean, a side gives one false alarm in about
-//! `(exp(2δb) − 2δb − 1) / (2δ²)` values, with `b = λ + 1.166` (Siegmund, 1985). The defaults `δ = 0.1`, `λ = 100` come to some
-//! 10¹⁰; a lasting shift of `d` standard deviations is found after about `λ / (d − δ)` values, and one below δ never.
+//! Of independent normal values at the reference's mean, a side gives one false alarm in about `(exp(2δb) − 2δb − 1) /
+//! (2δ²)` values, with `b = λ + 1.166` (Siegmund, 1985). The defaults `δ = 0.1`, `λ = 100` come to some 10¹⁰; a lasting
+//! shift of `d` standard deviations is found after about `λ / (d − δ)` values, and one below δ never.
 
 use super::segment::Segment;
 use super::{Change, Direction, SequentialDetector, SequentialError, Signal, require, usable};
@@ -48,7 +49,8 @@ pub enum Baseline {
         /// The standard deviation of single values, above zero.
         standard_deviation: f64,
     },
-    /// Mean and standard deviation of the values so far, the present step among them, since the start or the last change.
+    /// Mean and standard deviation of the values so far, the present step among them, since the start or the last
+    /// change.
     Running,
 }
 
@@ -102,8 +104,8 @@ impl PageHinkley {
         self.ignored
     }
 
-    /// How many standard deviations the step lies from the baseline, and the baseline's mean. While all values are equal
-    /// there is no scale and no deviation either.
+    /// How many standard deviations the step lies from the baseline, and the baseline's mean. While all values are
+    /// equal there is no scale and no deviation either.
     fn standardise(&self, step: &Segment) -> (f64, f64) {
         let (mean, deviation) = match self.baseline {
             Baseline::Reference { mean, standard_deviation } => (mean, standard_deviation),

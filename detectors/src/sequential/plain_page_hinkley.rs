@@ -1,13 +1,14 @@
-//! The Page–Hinkley test in the units of the data, against a running mean and with forgetting: the variant of river 0.26.
+//! The Page–Hinkley test in the units of the data, against a running mean and with forgetting: the variant of river
+//! 0.26.
 //!
-//! It is here for those who come with its settings. Its δ and λ are in the data's units, so they must be chosen for each
-//! input; [`super::PageHinkley`] needs no such choice.
+//! It is here for those who come with its settings. Its δ and λ are in the data's units, so they must be chosen for
+//! each input; [`super::PageHinkley`] needs no such choice.
 //!
 //! # Formula
-//! With the running mean `x̄`, the present value in it, `S⁺ ← α·S⁺ + x − x̄ − δ` and `S⁻ ← α·S⁻ + x − x̄ + δ`. The mean has risen
-//! when `S⁺ − min S⁺ > λ`, fallen when `max S⁻ − S⁻ > λ`. The minimum starts at infinity; the maximum at −1, as river has it. A step
-//! of `n` values is read as `n` values equal to its mean, all held against the running mean after the step:
-//! `S ← αⁿ·S + n·(x̄ₛ − x̄ ∓ δ)`, exact for `n = 1`.
+//! With the running mean `x̄`, the present value in it, `S⁺ ← α·S⁺ + x − x̄ − δ` and `S⁻ ← α·S⁻ + x − x̄ + δ`. The mean
+//! has risen when `S⁺ − min S⁺ > λ`, fallen when `max S⁻ − S⁻ > λ`. The minimum starts at infinity; the maximum at −1,
+//! as river has it. A step of `n` values is read as `n` values equal to its mean, all held against the running mean
+//! after the step: `S ← αⁿ·S + n·(x̄ₛ − x̄ ∓ δ)`, exact for `n = 1`.
 
 use super::segment::Segment;
 use super::{Change, Direction, SequentialDetector, SequentialError, Signal, require, usable};

@@ -33,8 +33,8 @@ impl Scale {
     /// The moments of the scaled values.
     ///
     /// # Formula
-    /// `x' = (x − low) / span`; the spread about the mean is scaled apart from the mean, so that an offset does not cost it
-    /// its digits.
+    /// `x' = (x − low) / span`; the spread about the mean is scaled apart from the mean, so that an offset does not
+    /// cost it its digits.
     pub fn apply(&self, step: Moments) -> Moments {
         let n = step.n as f64;
         let sum = (step.sum - n * self.low) / self.span;

@@ -5,6 +5,10 @@
 use crate::moments::Moments;
 use serde::{Deserialize, Serialize};
 
+/// Steps whose mean or deviation is beyond this are not used: the squares of larger ones would overflow, and one
+/// infinite sum would blind a detector for good.
+const LARGEST: f64 = 1e100;
+
 /// Count, sum and sum of squared deviations from the mean; the count is never zero but in the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Segment {
@@ -15,12 +19,15 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The values of a step; `None` where there are none, or fewer than none, or where they are not finite.
+    /// The values of a step; `None` where there are none, or fewer than none, or where they are too large or
+    /// not finite.
     pub(super) fn of(step: Moments) -> Option<Self> {
         let mean = step.mean()?;
         // Of one value the difference is zero but for rounding, and rounding is not spread.
         let spread = if step.n == 1 { 0.0 } else { (step.sum_sq - step.sum * mean).max(0.0) };
-        (step.sum.is_finite() && spread.is_finite()).then_some(Self { n: step.n, sum: step.sum, spread })
+        // The squares' own sum is looked at: taking the larger of NaN and zero has hidden a NaN in the spread.
+        let holds = mean.abs() <= LARGEST && step.sum_sq <= LARGEST * LARGEST;
+        holds.then_some(Self { n: step.n, sum: step.sum, spread })
     }
 
     pub(super) fn mean(&self) -> f64 {
@@ -35,8 +42,8 @@ impl Segment {
     /// Both stretches as one.
     ///
     /// # Formula
-    /// The spreads add, and `n₁n₂/(n₁+n₂)·(x̄₁−x̄₂)²` for the distance of the means. Source: Babcock, Datar, Motwani and
-    /// O'Callaghan (2003), *PODS*.
+    /// The spreads add, and `n₁n₂/(n₁+n₂)·(x̄₁−x̄₂)²` for the distance of the means. Source: Babcock, Datar, Motwani
+    /// and O'Callaghan (2003), *PODS*.
     pub(super) fn with(&self, other: &Self) -> Self {
         Self {
             n: self.n + other.n,
