@@ -7,8 +7,8 @@
 //! Decoded rows are kept between calls as long as they may be asked for again, so following a trial pane by pane reads
 //! each record once.
 
-use crate::archive::index::{ArchiveIndex, IndexError};
 use crate::archive::in_log_order;
+use crate::archive::index::{ArchiveIndex, IndexError};
 use crate::archive::parquet_file::from_parquet;
 use crate::columns::{self, EVENT_ID, EVENT_TIME, LABEL, OFFSET, PARTITION};
 use crate::control::Control;
@@ -18,7 +18,7 @@ use crate::stage::StageError;
 use crate::store::Store;
 use crate::topics;
 use crate::watched::WatchedModel;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use detectors::verdict::Cut;
@@ -60,7 +60,8 @@ impl History {
     /// When the log or the archive fails, or a record between them has passed its retention.
     pub fn labelled_rows(&mut self, model: &str, until: &Cut, span_ms: Range<i64>) -> Result<RecordBatch, StageError> {
         let rows = self.rows(model, until, span_ms)?;
-        let labels = rows.column_by_name(LABEL).ok_or_else(|| StageError::failed("reading history", "no label column"))?;
+        let labels =
+            rows.column_by_name(LABEL).ok_or_else(|| StageError::failed("reading history", "no label column"))?;
         let labelled = arrow::compute::is_not_null(labels).map_err(failed)?;
         filter_record_batch(&rows, &labelled).map_err(failed)
     }
@@ -71,16 +72,20 @@ impl History {
     /// As there.
     pub fn rows(&mut self, model: &str, until: &Cut, span_ms: Range<i64>) -> Result<RecordBatch, StageError> {
         let watched = self.models.get(model).cloned();
-        let watched = watched.ok_or_else(|| StageError::failed("reading history", format!("`{model}` is not watched")))?;
+        let watched =
+            watched.ok_or_else(|| StageError::failed("reading history", format!("`{model}` is not watched")))?;
         let kept = self.kept.get(model).is_some_and(|kept| kept.from_ms <= span_ms.start);
         if !kept {
             self.start_anew(&watched, span_ms.start)?;
         }
         self.read_log(&watched)?;
-        let Some(kept) = self.kept.get_mut(model) else { return Err(StageError::failed("reading history", "nothing kept")) };
+        let Some(kept) = self.kept.get_mut(model) else {
+            return Err(StageError::failed("reading history", "nothing kept"));
+        };
         kept.forget_before(span_ms.start)?;
         let segments = watched.segments_from_events();
-        let events = before(&kept.events, until, topics::INFERENCES, &columns::event_schema(&watched.schema, &segments))?;
+        let events =
+            before(&kept.events, until, topics::INFERENCES, &columns::event_schema(&watched.schema, &segments))?;
         let labels = before(&kept.labels, until, topics::LABELS, &columns::label_schema(&watched.schema))?;
         let horizon_ms = watched.labels.as_ref().map_or(i64::MAX, |labels| labels.horizon_ms);
         join(&events, &labels, (span_ms, horizon_ms))
@@ -92,7 +97,8 @@ impl History {
         let mut kept = Kept { from_ms, ..Kept::default() };
         for topic in [topics::INFERENCES, topics::LABELS] {
             for file in self.archive.files(topic, &watched.name, from_ms, i64::MAX) {
-                let bytes = self.store.read(&file.path).map_err(|error| StageError::failed("reading the archive", error))?;
+                let bytes =
+                    self.store.read(&file.path).map_err(|error| StageError::failed("reading the archive", error))?;
                 let rows = from_parquet(bytes);
                 let rows = rows.map_err(|error| StageError::failed(format!("reading {}", file.path), error))?;
                 if topic == topics::LABELS { kept.labels.push(rows) } else { kept.events.push(rows) }
@@ -125,7 +131,10 @@ impl History {
         loop {
             let Some(kept) = self.kept.get_mut(watched.name.as_ref()) else { return Ok(()) };
             let from = kept.read_to.entry((topic, partition)).or_default();
-            let records = self.log.read(topic, partition, *from, budget).map_err(|error| StageError::failed("reading history", error))?;
+            let records = self
+                .log
+                .read(topic, partition, *from, budget)
+                .map_err(|error| StageError::failed("reading history", error))?;
             let Some(last) = records.last() else { return Ok(()) };
             *from = last.offset + 1;
             for record in records.iter().filter(|record| Control::read(record).is_none()) {
@@ -176,15 +185,21 @@ fn before(batches: &[RecordBatch], until: &Cut, topic: &str, schema: &SchemaRef)
     let rows = concat_batches(schema, batches).map_err(failed)?;
     let partitions = column(&rows, PARTITION)?.as_primitive::<Int32Type>().clone();
     let offsets = column(&rows, OFFSET)?.as_primitive::<Int64Type>().clone();
-    let inside = partitions.values().iter().zip(offsets.values()).map(|(partition, offset)| {
-        Some(ends.get(partition).is_some_and(|end| offset < end))
-    });
+    let inside = partitions
+        .values()
+        .iter()
+        .zip(offsets.values())
+        .map(|(partition, offset)| Some(ends.get(partition).is_some_and(|end| offset < end)));
     let rows = filter_record_batch(&rows, &inside.collect::<BooleanArray>()).map_err(failed)?;
     in_log_order(&[rows])
 }
 
 /// The first event of each id within the span, with the last label that came within the horizon.
-fn join(events: &RecordBatch, labels: &RecordBatch, (span_ms, horizon_ms): (Range<i64>, i64)) -> Result<RecordBatch, StageError> {
+fn join(
+    events: &RecordBatch,
+    labels: &RecordBatch,
+    (span_ms, horizon_ms): (Range<i64>, i64),
+) -> Result<RecordBatch, StageError> {
     let label_ids = column(labels, EVENT_ID)?.as_string::<i32>();
     let label_times = column(labels, EVENT_TIME)?.as_primitive::<Int64Type>();
     let mut last: HashMap<&str, Vec<u32>> = HashMap::new();
@@ -213,9 +228,12 @@ fn with_label(events: &RecordBatch, joined: &ArrayRef) -> Result<RecordBatch, St
     let own = column(events, LABEL)?;
     let has_joined = arrow::compute::is_not_null(joined).map_err(failed)?;
     let label = arrow::compute::kernels::zip::zip(&has_joined, joined, own).map_err(failed)?;
-    let columns = events.schema().fields().iter().zip(events.columns()).map(|(field, column)| {
-        if field.name() == LABEL { Arc::clone(&label) } else { Arc::clone(column) }
-    });
+    let columns = events
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(events.columns())
+        .map(|(field, column)| if field.name() == LABEL { Arc::clone(&label) } else { Arc::clone(column) });
     RecordBatch::try_new(events.schema(), columns.collect()).map_err(failed)
 }
 

@@ -63,7 +63,9 @@ impl LabelPolicy {
 #[derive(Debug, Error)]
 pub enum JoinError {
     /// The bound on waiting ids is reached.
-    #[error("{held} ids wait for labels, the bound is {bound}: nothing was dropped; raise labels.max_pending, or shorten labels.horizon")]
+    #[error(
+        "{held} ids wait for labels, the bound is {bound}: nothing was dropped; raise labels.max_pending, or shorten labels.horizon"
+    )]
     TooManyPending {
         /// Ids held.
         held: usize,
@@ -299,7 +301,10 @@ impl LabelJoin {
         for outcome in std::mem::take(&mut self.outcomes) {
             by_version.entry(Arc::clone(&outcome.prediction.version)).or_default().push(outcome);
         }
-        by_version.into_iter().map(|(version, outcomes)| Ok((version, gather(&outcomes, task.outcome_kind())?))).collect()
+        by_version
+            .into_iter()
+            .map(|(version, outcomes)| Ok((version, gather(&outcomes, task.outcome_kind())?)))
+            .collect()
     }
 
     fn count(&mut self, prediction: &Prediction, counted: &mut Option<(LabelValue, u8)>, label: Label) -> Matched {
@@ -332,7 +337,9 @@ impl LabelJoin {
         let Some(absent) = self.policy.absent.clone() else { return 0 };
         let mut declared = 0;
         for id in take_before(&mut self.declared_at, label_ms) {
-            let Some((id, Entry::Predicted { prediction, counted: None })) = self.remove_unlabelled(&id) else { continue };
+            let Some((id, Entry::Predicted { prediction, counted: None })) = self.remove_unlabelled(&id) else {
+                continue;
+            };
             let label = Label {
                 value: LabelValue::Class(absent.label.as_str().into()),
                 time_ms: prediction.time_ms.saturating_add(absent.after_ms),
@@ -410,10 +417,12 @@ fn labels(outcomes: &[Outcome], kind: ColumnKind) -> ArrayRef {
             LabelValue::Number(number) => Some(*number),
             LabelValue::Class(text) => text.parse().ok(),
         }))),
-        ColumnKind::Categorical => Arc::new(StringArray::from_iter(outcomes.iter().map(|outcome| match &outcome.label {
-            LabelValue::Class(class) => Some(class.as_ref()),
-            LabelValue::Number(_) => None,
-        }))),
+        ColumnKind::Categorical => {
+            Arc::new(StringArray::from_iter(outcomes.iter().map(|outcome| match &outcome.label {
+                LabelValue::Class(class) => Some(class.as_ref()),
+                LabelValue::Number(_) => None,
+            })))
+        }
     }
 }
 

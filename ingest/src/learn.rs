@@ -10,13 +10,13 @@ use crate::join::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::segments::{Segmenter, known_segment};
 use crate::watched::WatchedModel;
 use crate::window_query::{Cell, QuerySpec, WindowQuery};
-use arrow::array::{Array, AsArray, Int8Array, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::compute::{filter_record_batch, is_not_null};
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
 use detectors::layout::ColumnLayout;
 use detectors::moments::StepMoments;
-use detectors::profile::Profile;
-use detectors::quality::Quality;
+use detectors::profile::{Profile, ProfileError};
+use detectors::quality::{Quality, QualityError};
 use detectors::reference::{Origin, Reference, ReferenceError, ReferencePane, ReferenceParts, ReferenceSteps, Slice};
 use detectors::schema::ColumnKind;
 use detectors::verdict::Segment;
@@ -52,6 +52,12 @@ pub enum LearnError {
     /// The parts do not make a reference.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// Profiles of one slice do not add up.
+    #[error("adding up profiles: {0}")]
+    Profile(#[from] ProfileError),
+    /// Qualities of one slice do not add up.
+    #[error("adding up qualities: {0}")]
+    Quality(#[from] QualityError),
     /// The runtime for the query could not be made.
     #[error("starting the query runtime: {0}")]
     Runtime(#[from] std::io::Error),
@@ -77,7 +83,7 @@ pub fn learn_reference(
     let profiles = learner.profiles(&rows, &layouts).map_err(failed)?;
     let (qualities, steps) = learner.qualities(&rows).map_err(failed)?;
     let known = frequent_segments(&profiles);
-    let slices = slices(profiles, qualities, &known)?;
+    let slices = slices(profiles, qualities, (&known, &layouts))?;
     let steps = steps_of(&steps, watched.step_ms);
     let parts = ReferenceParts {
         model: watched.name.to_string(),
@@ -168,7 +174,8 @@ fn layouts(watched: &WatchedModel, rows: &RecordBatch) -> Vec<ColumnLayout> {
         match kind {
             ColumnKind::Numeric => {
                 let numbers = column.and_then(|column| column.as_primitive_opt::<Float64Type>());
-                let mut values: Vec<f64> = numbers.map(|numbers| numbers.iter().flatten().collect()).unwrap_or_default();
+                let mut values: Vec<f64> =
+                    numbers.map(|numbers| numbers.iter().flatten().collect()).unwrap_or_default();
                 ColumnLayout::learn_numeric(&mut values)
             }
             ColumnKind::Categorical => {
@@ -185,7 +192,7 @@ fn frequent_segments(profiles: &[Cell<Profile>]) -> BTreeSet<Segment> {
     let mut rows: BTreeMap<&Segment, i64> = BTreeMap::new();
     for cell in profiles {
         if let Some(segment) = &cell.segment {
-            *rows.entry(segment).or_default() += cell.state.rows;
+            *rows.entry(segment).or_default() += cell.state.rows();
         }
     }
     let mut by_rows: Vec<_> = rows.into_iter().collect();
@@ -212,8 +219,8 @@ struct PaneParts {
 fn slices(
     profiles: Vec<Cell<Profile>>,
     qualities: Vec<Cell<Quality>>,
-    known: &BTreeSet<Segment>,
-) -> Result<Vec<Slice>, ReferenceError> {
+    (known, layouts): (&BTreeSet<Segment>, &[ColumnLayout]),
+) -> Result<Vec<Slice>, LearnError> {
     let slice_of = |segment: Option<Segment>| segment.map(|segment| known_segment(segment, |s| known.contains(s)));
     let mut slices: BTreeMap<Option<Segment>, BTreeMap<i64, PaneParts>> = BTreeMap::new();
     for cell in profiles {
@@ -230,14 +237,27 @@ fn slices(
             none => *none = Some(cell.state),
         }
     }
-    slices.into_iter().map(|(segment, panes)| slice(segment, panes)).collect()
+    slices.into_iter().map(|(segment, panes)| slice(segment, panes, layouts)).collect()
 }
 
-fn slice(segment: Option<Segment>, parts: BTreeMap<i64, PaneParts>) -> Result<Slice, ReferenceError> {
-    let panes = parts.into_iter().filter_map(|(start_ms, parts)| {
-        Some(ReferencePane { start_ms, profile: parts.profile?, quality: parts.quality })
-    });
-    Ok(Slice::of_panes(segment, panes.collect())?)
+/// A slice from its panes; totals are their sums. Panes without a profile hold labels only, and belong to no row.
+fn slice(
+    segment: Option<Segment>,
+    parts: BTreeMap<i64, PaneParts>,
+    layouts: &[ColumnLayout],
+) -> Result<Slice, LearnError> {
+    let mut whole = Slice { segment, profile: Profile::empty(layouts), quality: None, panes: Vec::new() };
+    for (start_ms, parts) in parts {
+        let Some(profile) = parts.profile else { continue };
+        whole.profile.merge(&profile)?;
+        match (&mut whole.quality, &parts.quality) {
+            (Some(so_far), Some(quality)) => so_far.merge(quality)?,
+            (none, Some(quality)) => *none = Some(quality.clone()),
+            (_, None) => {}
+        }
+        whole.panes.push(ReferencePane { start_ms, profile, quality: parts.quality });
+    }
+    Ok(whole)
 }
 
 fn steps_of(steps: &[Cell<StepMoments>], step_ms: i64) -> Option<ReferenceSteps> {

@@ -9,6 +9,7 @@ use detectors::verdict::hex;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -18,7 +19,9 @@ use tokio::runtime::Runtime;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The URL names no store that is known.
-    #[error("`{url}` is no usable object store ({reason}): give a directory, or a URL as s3://bucket/prefix with the credentials in the environment")]
+    #[error(
+        "`{url}` is no usable object store ({reason}): give a directory, or a URL as s3://bucket/prefix with the credentials in the environment"
+    )]
     Url {
         /// What was given.
         url: String,
@@ -42,9 +45,9 @@ pub enum StoreError {
         /// The digest of what is there.
         found: String,
     },
-    /// The runtime for the store's calls could not be made.
-    #[error("starting the object store: {0}")]
-    Runtime(#[from] std::io::Error),
+    /// The local directory could not be written.
+    #[error("object store: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 /// Bytes kept under their own digest.
@@ -80,8 +83,7 @@ impl Store {
         std::fs::create_dir_all(directory)?;
         let url = || directory.display().to_string();
         let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)
-            .map_err(|error| StoreError::Url { url: url(), reason: error.to_string() })?
-            .with_fsync(true);
+            .map_err(|error| StoreError::Url { url: url(), reason: error.to_string() })?;
         Self::new(Arc::new(objects), ObjectPath::default(), Some(directory.to_owned()))
     }
 
@@ -122,6 +124,9 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        if let Some(root) = &self.local_root {
+            return Ok(write_durably(&root.join(path), &bytes)?);
+        }
         let object = self.object(path);
         self.runtime
             .block_on(self.objects.put(&object, PutPayload::from_bytes(bytes)))
@@ -174,6 +179,19 @@ impl Artifacts for Store {
         let found = digest(&bytes);
         if found == id { Ok(bytes) } else { Err(StoreError::Damaged { id: id.to_owned(), found }) }
     }
+}
+
+/// Writes beside the path, syncs, and moves into place, so that a crash leaves the whole file or none.
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.partial", std::process::id()));
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// SHA-256 in lower-case hexadecimal.

@@ -92,11 +92,7 @@ fn expired(index: &ArchiveIndex, policy: &CompactionPolicy) -> Vec<String> {
     index.all().filter(|file| file.max_time_ms < oldest_ms).map(|file| file.path.clone()).collect()
 }
 
-fn small_groups<'a>(
-    index: &'a ArchiveIndex,
-    policy: &CompactionPolicy,
-    gone: &[String],
-) -> Vec<Vec<&'a ArchivedFile>> {
+fn small_groups<'a>(index: &'a ArchiveIndex, policy: &CompactionPolicy, gone: &[String]) -> Vec<Vec<&'a ArchivedFile>> {
     let mut groups: BTreeMap<(&str, &str, i64), Vec<&ArchivedFile>> = BTreeMap::new();
     for file in index.all().filter(|file| file.bytes < policy.small_bytes && !gone.contains(&file.path)) {
         groups.entry((&file.topic, &file.model, file.day)).or_default().push(file);

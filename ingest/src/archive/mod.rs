@@ -111,7 +111,8 @@ impl Archive {
 
     fn is_full(&self) -> bool {
         let lasted_ms = self.opened_ms.map_or(0, |opened_ms| self.latest_ms.saturating_sub(opened_ms));
-        self.held >= self.roll.rows || i128::from(lasted_ms) >= i128::try_from(self.roll.after.as_millis()).unwrap_or(i128::MAX)
+        self.held >= self.roll.rows
+            || i128::from(lasted_ms) >= i128::try_from(self.roll.after.as_millis()).unwrap_or(i128::MAX)
     }
 
     fn file(&self, key: &FileKey, rows: &[RecordBatch]) -> Result<(EpochFile, ArchivedFile), StageError> {
@@ -175,7 +176,8 @@ impl Stage for Archive {
 
 /// The record that makes files part of the archive.
 pub(crate) fn record_of(archived: &Archived) -> Result<NewRecord, StageError> {
-    let value = serde_json::to_vec(archived).map_err(|error| StageError::failed("writing an archived record", error))?;
+    let value =
+        serde_json::to_vec(archived).map_err(|error| StageError::failed("writing an archived record", error))?;
     let topic = topics::ARCHIVED.to_owned();
     Ok(NewRecord { topic, partition: 0, key: None, value: Some(value.into()), headers: Vec::new() })
 }
@@ -203,7 +205,8 @@ pub(crate) fn in_log_order(rows: &[RecordBatch]) -> Result<RecordBatch, StageErr
     let rows = concat_batches(&first.schema(), rows).map_err(failed)?;
     let int32 = |name| rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let offsets = rows.column_by_name(columns::OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    let (Some(partitions), Some(offsets), Some(indices)) = (int32(columns::PARTITION), offsets, int32(columns::INDEX)) else {
+    let (Some(partitions), Some(offsets), Some(indices)) = (int32(columns::PARTITION), offsets, int32(columns::INDEX))
+    else {
         return Err(StageError::failed("sorting rows", "a batch lacks its place in the log"));
     };
     let mut order: Vec<u32> = (0u32..).take(rows.num_rows()).collect();

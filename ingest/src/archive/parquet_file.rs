@@ -15,8 +15,7 @@ use parquet::file::properties::WriterProperties;
 /// # Errors
 /// When the rows do not have the schema.
 pub fn to_parquet(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Bytes, ParquetError> {
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).build();
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties))?;
     for batch in rows {

@@ -1,8 +1,8 @@
 //! Where capture stands in one input partition: its watermark, its share of the ledger, and how far back a restart reads.
 
 use crate::log::{Offset, PartitionId};
-use crate::topics;
 use crate::partial::{EventCounts, LedgerEntry, Tick};
+use crate::topics;
 use detectors::verdict::Position;
 use detectors::windows::{Timeliness, Watermark, floor_to};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub(super) struct InputSnapshot {
     /// Where the last committed epoch ended.
     sealed: Offset,
     /// Where the restart begins.
-    resume: Checkpoint,
+    pub(super) resume: Checkpoint,
 }
 
 /// What all input partitions have in common.
@@ -183,11 +183,7 @@ impl InputState {
             last.latest_ms = self.latest_ms;
         }
         self.latest_ms = i64::MIN;
-        self.checkpoints.push_back(Checkpoint {
-            offset: self.read_to,
-            watermark: self.watermark,
-            latest_ms: i64::MIN,
-        });
+        self.checkpoints.push_back(Checkpoint { offset: self.read_to, watermark: self.watermark, latest_ms: i64::MIN });
         Some(LedgerEntry {
             from,
             to: Position { topic: self.source.topic().to_owned(), partition: self.partition, offset: self.read_to },

@@ -16,7 +16,7 @@ pub use model::{input_query, outcome_arguments};
 use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch};
-use crate::join::{Label, Matched, Prediction, Taken, label_at};
+use crate::join::{Label, Prediction, Taken, label_at};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
@@ -25,7 +25,7 @@ use crate::segments::SegmentError;
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use bytes::Bytes;
@@ -263,7 +263,8 @@ impl Capture {
         let Some(join) = model.join(partition) else { return Ok(()) };
         let prediction =
             Prediction { version: Arc::clone(&batch.version), batch: Arc::clone(joined), row, time_ms, late };
-        let failed = |error| StageError::failed(format!("joining labels of {} in partition {partition}", batch.model), error);
+        let failed =
+            |error| StageError::failed(format!("joining labels of {} in partition {partition}", batch.model), error);
         let (taken, matched) = join.predict(id, prediction, watermark_ms).map_err(failed)?;
         if taken == Taken::Duplicate {
             rows.counts.duplicates += 1;
@@ -356,7 +357,8 @@ impl Capture {
     }
 
     fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
-        let needed: BTreeMap<_, _> = self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
+        let needed: BTreeMap<_, _> =
+            self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
         let snapshots: Vec<InputSnapshot> = self
             .inputs
             .iter_mut()
@@ -482,12 +484,9 @@ impl PreparedRows {
     /// The rows that count, with the late column.
     fn finish(self) -> Result<RecordBatch, StageError> {
         let failed = |error| StageError::failed("capturing", error);
-        let fields = self.extended.schema().fields().iter().cloned().chain([Arc::new(Field::new(
-            LATE,
-            DataType::Int64,
-            false,
-        ))]);
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let late = Arc::new(Field::new(LATE, DataType::Int64, false));
+        let fields: Vec<_> = self.extended.schema_ref().fields().iter().cloned().chain([late]).collect();
+        let schema = Arc::new(Schema::new(fields));
         let mut columns = self.extended.columns().to_vec();
         columns.push(Arc::new(Int64Array::from(self.late)));
         let rows = RecordBatch::try_new(schema, columns).map_err(failed)?;
@@ -508,6 +507,7 @@ fn int64<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
 
 fn log_place(batch: &RecordBatch, row: usize) -> (i64, i32) {
     let offset = int64(batch, OFFSET).map_or(0, |offsets| offsets.value(row));
-    let index: Option<&Int32Array> = batch.column_by_name(INDEX).and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let index: Option<&Int32Array> =
+        batch.column_by_name(INDEX).and_then(|column| column.as_primitive_opt::<Int32Type>());
     (offset, index.map_or(0, |indices| indices.value(row)))
 }

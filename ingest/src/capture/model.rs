@@ -140,10 +140,8 @@ impl CaptureModel {
         };
         if !outcomes.is_empty() {
             let cells = runtime.block_on(queries.outcomes.run(outcomes.clone())).map_err(failed)?;
-            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, quality| PartialBody::Outcomes {
-                pane_start_ms: start_ms,
-                age: u8::try_from(tag).unwrap_or(u8::MAX),
-                quality,
+            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, quality| {
+                PartialBody::Outcomes { pane_start_ms: start_ms, age: u8::try_from(tag).unwrap_or(u8::MAX), quality }
             })?);
             let cells = runtime.block_on(queries.steps.run(outcomes)).map_err(failed)?;
             partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, moments| PartialBody::Step {
@@ -194,7 +192,8 @@ impl Named<'_> {
                     .map_err(|error| StageError::failed("merging segments", error))?,
             }
         }
-        let named = merged.into_iter().map(|((start, tag, segment), state)| self.partial(segment, body(start, tag, state)));
+        let named =
+            merged.into_iter().map(|((start, tag, segment), state)| self.partial(segment, body(start, tag, state)));
         Ok(named.collect())
     }
 

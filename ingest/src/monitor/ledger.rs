@@ -41,11 +41,8 @@ impl Ledger {
 
     pub(super) fn enter(&mut self, entry: &LedgerEntry) -> Result<Entered, StageError> {
         let Position { topic, partition, offset } = &entry.to;
-        let progress = self.inputs.entry(topic.clone()).or_default().entry(*partition).or_insert_with(|| InputProgress {
-            read_to: entry.from,
-            watermark_ms: None,
-            idle: false,
-            ticks: VecDeque::new(),
+        let progress = self.inputs.entry(topic.clone()).or_default().entry(*partition).or_insert_with(|| {
+            InputProgress { read_to: entry.from, watermark_ms: None, idle: false, ticks: VecDeque::new() }
         });
         if entry.from > progress.read_to {
             return Err(StageError::LedgerGap {
@@ -56,7 +53,13 @@ impl Ledger {
             });
         }
         if entry.from < progress.read_to {
-            tracing::error!(topic, partition, from = entry.from, read_to = progress.read_to, "an epoch overlaps the ledger and is discarded");
+            tracing::error!(
+                topic,
+                partition,
+                from = entry.from,
+                read_to = progress.read_to,
+                "an epoch overlaps the ledger and is discarded"
+            );
             return Ok(Entered::Overlap);
         }
         progress.read_to = *offset;
@@ -83,7 +86,8 @@ impl Ledger {
 
     /// Watermarks by topic and partition, for those that have one.
     pub(super) fn watermarks(&self) -> impl Iterator<Item = (&str, u32, i64)> {
-        let inputs = self.inputs.iter().flat_map(|(topic, inputs)| inputs.iter().map(move |(p, input)| (topic, p, input)));
+        let inputs =
+            self.inputs.iter().flat_map(|(topic, inputs)| inputs.iter().map(move |(p, input)| (topic, p, input)));
         inputs.filter_map(|(topic, partition, input)| Some((topic.as_str(), *partition, input.watermark_ms?)))
     }
 

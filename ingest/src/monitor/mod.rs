@@ -23,7 +23,6 @@ use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
 use detectors::windows::Window;
 use ledger::{Entered, Ledger};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use version::{Judged, WatchedVersion};
@@ -65,11 +64,8 @@ struct MonitoredModel {
     done_ms: i64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Snapshot<J> {
-    ledger: Ledger,
-    models: Vec<(String, i64, Vec<(VersionKey, J)>)>,
-}
+/// Per model: its name, up to when everything has been done, and what its versions keep.
+type ModelSnapshot = (String, i64, Vec<(VersionKey, Judged)>);
 
 impl MonitorStage {
     /// The stage's name, inputs and broadcasts.
@@ -146,8 +142,8 @@ impl MonitorStage {
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, StageError> {
-        let models = self.models.iter().map(|(name, model)| (name.clone(), model.done_ms, model.judged()));
-        let snapshot = Snapshot { ledger: self.ledger.clone(), models: models.collect() };
+        let models = self.models.iter().map(|(name, model)| (name, model.done_ms, model.judged())).collect::<Vec<_>>();
+        let snapshot = (&self.ledger, models);
         rmp_serde::to_vec(&snapshot).map_err(|error| StageError::failed("writing the monitor's snapshot", error))
     }
 }
@@ -171,7 +167,8 @@ impl MonitoredModel {
     fn add(&mut self, partial: Partial, references: &ReferenceBook) -> Result<(), StageError> {
         let key = (partial.version.clone(), partial.reference.clone());
         if !self.versions.contains_key(&key) {
-            let mut version = WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), chosen(references, &partial)?)?;
+            let mut version =
+                WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), chosen(references, &partial)?)?;
             if let Some(judged) = self.restored.remove(&key) {
                 version.judged = judged;
             }
@@ -251,7 +248,9 @@ impl MonitoredModel {
     fn forget(&mut self) {
         let over = |start_ms: &i64| self.clock.pane_over_ms(*start_ms) <= self.done_ms;
         let starts = self.versions.values().flat_map(|version| version.panes.starts());
-        let Some(first_open_ms) = starts.filter(|start| !over(start)).min().or_else(|| self.last_start_ms()) else { return };
+        let Some(first_open_ms) = starts.filter(|start| !over(start)).min().or_else(|| self.last_start_ms()) else {
+            return;
+        };
         let first_window_ms = first_open_ms - self.watched.windows.size_ms();
         for version in self.versions.values_mut() {
             version.forget_before(first_open_ms, first_window_ms);
@@ -271,10 +270,10 @@ impl MonitoredModel {
 
 impl Stage for MonitorStage {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
-        let snapshot: Snapshot<Judged> =
-            rmp_serde::from_slice(snapshot).map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
-        self.ledger = snapshot.ledger;
-        for (name, done_ms, judged) in snapshot.models {
+        let (ledger, models): (Ledger, Vec<ModelSnapshot>) = rmp_serde::from_slice(snapshot)
+            .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
+        self.ledger = ledger;
+        for (name, done_ms, judged) in models {
             if let Some(model) = self.models.get_mut(&name) {
                 model.done_ms = done_ms;
                 model.restored = judged.into_iter().collect();
@@ -324,17 +323,26 @@ fn chosen(references: &ReferenceBook, partial: &Partial) -> Result<Option<Chosen
     let Some(id) = &partial.reference else { return Ok(None) };
     let found = references.by_id(&partial.model, &partial.version, id);
     found.map(Some).ok_or_else(|| {
-        StageError::failed("judging", format!("reference {id} of {} is not among those announced on models", partial.model))
+        StageError::failed(
+            "judging",
+            format!("reference {id} of {} is not among those announced on models", partial.model),
+        )
     })
 }
 
 fn record_of(event: &MonitorEvent) -> Result<NewRecord, StageError> {
     let (id, kind, subject, time_ms) = match event {
-        MonitorEvent::Verdict(verdict) => (verdict.id.clone(), "driftline.verdict", &verdict.model, verdict.window.end_ms),
-        MonitorEvent::PaneMatured(matured) => {
-            (format!("{}@{}", matured.model, matured.pane.start_ms), "driftline.pane_matured", &matured.model, matured.pane.end_ms)
+        MonitorEvent::Verdict(verdict) => {
+            (verdict.id.clone(), "driftline.verdict", &verdict.model, verdict.window.end_ms)
         }
+        MonitorEvent::PaneMatured(matured) => (
+            format!("{}@{}", matured.model, matured.pane.start_ms),
+            "driftline.pane_matured",
+            &matured.model,
+            matured.pane.end_ms,
+        ),
     };
     let attributes = Attributes { id: &id, source: SOURCE, kind, subject, time_ms };
-    cloud_event::encode(topics::VERDICTS, attributes, event).map_err(|error| StageError::failed("writing a verdict", error))
+    cloud_event::encode(topics::VERDICTS, attributes, event)
+        .map_err(|error| StageError::failed("writing a verdict", error))
 }

@@ -48,11 +48,11 @@ impl Panes {
     pub(super) fn add(&mut self, partial: Partial) -> Result<(), MergeError> {
         match partial.body {
             PartialBody::Inputs { pane_start_ms, late: true, profile } => {
-                self.pane(pane_start_ms, partial.segment).late += profile.rows;
+                self.pane(pane_start_ms, partial.segment).late += profile.rows();
             }
             PartialBody::Inputs { pane_start_ms, late: false, profile } => {
                 let pane = self.pane(pane_start_ms, partial.segment);
-                pane.rows += profile.rows;
+                pane.rows += profile.rows();
                 match &mut pane.profile {
                     Some(so_far) => so_far.merge(&profile)?,
                     none => *none = Some(profile),
@@ -71,7 +71,11 @@ impl Panes {
     }
 
     /// Everything that `window` holds, by slice, with the labels that came by `age`.
-    pub(super) fn window(&self, window: Window, age: u8) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, MergeError> {
+    pub(super) fn window(
+        &self,
+        window: Window,
+        age: u8,
+    ) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, MergeError> {
         let mut slices: BTreeMap<Option<Segment>, ClosedWindow> = BTreeMap::new();
         for panes in self.panes.range(window.start_ms..window.end_ms).map(|(_, panes)| panes) {
             for (segment, pane) in panes {

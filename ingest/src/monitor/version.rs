@@ -5,12 +5,12 @@ use crate::references::ChosenReference;
 use crate::stage::StageError;
 use crate::watched::{SequentialPolicy, WatchedModel};
 use detectors::alarm::Alarm;
+use detectors::moments::Moments;
 use detectors::panel::{Judgement, Outcome, Panel};
 use detectors::sequential::{
     Adwin, AdwinPolicy, Baseline, Change, Direction, PageHinkley, PageHinkleyPolicy, Sequential, SequentialDetector,
     Signal,
 };
-use detectors::moments::Moments;
 use detectors::verdict::{Estimate, Finality, Monitor, Segment, Severity, Verdict, VerdictKey, Why, verdict_id};
 use detectors::windows::Window;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl WatchedVersion {
         let slices = self.window(window, u8::MAX)?;
         let mut verdicts = Vec::new();
         for (segment, slice) in slices {
-            let (drift, data_quality) = match (&slice.profile, self.panel(&segment)) {
+            let (drift, data_quality) = match (&slice.profile, self.panel(&segment)?) {
                 (Some(profile), Some(panel)) => {
                     (Some(panel.judge_drift(profile)), Some(panel.judge_data_quality(profile)))
                 }
@@ -84,7 +84,7 @@ impl WatchedVersion {
         self.judged.matured.insert(window.start_ms);
         let mut verdicts = Vec::new();
         for (segment, slice) in slices {
-            let judgement = match (&slice.quality, self.panel(&segment)) {
+            let judgement = match (&slice.quality, self.panel(&segment)?) {
                 (Some(quality), Some(panel)) => Some(panel.judge_quality(quality)),
                 (None, Some(_)) => Some(no_labels()),
                 (_, None) => None,
@@ -116,7 +116,9 @@ impl WatchedVersion {
 
     fn window(&self, window: Window, age: u8) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, StageError> {
         let merged = self.panes.window(window, age);
-        merged.map_err(|error| StageError::failed(format!("merging panes of {} {}", self.watched.name, self.version), error))
+        merged.map_err(|error| {
+            StageError::failed(format!("merging panes of {} {}", self.watched.name, self.version), error)
+        })
     }
 
     fn is_covered(&self, slices: &BTreeMap<Option<Segment>, ClosedWindow>) -> bool {
@@ -127,14 +129,15 @@ impl WatchedVersion {
     }
 
     /// The panel of a slice, learned when it is first asked for; `None` where the reference does not have the slice.
-    fn panel(&mut self, segment: &Option<Segment>) -> Option<&Panel> {
-        let chosen = self.chosen.as_ref()?;
+    fn panel(&mut self, segment: &Option<Segment>) -> Result<Option<&Panel>, StageError> {
+        let Some(chosen) = self.chosen.as_ref() else { return Ok(None) };
         if !self.panels.contains_key(segment) {
             let slice = chosen.reference.slice_of(segment.as_ref());
-            let panel = slice.map(|slice| Panel::learn(&self.watched.panel, &chosen.reference, slice));
+            let panel = slice.map(|slice| Panel::learn(&self.watched.panel, &chosen.reference, slice)).transpose();
+            let panel = panel.map_err(|error| StageError::failed("learning thresholds", error))?;
             self.panels.insert(segment.clone(), panel);
         }
-        self.panels.get(segment)?.as_ref()
+        Ok(self.panels.get(segment).and_then(Option::as_ref))
     }
 
     /// The final verdict of a judgement, after hysteresis.
@@ -181,7 +184,14 @@ impl WatchedVersion {
         };
         let labelled = slice.quality.as_ref().map_or(0, |quality| quality.labelled());
         let labelled = self.watched.labels.is_some().then_some(labelled);
-        Verdict { segment: segment.clone(), severity, rows: slice.rows, labelled, metrics, ..self.blank(window, monitor, segment) }
+        Verdict {
+            segment: segment.clone(),
+            severity,
+            rows: slice.rows,
+            labelled,
+            metrics,
+            ..self.blank(window, monitor, segment)
+        }
     }
 
     /// A verdict that says nothing yet.
@@ -222,8 +232,10 @@ impl WatchedVersion {
         verdict.labelled = Some(rows);
         verdict.change_point_ms = Some(change.change_point_ms);
         let estimate = |value| Estimate { value, standard_error: None };
-        verdict.metrics =
-            BTreeMap::from([("before".to_owned(), estimate(change.before)), ("after".to_owned(), estimate(change.after))]);
+        verdict.metrics = BTreeMap::from([
+            ("before".to_owned(), estimate(change.before)),
+            ("after".to_owned(), estimate(change.after)),
+        ]);
         verdict.summary = format!("{name}: the mean rose from {:.4} to {:.4}", change.before, change.after);
         verdict
     }

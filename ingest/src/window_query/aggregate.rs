@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use detectors::layout::ColumnLayout;
 use detectors::moments::StepMoments;
-use detectors::profile::{Observed, Profile};
+use detectors::profile::{Observed, Profile, observe_groups};
 use detectors::quality::{Outcomes, Quality, observe_steps};
 use detectors::schema::Task;
 use serde::Serialize;
@@ -43,12 +43,7 @@ pub trait WindowState: Debug + Clone + Send + Sync + Serialize + DeserializeOwne
     ///
     /// # Errors
     /// When the columns are not those that the specification describes.
-    fn observe(
-        states: &mut [Self],
-        groups: &[usize],
-        spec: &Self::Spec,
-        columns: &[ArrayRef],
-    ) -> Result<(), BoxError>;
+    fn observe(states: &mut [Self], groups: &[usize], spec: &Self::Spec, columns: &[ArrayRef]) -> Result<(), BoxError>;
 
     /// Adds another summary of the same specification.
     ///
@@ -73,7 +68,7 @@ impl WindowState for Profile {
         columns: &[ArrayRef],
     ) -> Result<(), BoxError> {
         let (wrong_type, columns) = columns.split_last().ok_or("profile() needs columns")?;
-        Ok(Self::observe_groups(states, groups, &Observed { layouts, columns, wrong_type })?)
+        Ok(observe_groups(states, groups, &Observed { layouts, columns, wrong_type })?)
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), BoxError> {

@@ -17,9 +17,10 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::functions::expr_fn::{arrow_cast, coalesce, date_bin};
 use datafusion::logical_expr::{Expr, GroupingSet, ident, lit};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::physical_plan::{ExecutionPlan, collect, reset_plan_states};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use detectors::verdict::Segment;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,10 +135,11 @@ fn grouping(spec: &QuerySpec) -> Expr {
     let time = arrow_cast(ident(&spec.time), lit(timestamp));
     let width = lit(ScalarValue::new_interval_mdn(0, 0, spec.bin_ms * 1_000_000));
     let origin = lit(ScalarValue::TimestampMillisecond(Some(0), None));
-    let bin = date_bin(vec![width, time, origin]).alias("bin");
+    let bin = date_bin(width, time, origin).alias("bin");
     let overall = vec![bin, ident(&spec.tag)];
     let by_dimension = spec.dimensions.iter().map(|dimension| {
-        let value = coalesce(vec![ident(&dimension.column), lit(NO_VALUE)]).alias(format!("dimension.{}", dimension.name));
+        let value =
+            coalesce(vec![ident(&dimension.column), lit(NO_VALUE)]).alias(format!("dimension.{}", dimension.name));
         overall.iter().cloned().chain([value]).collect()
     });
     Expr::GroupingSet(GroupingSet::GroupingSets([overall.clone()].into_iter().chain(by_dimension).collect()))
