@@ -3,10 +3,16 @@
 pub mod lifecycle;
 pub mod request;
 
-pub mod answers;
 pub mod encoding;
-pub mod process;
+
+pub mod answers;
+
 pub mod rows_file;
-pub mod scorer;
+
+pub mod process;
+
 pub mod trainer;
+
+pub mod scorer;
+
 pub mod triton;
