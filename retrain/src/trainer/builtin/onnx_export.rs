@@ -38,15 +38,15 @@ pub(super) fn export(job: &TrainingJob<'_>, design: &Design, map: &LinearMap) ->
     let bias = map.bias.iter().map(|bias| *bias as f32).collect();
     graph.initializer("weights", Values::Floats(weights), &[design.width(), map.bias.len()]);
     graph.initializer("bias", Values::Floats(bias), &[1, map.bias.len()]);
-    graph.node("MatMul", &[&columns, "weights"], "products");
+    graph.node(Operator::plain("MatMul"), &[&columns, "weights"], "products");
     let output = match job.schema.task {
         Task::Regression => {
-            graph.node("Add", &["products", "bias"], "prediction");
+            graph.node(Operator::plain("Add"), &["products", "bias"], "prediction");
             "prediction"
         }
         _ => {
-            graph.node("Add", &["products", "bias"], "logits");
-            graph.node_with("Softmax", &["logits"], "probabilities", vec![int_attribute("axis", 1)]);
+            graph.node(Operator::plain("Add"), &["products", "bias"], "logits");
+            graph.node(Operator::with("Softmax", "axis", 1), &["logits"], "probabilities");
             "probabilities"
         }
     };
@@ -90,6 +90,28 @@ enum Values {
     Places(Vec<usize>),
 }
 
+/// An ONNX operator with at most one attribute, a whole number.
+struct Operator {
+    name: &'static str,
+    attribute: Option<pb::AttributeProto>,
+}
+
+impl Operator {
+    fn plain(name: &'static str) -> Self {
+        Self { name, attribute: None }
+    }
+
+    fn with(name: &'static str, attribute: &str, value: i64) -> Self {
+        let attribute = pb::AttributeProto {
+            name: attribute.to_owned(),
+            r#type: pb::attribute_proto::AttributeType::Int as i32,
+            i: value,
+            ..Default::default()
+        };
+        Self { name, attribute: Some(attribute) }
+    }
+}
+
 #[derive(Default)]
 struct GraphWriter {
     nodes: Vec<pb::NodeProto>,
@@ -104,7 +126,7 @@ impl GraphWriter {
             (true, _) => self.slots(design),
             (false, false) => {
                 let (numbers, slots) = (self.numbers(design), self.slots(design));
-                self.node_with("Concat", &[&numbers, &slots], "columns", vec![int_attribute("axis", 1)]);
+                self.node(Operator::with("Concat", "axis", 1), &[&numbers, &slots], "columns");
                 "columns".to_owned()
             }
         }
@@ -118,11 +140,11 @@ impl GraphWriter {
         self.initializer("number_inputs", inputs, &[numbers.len()]);
         self.initializer("means", Values::Floats(means), &[1, numbers.len()]);
         self.initializer("inverse_scales", Values::Floats(scales), &[1, numbers.len()]);
-        self.node_with("Gather", &["features", "number_inputs"], "numbers", vec![int_attribute("axis", 1)]);
-        self.node("IsNaN", &["numbers"], "missing");
-        self.node("Where", &["missing", "means", "numbers"], "imputed");
-        self.node("Sub", &["imputed", "means"], "centred");
-        self.node("Mul", &["centred", "inverse_scales"], "standardised");
+        self.node(Operator::with("Gather", "axis", 1), &["features", "number_inputs"], "numbers");
+        self.node(Operator::plain("IsNaN"), &["numbers"], "missing");
+        self.node(Operator::plain("Where"), &["missing", "means", "numbers"], "imputed");
+        self.node(Operator::plain("Sub"), &["imputed", "means"], "centred");
+        self.node(Operator::plain("Mul"), &["centred", "inverse_scales"], "standardised");
         "standardised".to_owned()
     }
 
@@ -132,24 +154,19 @@ impl GraphWriter {
         let inputs = Values::Places(slots.iter().map(|slot| slot.input).collect());
         self.initializer("slot_inputs", inputs, &[slots.len()]);
         self.initializer("slot_indices", Values::Floats(indices), &[1, slots.len()]);
-        self.node_with("Gather", &["features", "slot_inputs"], "held", vec![int_attribute("axis", 1)]);
-        self.node("Equal", &["held", "slot_indices"], "is_held");
-        let float = int_attribute("to", DataType::Float as i64);
-        self.node_with("Cast", &["is_held"], "one_hot", vec![float]);
+        self.node(Operator::with("Gather", "axis", 1), &["features", "slot_inputs"], "held");
+        self.node(Operator::plain("Equal"), &["held", "slot_indices"], "is_held");
+        self.node(Operator::with("Cast", "to", DataType::Float as i64), &["is_held"], "one_hot");
         "one_hot".to_owned()
     }
 
-    fn node(&mut self, operator: &str, inputs: &[&str], output: &str) {
-        self.node_with(operator, inputs, output, Vec::new());
-    }
-
-    fn node_with(&mut self, operator: &str, inputs: &[&str], output: &str, attribute: Vec<pb::AttributeProto>) {
+    fn node(&mut self, operator: Operator, inputs: &[&str], output: &str) {
         self.nodes.push(pb::NodeProto {
             name: format!("make_{output}"),
-            op_type: operator.to_owned(),
+            op_type: operator.name.to_owned(),
             input: inputs.iter().map(|input| (*input).to_owned()).collect(),
             output: vec![output.to_owned()],
-            attribute,
+            attribute: operator.attribute.into_iter().collect(),
             ..Default::default()
         });
     }
@@ -171,15 +188,6 @@ impl GraphWriter {
             }
         }
         self.initializers.push(tensor);
-    }
-}
-
-fn int_attribute(name: &str, value: i64) -> pb::AttributeProto {
-    pb::AttributeProto {
-        name: name.to_owned(),
-        r#type: pb::attribute_proto::AttributeType::Int as i32,
-        i: value,
-        ..Default::default()
     }
 }
 

@@ -230,3 +230,43 @@ fn scoring_a_small_batch_costs_far_less_than_a_millisecond() {
     println!("100 rows scored in {fastest:?}");
     assert!(fastest.as_micros() < 1_000, "{fastest:?}");
 }
+
+/// Answers the sample's encoded rows with ONNX Runtime, which is what Triton serves with.
+const ONNX_RUNTIME: &str = "
+import json, sys
+import numpy, onnxruntime
+matrix = numpy.array(json.load(open('matrix.json')), dtype=numpy.float32)
+matrix[matrix == 1e30] = numpy.nan
+session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])
+print(json.dumps(session.run(['probabilities'], {'features': matrix})[0][:, 1].tolist()))
+";
+
+#[test]
+fn onnx_runtime_answers_as_the_trainer_did() {
+    let Ok(python) = std::env::var("DRIFTLINE_TEST_PYTHON") else {
+        println!("skipped: DRIFTLINE_TEST_PYTHON names no interpreter with tests/trainers/requirements.txt");
+        return;
+    };
+    let trained = train_on(&binary(), &patients(300).classified(by_class)).unwrap();
+    let sample = trained.sample.unwrap();
+    let tables = [("ward".to_owned(), WARDS.map(str::to_owned).to_vec())].into();
+    let matrix = crate::encoding::InputEncoding::new(&binary(), &tables).unwrap().encode(&sample.rows).unwrap();
+    // JSON has no NaN.
+    let rows: Vec<Vec<f32>> = matrix
+        .rows()
+        .into_iter()
+        .map(|row| row.mapv(|value| if value.is_nan() { 1e30 } else { value }).to_vec())
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("matrix.json"), serde_json::to_vec(&rows).unwrap()).unwrap();
+    std::fs::write(directory.path().join("model.onnx"), &trained.artifact).unwrap();
+    let mut command = std::process::Command::new(python);
+    let output = command.args(["-c", ONNX_RUNTIME]).current_dir(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Vec<f64> = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = sample.answers.column(1).as_primitive::<Float64Type>();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected.values()) {
+        assert!((found - expected).abs() < answers::TOLERANCE, "{found} {expected}");
+    }
+}
