@@ -239,7 +239,7 @@ impl ControllerState {
         while self.in_flight.is_none() && self.champion.is_some() {
             let Some(fact) = self.queue.pop_front() else { break };
             match fact {
-                Fact::Cause { cause, version } => self.consider_cause(cause, version, policy, &mut decisions),
+                Fact::Cause { cause, version } => decisions.extend(self.consider_cause(cause, version, policy)),
                 Fact::Fault { window, version } => {
                     if self.champion.as_ref().is_some_and(|champion| champion.version == version) {
                         push_bounded(&mut self.faults, window, FAULTS_KEPT);
@@ -251,26 +251,21 @@ impl ControllerState {
         decisions
     }
 
-    fn consider_cause(
-        &mut self,
-        cause: Cause,
-        version: Option<String>,
-        policy: &RetrainPolicy,
-        decisions: &mut Vec<Decision>,
-    ) {
+    fn consider_cause(&mut self, cause: Cause, version: Option<String>, policy: &RetrainPolicy) -> Vec<Decision> {
         if self.seen.contains(&cause.id) {
-            return;
+            return Vec::new();
         }
         push_bounded(&mut self.seen, cause.id.clone(), IDS_KEPT);
         if let (Some(version), Some(champion)) = (version, &self.champion)
             && version != champion.version
         {
             let why = Refusal::NotTheChampion { version, champion: champion.version.clone() };
-            decisions.push(Decision::Ignore(Box::new(RefusedCause { cause, why })));
-            return;
+            return vec![Decision::Ignore(Box::new(RefusedCause { cause, why }))];
         }
+        let mut decisions = Vec::new();
         let decision = decide(self, &cause, policy);
-        self.apply(decision, decisions);
+        self.apply(decision, &mut decisions);
+        decisions
     }
 
     fn consider_pane(&mut self, pane: PaneMatured, policy: &RetrainPolicy, decisions: &mut Vec<Decision>) {
@@ -294,11 +289,11 @@ impl ControllerState {
                 change_point_ms: None,
                 summary: format!("{rows} labelled rows have come since the last training"),
             };
-            self.consider_cause(cause, None, policy, decisions);
+            decisions.extend(self.consider_cause(cause, None, policy));
         }
     }
 
-    /// Makes a decision part of what is known; an unchanged wait is not told again.
+    /// Makes a decision part of what is known and of what is told.
     fn apply(&mut self, decision: Decision, decisions: &mut Vec<Decision>) {
         match &decision {
             Decision::Wait(waiting) => {

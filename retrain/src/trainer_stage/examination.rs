@@ -24,6 +24,13 @@ pub(super) struct Examination {
     judged_until_ms: i64,
 }
 
+/// Whose trial it is, and the event time of what happens in it.
+struct Sitting<'a> {
+    request: &'a RetrainRequest,
+    version: &'a str,
+    time_ms: i64,
+}
+
 /// Why a challenger cannot be tried.
 pub(super) enum Unfit {
     /// It cannot be loaded or does not answer: rejected.
@@ -41,19 +48,21 @@ impl TrainerStage {
         if !self.examinations.contains_key(&model) {
             match self.open(&request, &version, &trial_from) {
                 Ok(examination) => drop(self.examinations.insert(model.clone(), examination)),
-                Err(unfit) => return self.turn_away(&request, version, request.time_ms, unfit),
+                Err(unfit) => {
+                    let sitting = Sitting { request: &request, version: &version, time_ms: request.time_ms };
+                    return self.turn_away(&sitting, unfit);
+                }
             }
         }
         while let Some((pane, is_told)) = self.next_pane(&model, &trial_from) {
+            let sitting = Sitting { request: &request, version: &version, time_ms: pane.pane.end_ms };
             match self.judge_pane(&request, &pane) {
                 Ok(Ruling::NotYet(report)) if !is_told => {
-                    let (request, model, version) = (request.id.clone(), model.clone(), version.clone());
-                    let time_ms = pane.pane.end_ms;
-                    self.tell(&RetrainEvent::Trial(TrialProgress { request, model, version, time_ms, report }))?;
+                    self.tell(&sitting.progress(report))?;
                 }
                 Ok(Ruling::NotYet(_)) => {}
-                Ok(ruling) => return self.record(&request, version, pane.pane.end_ms, ruling),
-                Err(unfit) => return self.turn_away(&request, version, pane.pane.end_ms, unfit),
+                Ok(ruling) => return self.record(&sitting, ruling),
+                Err(unfit) => return self.turn_away(&sitting, unfit),
             }
         }
         Ok(())
@@ -110,41 +119,48 @@ impl TrainerStage {
     }
 
     /// Writes what the gate ruled.
-    fn record(
-        &mut self,
-        request: &RetrainRequest,
-        version: String,
-        time_ms: i64,
-        ruling: Ruling,
-    ) -> Result<(), StageError> {
+    fn record(&mut self, sitting: &Sitting<'_>, ruling: Ruling) -> Result<(), StageError> {
+        let request = sitting.request;
         self.examinations.remove(&request.model);
-        let mut draft = self.draft(&request.model, time_ms);
+        let mut draft = self.draft(&request.model, sitting.time_ms);
         match ruling {
             Ruling::NotYet(_) => return Ok(()),
-            Ruling::Reject(why, report) => draft.add(rejected(request, version, why.to_string(), Some(report)))?,
+            Ruling::Reject(why, report) => draft.add(sitting.rejected(why.to_string(), Some(report)))?,
             Ruling::Promote(permit) => match draft.registry.promote(permit) {
                 Ok(event) => draft.add(event)?,
-                Err(error) => draft.add(rejected(request, version, error.to_string(), None))?,
+                Err(error) => draft.add(sitting.rejected(error.to_string(), None))?,
             },
         }
         self.write(draft, &format!("{}:ruling", request.id), Vec::new())
     }
 
-    fn turn_away(
-        &mut self,
-        request: &RetrainRequest,
-        version: String,
-        time_ms: i64,
-        unfit: Unfit,
-    ) -> Result<(), StageError> {
+    fn turn_away(&mut self, sitting: &Sitting<'_>, unfit: Unfit) -> Result<(), StageError> {
         let reason = match unfit {
             Unfit::World(error) => return Err(error),
             Unfit::Challenger(reason) => format!("the challenger cannot be tried: {reason}"),
         };
+        let request = sitting.request;
         self.examinations.remove(&request.model);
-        let mut draft = self.draft(&request.model, time_ms);
-        draft.add(rejected(request, version, reason, None))?;
+        let mut draft = self.draft(&request.model, sitting.time_ms);
+        draft.add(sitting.rejected(reason, None))?;
         self.write(draft, &format!("{}:ruling", request.id), Vec::new())
+    }
+}
+
+impl Sitting<'_> {
+    fn rejected(&self, reason: String, report: Option<TrialReport>) -> LifecycleEvent {
+        let (request, version) = (self.request.id.clone(), self.version.to_owned());
+        LifecycleEvent::ChallengerRejected { request, version, reason, report }
+    }
+
+    fn progress(&self, report: TrialReport) -> RetrainEvent {
+        RetrainEvent::Trial(TrialProgress {
+            request: self.request.id.clone(),
+            model: self.request.model.clone(),
+            version: self.version.to_owned(),
+            time_ms: self.time_ms,
+            report,
+        })
     }
 }
 
@@ -156,7 +172,8 @@ fn loss_of(workshop: &mut Workshop, apprentice: &Apprentice, request: &RetrainRe
         (Task::Regression, None) => {
             let event_time = Window { start_ms: request.train_from_ms, end_ms: request.train_until.at_ms };
             let span = RowSpan { model: &request.model, event_time, until: &request.train_until };
-            usual_largest_error(&workshop.rows.between(span).map_err(Unfit::World)?)?
+            let rows = workshop.rows.between(span).map_err(Unfit::World)?;
+            usual_largest_error(&rows_of_version(&rows, request.champion.as_deref())?)?
         }
         (_, configured) => configured.unwrap_or(1.0),
     };
@@ -170,10 +187,6 @@ fn standing_of(pairs: &[crate::gate::Pair]) -> AnchorStanding {
         champion_loss: pairs.iter().map(|pair| pair.champion_loss).sum::<f64>() / rows,
         challenger_loss: pairs.iter().map(|pair| pair.challenger_loss).sum::<f64>() / rows,
     }
-}
-
-fn rejected(request: &RetrainRequest, version: String, reason: String, report: Option<TrialReport>) -> LifecycleEvent {
-    LifecycleEvent::ChallengerRejected { request: request.id.clone(), version, reason, report }
 }
 
 impl From<TrialError> for Unfit {

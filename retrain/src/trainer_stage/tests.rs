@@ -15,6 +15,7 @@ use detectors::verdict::Cut;
 use detectors::windows::Window;
 use ingest::cloud_event::{Attributes, encode};
 use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
@@ -203,7 +204,7 @@ impl Bench {
         for topic in TrainerStage::spec().inputs {
             let committed = self.committed.get(&topic).copied().unwrap_or(0);
             let from = self.resume.get(&topic).copied().unwrap_or(committed);
-            instance.absorb(self, &topic, from..committed, Delivery::Muted);
+            instance.absorb(self, &topic, (from..committed, Delivery::Muted));
         }
         instance
     }
@@ -240,7 +241,7 @@ impl Bench {
 }
 
 impl Instance {
-    fn absorb(&mut self, bench: &Bench, topic: &str, range: std::ops::Range<usize>, delivery: Delivery) {
+    fn absorb(&mut self, bench: &Bench, topic: &str, (range, delivery): (Range<usize>, Delivery)) {
         self.read.insert(topic.to_owned(), range.end);
         let Some(records) = bench.topics.get(topic) else { return };
         let input = Input::Records { topic, partition: 0, records: &records[range], delivery };
@@ -251,7 +252,7 @@ impl Instance {
         for topic in TrainerStage::spec().inputs {
             let from = self.read.get(&topic).copied().unwrap_or(0);
             let end = bench.topics.get(&topic).map_or(0, Vec::len);
-            self.absorb(bench, &topic, from..end, Delivery::Live);
+            self.absorb(bench, &topic, (from..end, Delivery::Live));
         }
     }
 

@@ -1,7 +1,7 @@
 //! One training: freezes the rows, trains, checks that the artifact answers, learns the new version's reference.
 
 use super::TrainerStage;
-use crate::lifecycle::{ArtifactFormat, ArtifactId, LifecycleEvent, Lineage, ModelVersion};
+use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
 use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
 use crate::trial::{TrialError, features, training_set, with_answers};
@@ -13,6 +13,12 @@ use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use std::error::Error;
+
+/// A version that was trained and has yet to answer.
+struct Candidate {
+    version: ModelVersion,
+    artifact: Bytes,
+}
 
 /// A version that was trained and can answer, with its reference.
 struct Graduate {
@@ -94,19 +100,19 @@ impl TrainerStage {
             schema: apprentice.schema.clone(),
             lineage,
         };
-        self.with_reference(version, &trained.artifact, &rows, request)
+        self.with_reference(request, Candidate { version, artifact: trained.artifact }, &rows)
     }
 
     /// Asks the new version for its own answers to the training rows, and learns its reference from them.
     fn with_reference(
         &mut self,
-        version: ModelVersion,
-        artifact: &[u8],
-        rows: &RecordBatch,
         request: &RetrainRequest,
+        candidate: Candidate,
+        rows: &RecordBatch,
     ) -> Result<Graduate, Fall> {
+        let Candidate { version, artifact } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
-        let mut scorer = (apprentice.scorer)(&version, artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
+        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Fall::Training(chain_of(&error)))?;
         let rows = with_answers(rows, &answers, &apprentice.schema)?;
@@ -118,7 +124,6 @@ impl TrainerStage {
 }
 
 fn lineage(request: &RetrainRequest, trained: &TrainedModel, set: &RecordBatch, digest: ArtifactId) -> Lineage {
-    debug_assert!(matches!(trained.format, ArtifactFormat::Onnx | ArtifactFormat::Opaque));
     Lineage {
         request: Some(request.id.clone()),
         cause: format!("{}: {}", request.cause.kind.name(), request.cause.summary),
