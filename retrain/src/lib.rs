@@ -25,6 +25,7 @@ pub mod trial;
 pub mod command;
 pub mod lifecycle;
 pub mod registry;
+pub mod trainer_stage;
 
 pub mod workshop;
 
