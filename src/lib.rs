@@ -1,9 +1,31 @@
 //! Driftline: the command line, the configuration file, the sources of a replay, and the service that wires the stages to
-//! the log.
+//! the log. Start reading at [`service`].
 
 pub mod cli;
+pub mod command;
+
 pub mod config;
-pub mod demo;
 pub mod init;
 pub mod ordered;
+
 pub mod source;
+pub mod table;
+
+pub mod service;
+pub mod setup;
+pub mod workshop;
+
+pub mod bootstrap;
+pub mod champion;
+pub mod follower;
+pub mod housekeeper;
+pub mod intake;
+pub mod orders;
+pub mod telemetry;
+pub mod topic_reader;
+
+pub mod remote;
+pub mod replay;
+pub mod story;
+
+pub mod demo;

@@ -1,3 +1,7 @@
 //! The driftline binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    driftline::command::main()
+}

@@ -130,6 +130,13 @@ enum Label {
 }
 
 impl EventEncoder {
+    /// From the next row on this version answers.
+    pub fn answered_by(&mut self, version: &str) {
+        if self.spec.version != version {
+            self.spec.version = version.to_owned();
+        }
+    }
+
     /// An encoder before the first row.
     pub fn new(spec: EncoderSpec) -> Self {
         Self { spec, waiting: VecDeque::new(), latest_ms: None }

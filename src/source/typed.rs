@@ -3,6 +3,7 @@
 //! Strict: a value that does not fit is an error with its row, because a reference or a training set learned from a file
 //! that means something else would be wrong in silence.
 
+use super::time::millis;
 use super::{Column, RowBatch, SourceError};
 use arrow::array::{ArrayRef, Float64Builder, StringBuilder};
 use arrow::datatypes::{Field, Schema};
@@ -42,6 +43,24 @@ pub fn columns(file: &Path, rows: &RowBatch, wanted: &[Wanted]) -> Result<Record
         from_row: rows.first_row,
         source,
     })
+}
+
+/// The times of a column, milliseconds since the epoch.
+///
+/// # Errors
+/// When the column is missing, or a row has no time.
+pub fn times(file: &Path, rows: &RowBatch, column: &str) -> Result<Vec<i64>, SourceError> {
+    let column = Column::find(file, &rows.batch, column)?;
+    let time = |row: usize| {
+        millis(&column.cell(row)).ok_or_else(|| SourceError::Value {
+            file: file.to_owned(),
+            row: rows.first_row + row as u64,
+            column: column.name().to_owned(),
+            found: format!("{:?}", column.cell(row)).chars().take(80).collect(),
+            wanted: "a time, as RFC 3339 text or as seconds or milliseconds since the epoch",
+        })
+    };
+    (0..rows.batch.num_rows()).map(time).collect()
 }
 
 fn numbers(file: &Path, rows: &RowBatch, column: &Column) -> Result<ArrayRef, SourceError> {

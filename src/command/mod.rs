@@ -1,0 +1,115 @@
+//! What each command does, and how the process ends.
+
+mod models;
+mod reference;
+mod replay;
+
+mod run;
+
+pub(crate) use replay::sentence;
+
+use crate::cli::{Command, CommandLine, ConfigArgs, Exit, InitArgs};
+use crate::config::{Config, ConfigError, check};
+use crate::demo;
+use crate::init::{self, InitError, KnownColumns};
+use crate::remote::Unreachable;
+use crate::source::SourceError;
+use anyhow::{Context, Result};
+use clap::Parser;
+use ingest::log::LogError;
+use serde_json::json;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Reads the command line, does what it says, and tells how it went by the exit code.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    start_logging(line.global.verbose, matches!(line.command, Command::Demo(_)));
+    match execute(line) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            tracing::debug!("{error:?}");
+            eprintln!("driftline: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn execute(line: CommandLine) -> Result<Exit> {
+    let json = line.global.json;
+    match line.command {
+        Command::Demo(args) => demo::run(&args, json),
+        Command::Run(args) => run::run(&args),
+        Command::Init(args) => write_configuration(&args),
+        Command::Check(args) => check_configuration(&args, json),
+        Command::Replay(args) => replay::replay(&args, json),
+        Command::Reference(args) => reference::reference(&args, json),
+        Command::Retrain(args) => models::retrain(&args, json),
+        Command::Models(args) => models::models(&args, json),
+    }
+}
+
+/// Logs go to standard error; `RUST_LOG` has the last word.
+fn start_logging(verbose: u8, quiet: bool) {
+    let level = match (verbose, quiet) {
+        (0, true) => "error",
+        (0, false) => "warn,driftline=info",
+        (1, _) => "info,driftline=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if cause.is::<ConfigError>() || cause.is::<InitError>() || cause.is::<SourceError>() {
+            return Exit::Usage;
+        }
+        if cause.is::<Unreachable>() {
+            return Exit::Unreachable;
+        }
+        if matches!(cause.downcast_ref(), Some(LogError::InUse { .. } | LogError::Unusable { .. })) {
+            return Exit::LogUnusable;
+        }
+    }
+    Exit::Failed
+}
+
+fn write_configuration(args: &InitArgs) -> Result<Exit> {
+    let columns = &args.columns;
+    let scores = columns.scores.iter().map(|score| score.split_once('=').map_or(score.as_str(), |(_, column)| column));
+    let segments = columns.segments.iter().map(|(_, column)| column.as_str());
+    let known = KnownColumns {
+        id: columns.id.clone(),
+        time: columns.time.clone(),
+        label: columns.label.clone(),
+        prediction: columns.prediction.clone(),
+        others: scores.chain(segments).map(str::to_owned).collect(),
+    };
+    let text = init::configuration(&args.from, &args.model, &known)?;
+    let shown = args.output.display();
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(&args.output).with_context(|| {
+            format!("{shown} cannot be written; an existing file is never overwritten, see --output")
+        })?;
+    file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
+    println!("wrote {shown}: read it through, then `driftline check --config {shown}`");
+    Ok(Exit::Done)
+}
+
+fn check_configuration(args: &ConfigArgs, json: bool) -> Result<Exit> {
+    let config = Config::load(&args.config)?;
+    crate::setup::ModelSetup::of(&config)?;
+    let findings = check(&config);
+    if json {
+        let listed: Vec<_> = findings.iter().map(|f| json!({"path": f.path, "message": f.message})).collect();
+        println!("{}", json!({"file": args.config, "models": config.models.len(), "findings": listed}));
+        return Ok(Exit::Done);
+    }
+    findings.iter().for_each(|finding| println!("{finding}"));
+    println!("{}: {} model(s), {} finding(s)", args.config.display(), config.models.len(), findings.len());
+    Ok(Exit::Done)
+}

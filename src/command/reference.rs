@@ -1,0 +1,148 @@
+//! `driftline reference`: a model's reference from a file or from the archive, and its first version.
+
+use super::run::bootstrap;
+use crate::cli::{Exit, ReferenceArgs};
+use crate::config::Config;
+use crate::service::Grounds;
+use crate::setup::{ModelSetup, decoder};
+use crate::source::{EventTime, FileColumns};
+use crate::table::{TableSpec, file_name};
+use crate::workshop::random_name;
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use detectors::reference::Origin;
+use detectors::verdict::{Cut, Position};
+use ingest::history::History;
+use ingest::learn::learn_reference;
+use ingest::log::Log;
+use ingest::store::{Artifacts, digest};
+use ingest::topics;
+use retrain::command::{Action, Command};
+use retrain::lifecycle::ArtifactId;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The version of a model that is served elsewhere and was not given a name.
+const DEFAULT_VERSION: &str = "default";
+
+pub(super) fn reference(args: &ReferenceArgs, json: bool) -> Result<Exit> {
+    let config = Config::load(&args.config.config)?;
+    let grounds = Grounds::open(&config)?;
+    let setup = Arc::clone(grounds.model(&args.model)?);
+    let (rows, origin) = rows_of(args, &grounds, &setup)?;
+    let told = learn(&grounds, &setup, args.model_version.as_deref(), (&rows, origin))?;
+    if json {
+        println!("{}", json!({"model": setup.name(), "rows": rows.num_rows(), "did": told}));
+    } else {
+        println!("{}: {told} ({} rows)", setup.name(), rows.num_rows());
+    }
+    Ok(Exit::Done)
+}
+
+/// Learns the references that the configuration names and that are not there yet.
+pub(super) fn first_references(grounds: &Grounds) -> Result<()> {
+    for model in grounds.config().models.values() {
+        let Some(reference) = &model.reference else { continue };
+        let setup = grounds.model(model.name.as_str())?;
+        if bootstrap(grounds).is_done(setup.name())? {
+            continue;
+        }
+        let spec = TableSpec { file: reference.file.clone(), columns: reference.columns.clone() };
+        let rows = spec.read(setup).with_context(|| format!("models.{}.reference", setup.name()))?;
+        let told = learn(grounds, setup, None, (&rows, file_origin(&reference.file)?))?;
+        tracing::info!(model = setup.name(), rows = rows.num_rows(), "{told}");
+    }
+    Ok(())
+}
+
+/// Learns what is missing: the first version with its reference, or a reference for a version that is there.
+fn learn(
+    grounds: &Grounds,
+    setup: &Arc<ModelSetup>,
+    version: Option<&str>,
+    (rows, origin): (&RecordBatch, Origin),
+) -> Result<String> {
+    let set_up = bootstrap(grounds);
+    if set_up.is_done(setup.name())? {
+        let Some(version) = version else {
+            bail!("{} has a champion: name the version whose reference this is with --model-version", setup.name());
+        };
+        return replace_reference(grounds, setup, version, (rows, origin));
+    }
+    if version.is_none() && setup.trainer.is_some() && setup.serving == crate::config::Serving::Champion {
+        set_up.train(setup, rows)?;
+        return Ok("trained the first version and learned its reference".to_owned());
+    }
+    let version = version.unwrap_or(DEFAULT_VERSION);
+    set_up.observe(setup, version, (rows, origin))?;
+    Ok(format!("learned the reference of version {version}"))
+}
+
+fn replace_reference(
+    grounds: &Grounds,
+    setup: &ModelSetup,
+    version: &str,
+    (rows, origin): (&RecordBatch, Origin),
+) -> Result<String> {
+    let reference = learn_reference(&setup.watched, version, rows, origin)?;
+    let artifact = ArtifactId(grounds.store.put(reference.to_bytes()?.into())?);
+    let action = Action::SetReference { version: version.to_owned(), reference: reference.id().to_owned(), artifact };
+    let command = Command {
+        id: random_name(),
+        model: setup.name().to_owned(),
+        time_ms: crate::orders::now_ms(),
+        expected_champion: bootstrap(grounds).champion(setup.name())?,
+        action,
+    };
+    grounds.log.append(&[command.to_record()?])?;
+    Ok(format!("learned a reference for version {version}; the service takes it up when it runs"))
+}
+
+fn rows_of(args: &ReferenceArgs, grounds: &Grounds, setup: &Arc<ModelSetup>) -> Result<(RecordBatch, Origin)> {
+    if let (Some(from), Some(until)) = (args.from, args.until) {
+        let (from_ms, until_ms) = (millis(from), millis(until));
+        return Ok((archived(grounds, setup, from_ms..until_ms)?, Origin::Archive { from_ms, until_ms }));
+    }
+    let configured = grounds.config().models.values().find(|model| model.name.as_str() == setup.name());
+    let configured = configured.and_then(|model| model.reference.as_ref());
+    let (file, columns) = match (&args.from_file, configured) {
+        (Some(file), configured) => {
+            let given = args.columns.file_columns(EventTime::default())?;
+            let columns = if given == FileColumns::default() { configured.map(|c| c.columns.clone()) } else { None };
+            (file.clone(), columns.unwrap_or(given))
+        }
+        (None, Some(reference)) => (reference.file.clone(), reference.columns.clone()),
+        (None, None) => {
+            bail!("no rows to learn from: give --from-file, or --from and --until, or configure `reference`")
+        }
+    };
+    let origin = file_origin(&file)?;
+    Ok((TableSpec { file, columns }.read(setup)?, origin))
+}
+
+/// Every row of the log and the archive with event time in the span.
+fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: std::ops::Range<i64>) -> Result<RecordBatch> {
+    let mut positions = Vec::new();
+    for topic in [topics::INFERENCES, topics::LABELS] {
+        for partition in 0..grounds.partitions {
+            let offset = grounds.log.bounds(topic, partition)?.end;
+            positions.push(Position { topic: topic.to_owned(), partition, offset });
+        }
+    }
+    let models = vec![Arc::clone(&setup.watched)];
+    let decoder = decoder(std::slice::from_ref(setup));
+    let mut history = History::new(Arc::clone(&grounds.log), Arc::clone(&grounds.store), models, decoder);
+    Ok(history.rows(setup.name(), &Cut { at_ms: span_ms.end, positions }, span_ms)?)
+}
+
+fn file_origin(file: &Path) -> Result<Origin> {
+    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(Origin::File { name: file_name(file), digest: digest(&bytes) })
+}
+
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

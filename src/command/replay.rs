@@ -1,0 +1,219 @@
+//! `driftline replay`: the rows of a file through the service, in this process or in one that runs.
+
+use crate::cli::{Exit, ReplayArgs};
+use crate::config::Config;
+use crate::remote::Remote;
+use crate::replay::{Ending, Replay, ReplaySpec};
+use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::setup::ModelSetup;
+use crate::source::{self, EncoderSpec, EventEncoder, EventTime, LabelDelay, RowBatch};
+use crate::story::{Happening, Story, Sums};
+use crate::table::file_name;
+use anyhow::{Context, Result, bail};
+use detectors::verdict::Severity;
+use indicatif::{ProgressBar, ProgressStyle};
+use ingest::log::LogError;
+use ingest::store::digest;
+use retrain::lifecycle::LifecycleEvent;
+use retrain::progress::RetrainEvent;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
+    let config = Config::load(&args.config.config)?;
+    let grounds = match Grounds::open(&config) {
+        Ok(grounds) => Arc::new(grounds),
+        Err(error) if is_in_use(&error) => return send(args, &config, json),
+        Err(error) => return Err(error),
+    };
+    super::reference::first_references(&grounds)?;
+    let setup = Arc::clone(grounds.model(&args.model)?);
+    let spec = spec(args, &setup, grounds.partitions)?;
+    let mut story = Story::new(&grounds.log)?;
+    let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: Vec::new() };
+    let service = Service::start(Arc::clone(&grounds), &options)?;
+    let bar = bar(json);
+    let replayed = through(&service, &setup, spec, &mut |story_bar| tell(&mut story, story_bar, &bar), &args.file);
+    bar.finish_and_clear();
+    service.shutdown()?;
+    let rows = replayed?;
+    report(rows, story.sums(), json)?;
+    Ok(Exit::Done)
+}
+
+fn through(
+    service: &Service,
+    setup: &Arc<ModelSetup>,
+    spec: ReplaySpec,
+    after_chunk: &mut dyn FnMut(u64) -> Result<()>,
+    file: &std::path::Path,
+) -> Result<u64> {
+    let mut replay = Replay::new(service, setup, spec)?;
+    if replay.place().finished {
+        bail!(
+            "{} has been replayed whole: its rows are in the log; choose another log.directory to do it again",
+            file.display()
+        );
+    }
+    let place = replay.run(source::open(file)?, |place| after_chunk(place.rows).map(|()| true))?;
+    Ok(place.rows)
+}
+
+fn spec(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<ReplaySpec> {
+    let encoder = encoder(args, setup, partitions)?;
+    let inputs = format!("{:?} {:?}", encoder, args.no_end_mark);
+    let name = format!("{}-{}", file_name(&args.file), digest(inputs.as_bytes()).get(..12).unwrap_or_default());
+    let ending = if args.no_end_mark { Ending::Open } else { Ending::Mark };
+    Ok(ReplaySpec { name, encoder, speed: args.speed, ending })
+}
+
+fn encoder(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<EncoderSpec> {
+    let columns = args.file_columns()?;
+    let schema = setup.watched.schema.clone();
+    let delay = &args.labels;
+    let label_delay = match (delay.label_delay_rows, delay.label_delay, &delay.label_time) {
+        (_, Some(delay), _) => LabelDelay::Time(delay),
+        (_, _, Some(column)) => LabelDelay::Column(column.clone()),
+        (rows, None, None) => LabelDelay::Rows(rows.unwrap_or(0)),
+    };
+    let scores = columns.scores.in_order(&schema.task)?;
+    let version = args.model_version.clone().unwrap_or_else(|| "default".to_owned());
+    Ok(EncoderSpec {
+        file: args.file.clone(),
+        model: setup.name().to_owned(),
+        version,
+        schema,
+        renamed: std::collections::BTreeMap::new(),
+        id: columns.id,
+        time: columns.time,
+        label: columns.label,
+        label_delay,
+        prediction: columns.prediction,
+        scores,
+        segments: columns.segments,
+        partitions,
+    })
+}
+
+/// To a service that runs: the events through its API. Its own clock ends windows, so there is no lock-step.
+fn send(args: &ReplayArgs, config: &Config, json: bool) -> Result<Exit> {
+    if !args.no_end_mark {
+        eprintln!(
+            "driftline: the log is open in a running service; rows go through its API, and its last windows close when the input is idle"
+        );
+    }
+    let setups = ModelSetup::of(config)?;
+    let setup = setups.iter().find(|setup| setup.name() == args.model);
+    let setup = setup.with_context(|| format!("no model `{}` in {}", args.model, config.file.display()))?;
+    let spec = encoder(args, setup, config.partitions.get())?;
+    if spec.prediction.is_none() {
+        bail!(
+            "the rows have no --prediction: a running service does not answer them; stop it, and replay in lock-step"
+        );
+    }
+    debug_assert!(matches!(spec.time, EventTime::Column(_) | EventTime::Synthetic { .. }));
+    let remote = Remote::new(&format!("http://{}", config.api.listen));
+    let mut encoder = EventEncoder::new(spec);
+    let bar = bar(json);
+    let mut rows = 0;
+    for batch in source::open(&args.file)? {
+        let batch: RowBatch = batch?;
+        rows = batch.first_row + batch.batch.num_rows() as u64;
+        post(&remote, encoder.encode(&batch, None)?)?;
+        bar.set_position(rows);
+    }
+    post(&remote, encoder.finish())?;
+    bar.finish_and_clear();
+    if json {
+        println!("{}", serde_json::json!({"rows": rows, "sent_to": config.api.listen}));
+    } else {
+        println!("sent {rows} rows to http://{}", config.api.listen);
+    }
+    Ok(Exit::Done)
+}
+
+fn post(remote: &Remote, encoded: source::Encoded) -> Result<()> {
+    for record in encoded.events {
+        remote.post_messagepack("/v1/events", &record.value)?;
+    }
+    for record in encoded.labels {
+        remote.post_messagepack("/v1/labels", &record.value)?;
+    }
+    Ok(())
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LogError::InUse { .. })))
+}
+
+fn bar(json: bool) -> ProgressBar {
+    if json {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} rows ({per_sec}) {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Prints what is worth telling above the progress bar.
+fn tell(story: &mut Story, rows: u64, bar: &ProgressBar) -> Result<()> {
+    for happening in story.read()? {
+        if let Some(sentence) = sentence(&happening) {
+            bar.suspend(|| eprintln!("  {sentence}"));
+        }
+    }
+    bar.set_position(rows);
+    bar.set_message(story.sums().champion.clone().map(|champion| format!("champion {champion}")).unwrap_or_default());
+    Ok(())
+}
+
+/// A sentence for what people want to know of at once; `None` for all the rest.
+pub(crate) fn sentence(happening: &Happening) -> Option<String> {
+    match happening {
+        Happening::Verdict(verdict) if verdict.severity == Severity::Drift && verdict.segment.is_none() => {
+            let at = source::rfc3339(verdict.window.end_ms);
+            Some(format!("{at} {} {}: {}", verdict.version, verdict.monitor.name(), verdict.summary))
+        }
+        Happening::Retrain(event) => match event.as_ref() {
+            RetrainEvent::Request(request) => {
+                Some(format!("retrain request on {} labelled rows: {}", request.labelled_rows, request.cause.summary))
+            }
+            _ => None,
+        },
+        Happening::Model(event) => match &event.event {
+            LifecycleEvent::ChallengerTrained { version, .. } => {
+                Some(format!("challenger {version} trained; on trial"))
+            }
+            LifecycleEvent::ChallengerRejected { version, reason, .. } => {
+                Some(format!("challenger {version} rejected: {reason}"))
+            }
+            LifecycleEvent::TrainingFailed { reason, .. } => Some(format!("training failed: {reason}")),
+            LifecycleEvent::Promoted { version, .. } => Some(format!("{version} is champion")),
+            LifecycleEvent::RolledBack { version, .. } => Some(format!("rolled back to {version}")),
+            _ => None,
+        },
+        Happening::Verdict(_) => None,
+    }
+}
+
+fn report(rows: u64, sums: &Sums, json: bool) -> Result<()> {
+    if json {
+        let mut report = serde_json::to_value(sums)?;
+        if let Some(fields) = report.as_object_mut() {
+            fields.insert("rows".to_owned(), rows.into());
+        }
+        println!("{report}");
+        return Ok(());
+    }
+    println!(
+        "{rows} rows: {} windows, {} with drift; {} changes, {} retrain requests, {} promotions, {} rejections",
+        sums.windows, sums.drift_windows, sums.changes, sums.retrain_requests, sums.promotions, sums.rejections
+    );
+    if let Some(accuracy) = sums.accuracy {
+        println!("accuracy {accuracy:.4} over {} labelled rows", sums.labelled);
+    }
+    Ok(())
+}

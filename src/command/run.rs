@@ -1,0 +1,66 @@
+//! `driftline run`: the service until SIGTERM or SIGINT.
+
+use crate::bootstrap::Bootstrap;
+use crate::champion::Champion;
+use crate::cli::{Exit, RunArgs};
+use crate::config::Config;
+use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use anyhow::{Context, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the published champion is brought up to date.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the service; a signal seals, commits and ends it.
+pub(super) fn run(args: &RunArgs) -> Result<Exit> {
+    let config = Config::load(&args.config.config)?;
+    let grounds = Arc::new(Grounds::open(&config)?);
+    super::reference::first_references(&grounds)?;
+    let listen = Some(config.api.listen);
+    let options = ServiceOptions { pace: Pace::Live, listen, stages: args.stages.clone() };
+    let service = Service::start(Arc::clone(&grounds), &options)?;
+    if let Some(address) = service.address() {
+        eprintln!("driftline: metrics and API at http://{address}");
+    }
+    let champions = published_champions(&grounds)?;
+    wait_for_signal(champions)?;
+    eprintln!("driftline: sealing and committing");
+    service.shutdown()?;
+    Ok(Exit::Done)
+}
+
+/// The champions that are published where others serve them.
+fn published_champions(grounds: &Grounds) -> Result<Vec<Champion>> {
+    let published = grounds.models.iter().filter(|model| model.triton.is_some());
+    let champion = |model| Champion::new(Arc::clone(model), Arc::clone(&grounds.store), Arc::clone(&grounds.log));
+    published.map(champion).collect()
+}
+
+fn wait_for_signal(mut champions: Vec<Champion>) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut tick = tokio::time::interval(FOLLOW_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = tick.tick(), if !champions.is_empty() => champions.iter_mut().for_each(publish),
+            }
+        }
+    })
+}
+
+fn publish(champion: &mut Champion) {
+    if let Err(error) = champion.follow() {
+        tracing::error!("the champion could not be published; what was served before is served still: {error:#}");
+    }
+}
+
+/// What first versions are made with, on these grounds.
+pub(super) fn bootstrap(grounds: &Grounds) -> Bootstrap<'_> {
+    Bootstrap { log: &grounds.log, store: &grounds.store, work_directory: &grounds.work_directory }
+}

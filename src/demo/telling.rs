@@ -1,0 +1,163 @@
+//! The demo's voice: what happens, told once each, and what is kept of it for the end.
+
+use super::ending::Ending;
+use super::simulation::Phase;
+use crate::command::sentence;
+use crate::source::rfc3339;
+use crate::story::{Happening, Story, Sums};
+use anyhow::Result;
+use console::style;
+use detectors::verdict::{Finality, Monitor, Severity, Verdict};
+use ingest::log::Log;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A window's accuracy as it was judged.
+#[derive(Debug, Clone)]
+pub(super) struct JudgedWindow {
+    pub(super) version: String,
+    pub(super) start_ms: i64,
+    pub(super) accuracy: f64,
+    pub(super) labelled: i64,
+}
+
+/// Tells the story and remembers it.
+pub(super) struct Teller {
+    story: Story,
+    silent: bool,
+    told: BTreeSet<String>,
+    phases: Vec<Phase>,
+    pub(super) judged: Vec<JudgedWindow>,
+    /// Windows since the first shift began, until drift was found.
+    pub(super) windows_to_drift: Option<u64>,
+    shifted_windows: u64,
+    pub(super) false_alarms: u64,
+    pub(super) promoted: Option<String>,
+}
+
+impl Teller {
+    pub(super) fn new(log: &Arc<dyn Log>, silent: bool) -> Result<Self> {
+        Ok(Self {
+            story: Story::new(log)?,
+            silent,
+            told: BTreeSet::new(),
+            phases: vec![Phase::ConceptChange, Phase::CovariateShift, Phase::Control],
+            judged: Vec::new(),
+            windows_to_drift: None,
+            shifted_windows: 0,
+            false_alarms: 0,
+            promoted: None,
+        })
+    }
+
+    pub(super) fn sums(&self) -> &Sums {
+        self.story.sums()
+    }
+
+    pub(super) fn opening(&self, directory: &Path) {
+        self.say(&format!(
+            "An emergency department predicts who will need a bed. Log and artifacts: {}",
+            directory.display()
+        ));
+    }
+
+    pub(super) fn learned(&self, rows: usize) {
+        self.say(&format!("Version v1 trained, and its reference learned, on {rows} arrivals of four weeks."));
+    }
+
+    pub(super) fn listening(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.say(&format!("Metrics at http://{address}/metrics"));
+        }
+    }
+
+    /// Reads on in the log, and tells what is new.
+    pub(super) fn read(&mut self) -> Result<()> {
+        for happening in self.story.read()? {
+            if let Happening::Verdict(verdict) = &happening {
+                self.keep(verdict);
+            }
+            self.tell(&happening);
+        }
+        self.promoted = self.story.sums().champion.clone().filter(|_| self.story.sums().promotions > 0);
+        Ok(())
+    }
+
+    fn keep(&mut self, verdict: &Verdict) {
+        if verdict.segment.is_some() || verdict.finality == Finality::Provisional {
+            return;
+        }
+        self.announce_phase(verdict.window.start_ms);
+        let shifted = verdict.window.start_ms >= Phase::CovariateShift.start_ms();
+        let drifted = verdict.severity == Severity::Drift;
+        self.false_alarms += u64::from(drifted && verdict.window.end_ms <= Phase::CovariateShift.start_ms());
+        if verdict.monitor == Monitor::Drift && shifted {
+            self.shifted_windows += 1;
+            if drifted && self.windows_to_drift.is_none() {
+                self.windows_to_drift = Some(self.shifted_windows);
+            }
+        }
+        if let (Monitor::Quality, Some(accuracy)) = (&verdict.monitor, verdict.metrics.get("accuracy")) {
+            self.judged.push(JudgedWindow {
+                version: verdict.version.clone(),
+                start_ms: verdict.window.start_ms,
+                accuracy: accuracy.value,
+                labelled: verdict.labelled.unwrap_or(0),
+            });
+        }
+    }
+
+    fn announce_phase(&mut self, time_ms: i64) {
+        let Some(next) = self.phases.last().copied() else { return };
+        if time_ms < next.start_ms() {
+            return;
+        }
+        self.phases.pop();
+        let what = match next {
+            Phase::Control => "three weeks as before: nothing should be found",
+            Phase::CovariateShift => "a heat wave: older and sicker patients, the same rule",
+            Phase::ConceptChange => "a virus: the rule itself changes, and v1 no longer knows it",
+            Phase::Reference => return,
+        };
+        self.say(&format!("{} {}", style(rfc3339(next.start_ms())).dim(), style(what).bold()));
+    }
+
+    /// Tells a happening the first time that one of its kind comes up.
+    fn tell(&mut self, happening: &Happening) {
+        let Some(sentence) = sentence(happening) else { return };
+        let kind = match happening {
+            Happening::Verdict(verdict) => format!("{} {}", verdict.monitor.name(), verdict.version),
+            _ => sentence.clone(),
+        };
+        if self.told.insert(kind) {
+            self.say(&format!("  {sentence}"));
+        }
+    }
+
+    pub(super) fn closing(&self, ending: &Ending) {
+        let percent = |share: Option<f64>| share.map_or("—".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        self.say(&format!(
+            "\n{} events, {} windows. Accuracy {} before, {} under the new rule, {} after the promotion of {}.",
+            ending.events,
+            ending.windows,
+            percent(ending.accuracy_reference),
+            percent(ending.accuracy_drifted),
+            percent(ending.accuracy_recovered),
+            ending.promoted_version.as_deref().unwrap_or("no one"),
+        ));
+        let closed = if ending.loop_closed {
+            style("The loop is closed.").green()
+        } else {
+            style("The loop did not close.").red()
+        };
+        self.say(&format!("{closed} False alarms before the shift: {}.", ending.false_alarms_before_drift));
+    }
+
+    fn say(&self, sentence: &str) {
+        if !self.silent {
+            eprintln!("{sentence}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The follower: shows on the board and in the metrics what the log says, on a thread of its own.
+//!
+//! It reads the control topics and capture's ledger from their start each time the process starts, writes nothing, and is
+//! the only one that writes to board and metrics. What it cannot read it tells, and goes on.
+
+use crate::topic_reader::TopicReader;
+use anyhow::Result;
+use dashboards::board::RetrainProgress;
+use dashboards::dashboard::Dashboard;
+use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
+use detectors::verdict::MonitorEvent;
+use ingest::cloud_event;
+use ingest::log::{Log, Record};
+use ingest::partial::CaptureEpoch;
+use ingest::topics;
+use retrain::lifecycle::ModelEvent;
+use retrain::progress::RetrainEvent;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a quiet log is waited for before the order to stop is looked at again.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The follower's thread.
+pub struct Follower {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Starts to follow.
+    ///
+    /// # Errors
+    /// When a topic does not exist, or no thread can be had.
+    pub fn start(log: Arc<dyn Log>, dashboard: Dashboard, capture: CaptureTelemetry) -> Result<Self> {
+        let topics = [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS];
+        let readers = topics.map(|topic| TopicReader::new(Arc::clone(&log), topic));
+        let readers = readers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let following = Following { log, readers, dashboard, capture, stop: Arc::clone(&stop) };
+        let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(move || following.run())?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends the thread.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            tracing::error!("the follower's thread panicked: metrics and board stood still");
+        }
+    }
+}
+
+struct Following {
+    log: Arc<dyn Log>,
+    readers: Vec<TopicReader>,
+    dashboard: Dashboard,
+    capture: CaptureTelemetry,
+    stop: Arc<AtomicBool>,
+}
+
+impl Following {
+    fn run(mut self) {
+        let mut seen = 0;
+        while !self.stop.load(Ordering::Acquire) {
+            let version = self.log.version();
+            if !self.read_all() {
+                seen = self.log.wait(version.max(seen), LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Shows what is new; says whether anything was.
+    fn read_all(&mut self) -> bool {
+        let mut any = false;
+        for reader in &mut self.readers {
+            match reader.read() {
+                Ok(records) => {
+                    any |= !records.is_empty();
+                    let topic = reader.topic();
+                    records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &self.capture));
+                }
+                Err(error) => tracing::error!(topic = reader.topic(), %error, "the follower cannot read"),
+            }
+        }
+        any
+    }
+}
+
+fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &CaptureTelemetry) {
+    let shown = match topic {
+        topics::VERDICTS => cloud_event::decode::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
+        topics::MODELS => cloud_event::decode::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
+        topics::RETRAIN => cloud_event::decode::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
+        _ => {
+            show_ledger(record, capture);
+            Ok(())
+        }
+    };
+    if let Err(error) = shown {
+        tracing::error!(topic, offset = record.offset, %error, "the follower cannot read a record");
+    }
+}
+
+fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
+    match event {
+        RetrainEvent::Request(request) => dashboard.retrain_request(request),
+        RetrainEvent::Waiting(waiting) => dashboard.retrain_progress(&RetrainProgress {
+            model: waiting.cause.model.clone(),
+            rows: waiting.rows.unsigned_abs(),
+            needed: waiting.rows_needed.unsigned_abs(),
+        }),
+        RetrainEvent::Refused(refused) => {
+            tracing::info!(model = refused.cause.model, why = %refused.why, "a cause leads to no request");
+        }
+        RetrainEvent::CommandRefused(refused) => {
+            tracing::warn!(model = refused.model, command = refused.command, "refused: {}", refused.reason);
+        }
+        RetrainEvent::Trial(_) => {}
+    }
+}
+
+fn show_ledger(record: &Record, capture: &CaptureTelemetry) {
+    let Some(Ok(epoch)) = record.value.as_deref().map(rmp_serde::from_slice::<CaptureEpoch>) else {
+        tracing::error!(offset = record.offset, "the follower cannot read a record of partials");
+        return;
+    };
+    for entry in epoch.ledger {
+        let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
+        capture.watermark(input, entry.watermark_ms);
+        for (reason, count) in &entry.dead_letters {
+            capture.dead_letters(&entry.to.topic, reason, count.unsigned_abs());
+        }
+        let of_labels = entry.to.topic == topics::LABELS;
+        for (model, counts) in &entry.counts {
+            let count = |count: i64| count.unsigned_abs();
+            let events = |count: i64| if of_labels { 0 } else { count.unsigned_abs() };
+            capture.captured(
+                model,
+                CaptureCounts {
+                    events: events(counts.produced),
+                    late: events(counts.late),
+                    future: events(counts.future),
+                    duplicates: events(counts.duplicates),
+                    misplaced: events(counts.misplaced),
+                    matched: count(counts.labelled),
+                    replaced: count(counts.relabelled),
+                    expired: count(counts.expired),
+                    orphaned: count(counts.orphaned),
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The edge between HTTP and the log: bodies become records, and are durable before they are acknowledged.
+
+use dashboards::api::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
+use ingest::decode::{self, EventKind, Limits, Router, Source};
+use ingest::log::{Log, NewRecord};
+use ingest::topics;
+use std::sync::Arc;
+
+/// The largest record that is made of a body's events.
+const MOST_RECORD_BYTES: usize = 1 << 20;
+
+/// Appends submissions to the input topics.
+pub struct LogIntake {
+    log: Arc<dyn Log>,
+    router: Router,
+}
+
+impl LogIntake {
+    /// An intake for these models.
+    pub fn new(log: Arc<dyn Log>, sources: &[Source], partitions: u32) -> Self {
+        Self { log, router: Router::new(sources, Limits::default(), partitions, MOST_RECORD_BYTES) }
+    }
+}
+
+impl EventIntake for LogIntake {
+    fn take(&self, submission: Submission) -> Result<Receipt, IntakeError> {
+        let (kind, topic) = match submission.kind {
+            Kind::Events => (EventKind::Inference, topics::INFERENCES),
+            Kind::Labels => (EventKind::Label, topics::LABELS),
+            Kind::Feedback => (EventKind::Feedback, topics::FEEDBACK),
+        };
+        let format = match submission.format {
+            Format::Json | Format::JsonLines => decode::Format::Json,
+            Format::MessagePack => decode::Format::MessagePack,
+        };
+        let routed = self.router.route(kind, format, &submission.body);
+        let content_type = ("content-type".to_owned(), format.content_type().into());
+        let records = routed.records.into_iter().map(|(partition, value)| NewRecord {
+            topic: topic.to_owned(),
+            partition,
+            key: None,
+            value: Some(value),
+            headers: vec![content_type.clone()],
+        });
+        let records: Vec<_> = records.collect();
+        if !records.is_empty() {
+            self.log.append(&records).map_err(|error| IntakeError::Storage { source: Box::new(error) })?;
+        }
+        let rejected = routed.rejected.into_iter().map(|rejected| Rejected {
+            index: u64::from(rejected.index),
+            reason: rejected.reason.name().to_owned(),
+            message: rejected.message,
+        });
+        Ok(Receipt { accepted: routed.accepted, rejected: rejected.collect() })
+    }
+}

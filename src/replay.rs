@@ -1,0 +1,225 @@
+//! Replay: the rows of a file as events and labels, in lock-step with the service.
+//!
+//! A chunk of rows is answered by the champion (where Driftline serves it), appended in one transaction with the place in
+//! the file, and followed by heartbeats that bring every partition's event time along. Then the replay waits until every
+//! stage has done all it has to do, trainings included, before the next chunk: what comes out does not depend on how fast
+//! anything is. Killed and started again it goes on after the last chunk that was appended.
+
+use crate::champion::Champion;
+use crate::cli::Speed;
+use crate::service::Service;
+use crate::setup::ModelSetup;
+use crate::source::typed::{self, Wanted};
+use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, RowBatch, SourceError};
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use ingest::control::Control;
+use ingest::log::{Log, NewRecord, Transaction};
+use ingest::topics;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows that one version answers before the champion may change.
+pub const SERVED_CHUNK_ROWS: usize = 100;
+/// Rows that are appended at once where the file holds the predictions.
+pub const PLAIN_CHUNK_ROWS: usize = 4_096;
+/// How long the stages may take over one chunk, a training included.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Where a replay stands; kept in the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Rows appended.
+    pub rows: u64,
+    /// Whether the end of the input has been appended too.
+    pub finished: bool,
+}
+
+/// How a replay ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With an end-of-input mark: the last windows close.
+    Mark,
+    /// Open: more may follow.
+    Open,
+}
+
+/// What is replayed, and how.
+#[derive(Debug, Clone)]
+pub struct ReplaySpec {
+    /// Tells this input from others; a replay of the same name goes on where it was.
+    pub name: String,
+    /// What the columns of the rows are.
+    pub encoder: EncoderSpec,
+    /// How fast event time passes.
+    pub speed: Speed,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// A replay under way.
+pub struct Replay<'a> {
+    service: &'a Service,
+    spec: ReplaySpec,
+    group: String,
+    encoder: EventEncoder,
+    champion: Option<Champion>,
+    features: Vec<Wanted>,
+    file: PathBuf,
+    place: Place,
+    started: Option<(Instant, i64)>,
+}
+
+impl<'a> Replay<'a> {
+    /// A replay of rows of this model; the champion answers where the rows have no prediction of their own.
+    ///
+    /// # Errors
+    /// When the log or the registry cannot be read.
+    pub fn new(service: &'a Service, setup: &Arc<ModelSetup>, spec: ReplaySpec) -> Result<Self> {
+        let grounds = service.grounds();
+        let group = format!("replay-{}", spec.name);
+        let place = match grounds.log.snapshot(&group)? {
+            Some(bytes) => serde_json::from_slice(&bytes).context("reading how far the replay had come")?,
+            None => Place::default(),
+        };
+        let champion = match spec.encoder.prediction {
+            Some(_) => None,
+            None => Some(Champion::new(Arc::clone(setup), Arc::clone(&grounds.store), Arc::clone(&grounds.log))?),
+        };
+        let features = setup.watched.schema.features().map(|feature| Wanted {
+            from: spec.encoder.renamed.get(&feature.name).unwrap_or(&feature.name).clone(),
+            name: feature.name.clone(),
+            kind: feature.kind,
+        });
+        let (features, file) = (features.collect(), spec.encoder.file.clone());
+        let encoder = EventEncoder::new(spec.encoder.clone());
+        Ok(Self { service, spec, group, encoder, champion, features, file, place, started: None })
+    }
+
+    /// How far an earlier replay of the same name had come.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Rows that go together.
+    fn chunk_rows(&self) -> usize {
+        if self.champion.is_some() { SERVED_CHUNK_ROWS } else { PLAIN_CHUNK_ROWS }
+    }
+
+    /// Replays the rows to their end, or until `go_on` says no; it is asked after each chunk.
+    ///
+    /// # Errors
+    /// When a row cannot be read or answered, or the service fails.
+    pub fn run(
+        &mut self,
+        rows: impl Iterator<Item = Result<RowBatch, SourceError>>,
+        mut go_on: impl FnMut(Place) -> Result<bool>,
+    ) -> Result<Place> {
+        self.service.wait_until_quiet(PATIENCE)?;
+        for batch in rows {
+            for chunk in chunks(&batch?, self.chunk_rows()) {
+                self.chunk(&chunk)?;
+                if !go_on(self.place)? {
+                    return Ok(self.place);
+                }
+            }
+        }
+        self.finish()?;
+        go_on(self.place)?;
+        Ok(self.place)
+    }
+
+    fn chunk(&mut self, rows: &RowBatch) -> Result<()> {
+        let after = rows.first_row + rows.batch.num_rows() as u64;
+        if after <= self.place.rows {
+            // Appended before: encoded again only for the labels that were still to come.
+            self.encoder.encode(rows, None)?;
+            return Ok(());
+        }
+        let answers = self.answer(rows)?;
+        let encoded = self.encoder.encode(rows, answers.as_ref())?;
+        self.keep_pace(encoded.latest_ms);
+        let place = Place { rows: after, finished: false };
+        let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
+        self.append(encoded, heartbeat, place)
+    }
+
+    /// The champion's answers, where the rows have none of their own.
+    fn answer(&mut self, rows: &RowBatch) -> Result<Option<arrow::array::RecordBatch>> {
+        let Some(champion) = &mut self.champion else { return Ok(None) };
+        champion.follow()?;
+        if let Some(version) = champion.version() {
+            self.encoder.answered_by(version);
+        }
+        let features = typed::columns(&self.file, rows, &self.features)?;
+        champion.score(&features)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if self.place.finished {
+            return Ok(());
+        }
+        let encoded = self.encoder.finish();
+        let mark = match self.spec.ending {
+            Ending::Mark => encoded.latest_ms.map(Control::EndOfInput),
+            Ending::Open => None,
+        };
+        self.append(encoded, mark, Place { rows: self.place.rows, finished: true })
+    }
+
+    /// Appends the records and the place in the file as one, and waits until the service has done with them.
+    fn append(&mut self, encoded: Encoded, control: Option<Control>, place: Place) -> Result<()> {
+        let mut records: Vec<_> =
+            encoded.events.into_iter().map(|record| new_record(topics::INFERENCES, record)).collect();
+        records.extend(encoded.labels.into_iter().map(|record| new_record(topics::LABELS, record)));
+        if let Some(control) = control {
+            for partition in 0..self.service.grounds().partitions {
+                records.extend([topics::INFERENCES, topics::LABELS].map(|topic| control.to_record(topic, partition)));
+            }
+        }
+        let snapshot = Some(Bytes::from(serde_json::to_vec(&place)?));
+        let transaction = Transaction { records, progress: Vec::new(), snapshot };
+        self.service.grounds().log.commit(&self.group, &transaction)?;
+        self.place = place;
+        self.service.wait_until_quiet(PATIENCE)
+    }
+
+    /// Waits until the clock has come as far as the rows, at the speed asked for.
+    fn keep_pace(&mut self, latest_ms: Option<i64>) {
+        let (Speed::Times(times), Some(latest_ms)) = (self.spec.speed, latest_ms) else { return };
+        let (started, from_ms) = *self.started.get_or_insert((Instant::now(), latest_ms));
+        let due_seconds = latest_ms.saturating_sub(from_ms) as f64 / 1e3 / times;
+        if let Some(wait) =
+            Duration::try_from_secs_f64(due_seconds).ok().and_then(|due| due.checked_sub(started.elapsed()))
+        {
+            std::thread::sleep(wait);
+        }
+    }
+}
+
+fn new_record(topic: &str, record: EncodedRecord) -> NewRecord {
+    let content_type = Bytes::from_static(ingest::decode::Format::MessagePack.content_type().as_bytes());
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: record.partition,
+        key: None,
+        value: Some(record.value),
+        headers: vec![("content-type".to_owned(), content_type)],
+    }
+}
+
+/// The rows in pieces of at most `most`, cut at the same row numbers wherever batches end.
+fn chunks(rows: &RowBatch, most: usize) -> Vec<RowBatch> {
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    while done < rows.batch.num_rows() {
+        let first_row = rows.first_row + done as u64;
+        let within = usize::try_from(first_row % most as u64).unwrap_or(0);
+        let length = (most - within).min(rows.batch.num_rows() - done);
+        pieces.push(RowBatch { first_row, batch: rows.batch.slice(done, length) });
+        done += length;
+    }
+    pieces
+}

@@ -1,0 +1,386 @@
+//! The service: wires the stages to the log, and people to the service. Read this file first.
+//!
+//! ```text
+//! inferences, labels ─► capture ─► partials ─► monitor ─► verdicts ─► controller ─► retrain ─► trainer ─► models
+//!                  └──► archive ─► Parquet                    └─────────┴───────────────┴──► follower ─► metrics, board
+//! ```
+//!
+//! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
+//! on them. Each stage has a thread of its own; the API has a small runtime.
+
+use crate::config::{ArtifactLocation, Config};
+use crate::follower::Follower;
+use crate::housekeeper::{Housekeeper, Housekeeping};
+use crate::intake::LogIntake;
+use crate::orders::LogOrders;
+use crate::setup::{ModelSetup, decoder};
+use crate::telemetry::StageMetrics;
+use crate::workshop::{WorkshopParts, random_name};
+use anyhow::{Context, Result, bail};
+use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
+use dashboards::board::{BoardLimits, SharedBoard};
+use dashboards::dashboard::Dashboard;
+use dashboards::exporter::{Exporter, ExporterOptions};
+use dashboards::telemetry::CaptureTelemetry;
+use ingest::archive::{Archive, RollPolicy};
+use ingest::capture::{Capture, CaptureSpec};
+use ingest::log::embedded::{Durability, EmbeddedLog, Options};
+use ingest::log::{Log, Retention, TopicSpec};
+use ingest::monitor::{MonitorSpec, MonitorStage};
+use ingest::references::ReferenceBook;
+use ingest::runner::{
+    EpochPolicy, Runner, RunnerContext, SealWhen, StageFactory, StageHandle, StageState, wait_until_quiet,
+};
+use ingest::stage::{Stage, StageError, StageSpec};
+use ingest::store::Store;
+use ingest::topics;
+use retrain::controller_stage::ControllerStage;
+use retrain::trainer_stage::TrainerStage;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The most bytes of input that one epoch absorbs.
+const MOST_EPOCH_BYTES: usize = 64 << 20;
+
+/// The most series of one metric; more are capped, and the cap is counted.
+const MOST_SERIES: usize = 5_000;
+
+/// What the service stands on.
+pub struct Grounds {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Artifacts and archived files.
+    pub store: Arc<Store>,
+    /// The models.
+    pub models: Vec<Arc<ModelSetup>>,
+    /// Partitions of the input topics.
+    pub partitions: u32,
+    /// Where trainings work.
+    pub work_directory: PathBuf,
+    config: Config,
+}
+
+/// How the service keeps time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Epochs end by the clock, and quiet partitions become idle.
+    Live,
+    /// Epochs end as soon as everything is read, and only the input moves time: for a replay in lock-step.
+    LockStep,
+}
+
+/// Which parts run, and how.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// How the service keeps time.
+    pub pace: Pace,
+    /// Where the API listens; `None` for no API.
+    pub listen: Option<SocketAddr>,
+    /// Names of the stages that run; empty for all.
+    pub stages: Vec<String>,
+}
+
+impl Grounds {
+    /// Opens the log and the store, and creates the topics.
+    ///
+    /// # Errors
+    /// When the log is in use or unusable, the store cannot be used, or a model cannot be set up.
+    pub fn open(config: &Config) -> Result<Self> {
+        let models = ModelSetup::of(config)?;
+        let synchronous = match config.log.durability {
+            crate::config::Durability::Full => Durability::Full,
+            crate::config::Durability::Normal => Durability::Normal,
+        };
+        let log = EmbeddedLog::open(&config.log.directory, Options { synchronous, ..Options::default() })?;
+        let partitions = config.partitions.get();
+        for topic in topic_specs(partitions, config.log.retention) {
+            log.ensure_topic(&topic)?;
+        }
+        let store = match &config.artifacts {
+            ArtifactLocation::Directory(directory) => Store::in_directory(directory),
+            ArtifactLocation::Url(url) => Store::by_url(url),
+        };
+        let work_directory = config.log.directory.join("trainings");
+        std::fs::create_dir_all(&work_directory)
+            .with_context(|| format!("making {} for trainings", work_directory.display()))?;
+        let swept = retrain::process::sweep(&work_directory).context("ending what earlier trainings left running")?;
+        if swept > 0 {
+            tracing::warn!(swept, "ended processes that an earlier training had left");
+        }
+        Ok(Self { log, store: Arc::new(store?), models, partitions, work_directory, config: config.clone() })
+    }
+
+    /// The setup of a model.
+    ///
+    /// # Errors
+    /// When there is no such model; the message names those that there are.
+    pub fn model(&self, name: &str) -> Result<&Arc<ModelSetup>> {
+        let found = self.models.iter().find(|model| model.name() == name);
+        found.with_context(|| {
+            let known: Vec<_> = self.models.iter().map(|model| model.name()).collect();
+            format!("no model `{name}` in {}: it is one of {}", self.config.file.display(), known.join(", "))
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn references(&self) -> ReferenceBook {
+        ReferenceBook::new(Arc::clone(&self.store) as _)
+    }
+}
+
+/// Topics with their partitions; what the registry and the retraining are is kept for good.
+fn topic_specs(partitions: u32, retention: Retention) -> Vec<TopicSpec> {
+    let spec = |name: &str, partitions, retention| TopicSpec { name: name.to_owned(), partitions, retention };
+    let forever = Retention::default();
+    let inputs = [topics::INFERENCES, topics::LABELS, topics::FEEDBACK];
+    let mut specs: Vec<_> = inputs.iter().map(|name| spec(name, partitions, retention)).collect();
+    specs.extend(inputs.iter().map(|name| spec(&topics::dead_letters_of(name), partitions, retention)));
+    specs.push(spec(topics::PARTIALS, 1, retention));
+    let kept = [topics::VERDICTS, topics::CAUSES, topics::COMMANDS, topics::RETRAIN, topics::MODELS, topics::ARCHIVED];
+    specs.extend(kept.iter().map(|name| spec(name, 1, forever)));
+    specs
+}
+
+/// The stages, running.
+pub struct Service {
+    grounds: Arc<Grounds>,
+    handles: Arc<Mutex<Vec<StageHandle>>>,
+    follower: Follower,
+    housekeeper: Option<Housekeeper>,
+    api: Option<RunningApi>,
+    board: SharedBoard,
+    stop: CancellationToken,
+}
+
+struct RunningApi {
+    address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+    server: JoinHandle<Result<(), api::ApiError>>,
+}
+
+impl Service {
+    /// Starts the stages, and the API where it is asked for.
+    ///
+    /// # Errors
+    /// When a stage or the API cannot be started.
+    pub fn start(grounds: Arc<Grounds>, options: &ServiceOptions) -> Result<Self> {
+        let exporter = Arc::new(Exporter::new(&ExporterOptions {
+            most_series_per_metric: MOST_SERIES,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("DRIFTLINE_REVISION").map(str::to_owned),
+        })?);
+        let board = SharedBoard::new(BoardLimits::default());
+        let stop = CancellationToken::new();
+        let mut handles = Vec::new();
+        for (spec, factory) in stages(&grounds, &stop, &options.stages)? {
+            let context = RunnerContext {
+                log: Arc::clone(&grounds.log),
+                files: Arc::clone(&grounds.store) as _,
+                policy: epoch_policy(&grounds.config, options.pace, &spec.name),
+                telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name),
+            };
+            handles.push(Runner::spawn(spec, factory, context)?);
+        }
+        let handles = Arc::new(Mutex::new(handles));
+        let dashboard = Dashboard::new(board.clone(), Arc::clone(&exporter));
+        let follower =
+            Follower::start(Arc::clone(&grounds.log), dashboard, CaptureTelemetry::new(Arc::clone(&exporter)))?;
+        let housekeeper = match options.pace {
+            Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds))?),
+            Pace::LockStep => None,
+        };
+        let services = |readiness| Services {
+            intake: intake(&grounds),
+            commands: orders(&grounds),
+            board: board.clone(),
+            exporter,
+            readiness,
+            closing: stop.clone(),
+        };
+        let api = match options.listen {
+            Some(listen) => Some(serve(listen, services(readiness(&handles)), &grounds.config)?),
+            None => None,
+        };
+        Ok(Self { grounds, handles, follower, housekeeper, api, board, stop })
+    }
+
+    /// What it stands on.
+    pub fn grounds(&self) -> &Arc<Grounds> {
+        &self.grounds
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|api| api.address)
+    }
+
+    /// What the API shows.
+    pub fn board(&self) -> &SharedBoard {
+        &self.board
+    }
+
+    /// Waits until every stage has read, sealed and committed everything there is.
+    ///
+    /// # Errors
+    /// When a stage has ended or failed meanwhile, or does not come to rest within `patience`.
+    pub fn wait_until_quiet(&self, patience: Duration) -> Result<()> {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let handles: Vec<_> = handles.iter().collect();
+        if wait_until_quiet(&handles, self.grounds.log.as_ref(), patience) {
+            return Ok(());
+        }
+        let states: Vec<_> = handles.iter().map(|handle| handle.status()).collect();
+        let told: Vec<_> = states.iter().map(|status| format!("{}: {:?}", status.name, status.state)).collect();
+        bail!("the stages did not come to rest within {patience:?} ({})", told.join("; "))
+    }
+
+    /// Seals, commits and ends every stage.
+    ///
+    /// # Errors
+    /// When a stage could not be ended in order; what it had not committed is read again at the next start.
+    pub fn shutdown(self) -> Result<()> {
+        self.stop.cancel();
+        if let Some(housekeeper) = self.housekeeper {
+            housekeeper.stop();
+        }
+        let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
+        handles.iter().for_each(StageHandle::shutdown);
+        let ended: Vec<_> = handles.into_iter().map(StageHandle::join).collect();
+        self.follower.stop();
+        if let Some(api) = self.api {
+            api.runtime.block_on(api.server).context("ending the API")??;
+        }
+        ended.into_iter().collect::<Result<Vec<()>, StageError>>()?;
+        Ok(())
+    }
+}
+
+type NamedStage = (StageSpec, StageFactory);
+
+fn stages(grounds: &Arc<Grounds>, stop: &CancellationToken, only: &[String]) -> Result<Vec<NamedStage>> {
+    let mut stages =
+        vec![capture(grounds), archive(grounds), monitor(grounds), controller(grounds), trainer(grounds, stop)];
+    let known: Vec<_> = stages.iter().map(|(spec, _)| spec.name.clone()).collect();
+    if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
+        bail!("no stage `{unknown}`: the stages are {}", known.join(", "));
+    }
+    stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
+    Ok(stages)
+}
+
+fn capture(grounds: &Arc<Grounds>) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let spec = CaptureSpec {
+            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: grounds.partitions,
+            disorder: grounds.config.max_disorder,
+            decoder: decoder(&grounds.models),
+            references: grounds.references(),
+        };
+        let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
+        Ok(Box::new(capture))
+    };
+    (Capture::spec(), Box::new(factory))
+}
+
+fn archive(grounds: &Arc<Grounds>) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let settings = &grounds.config.archive;
+        let roll = RollPolicy { rows: settings.roll_rows, after: settings.roll_after };
+        Ok(Box::new(Archive::new(decoder(&grounds.models), roll, random_name())))
+    };
+    (Archive::spec(), Box::new(factory))
+}
+
+fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let spec = MonitorSpec {
+            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: grounds.partitions,
+            references: grounds.references(),
+        };
+        Ok(Box::new(MonitorStage::new(spec)))
+    };
+    (MonitorStage::spec(), Box::new(factory))
+}
+
+fn controller(grounds: &Arc<Grounds>) -> NamedStage {
+    let trained = grounds.models.iter().filter(|model| model.trainer.is_some());
+    let policies: std::collections::BTreeMap<_, _> =
+        trained.map(|model| (model.name().to_owned(), model.retrain.clone())).collect();
+    let factory =
+        move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(ControllerStage::new(policies.clone()))) };
+    (ControllerStage::spec(), Box::new(factory))
+}
+
+fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
+    let parts = WorkshopParts {
+        log: Arc::clone(&grounds.log),
+        store: Arc::clone(&grounds.store),
+        models: grounds.models.clone(),
+        work_directory: grounds.work_directory.clone(),
+        stop: stop.clone(),
+    };
+    let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };
+    (TrainerStage::spec(), Box::new(factory))
+}
+
+/// Capture gathers for the configured time; the stages behind it commit as soon as there is nothing more to read.
+fn epoch_policy(config: &Config, pace: Pace, stage: &str) -> EpochPolicy {
+    let gathers = pace == Pace::Live && stage == Capture::spec().name;
+    let never = Duration::from_secs(u64::from(u32::MAX));
+    EpochPolicy {
+        interval: config.epoch_interval,
+        bytes: MOST_EPOCH_BYTES,
+        seal_when: if gathers { SealWhen::Interval } else { SealWhen::CaughtUp },
+        idle_after: if pace == Pace::Live { config.idle_after } else { never },
+    }
+}
+
+fn intake(grounds: &Grounds) -> Arc<LogIntake> {
+    let sources: Vec<_> = grounds.models.iter().map(|model| model.source.clone()).collect();
+    Arc::new(LogIntake::new(Arc::clone(&grounds.log), &sources, grounds.partitions))
+}
+
+fn orders(grounds: &Grounds) -> Arc<LogOrders> {
+    let models = grounds.models.iter().map(|model| model.name().to_owned()).collect();
+    Arc::new(LogOrders::new(Arc::clone(&grounds.log), models))
+}
+
+/// What keeps the service from being ready: stages that are replaying, have failed or have ended.
+fn readiness(handles: &Arc<Mutex<Vec<StageHandle>>>) -> api::Readiness {
+    let handles = Arc::clone(handles);
+    Arc::new(move || {
+        let handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let statuses = handles.iter().map(StageHandle::status);
+        let standing = statuses.filter(|status| !matches!(status.state, StageState::Running));
+        standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) }).collect()
+    })
+}
+
+fn serve(listen: SocketAddr, services: Services, config: &Config) -> Result<RunningApi> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(listen))
+        .with_context(|| format!("api.listen: cannot listen on {listen}; choose another address or port"))?;
+    let address = listener.local_addr()?;
+    let options = ApiOptions {
+        most_body_bytes: usize::try_from(config.api.max_body_bytes).unwrap_or(usize::MAX),
+        most_in_flight: config.api.in_flight.get() as usize,
+        rate: config.api.requests_per_second.map(|per_second| RateLimit { per_second, burst: per_second }),
+        ..ApiOptions::default()
+    };
+    let server = runtime.spawn(api::serve(listener, services, options));
+    Ok(RunningApi { address, runtime, server })
+}

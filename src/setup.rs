@@ -1,0 +1,130 @@
+//! One model as the service runs it: what is watched, how it is decoded, and what trains and answers.
+
+use crate::config::{Config, ConfigError, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use anyhow::{Context, Result};
+use ingest::decode::{Decoder, HashKey, Limits, Source};
+use ingest::watched::WatchedModel;
+use retrain::lifecycle::{ArtifactFormat, ModelVersion};
+use retrain::policy::RetrainPolicy;
+use retrain::process::CommandSpec;
+use retrain::scorer::command::{CommandScorer, ScoredVersion};
+use retrain::scorer::onnx::OnnxScorer;
+use retrain::scorer::{Scorer, ScoringError};
+use retrain::trainer::Trainer;
+use retrain::trainer::builtin::BuiltinTrainer;
+use retrain::trainer::command::CommandTrainer;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What trains a model's challengers.
+#[derive(Debug, Clone)]
+pub enum TrainerKind {
+    /// Driftline's own regressions.
+    Builtin,
+    /// A program.
+    Command(CommandSpec),
+}
+
+/// A model with everything that its stages need.
+#[derive(Debug, Clone)]
+pub struct ModelSetup {
+    /// What capture and monitor know of it.
+    pub watched: Arc<WatchedModel>,
+    /// How its records are decoded.
+    pub source: Source,
+    /// When it is retrained, and what a challenger must show.
+    pub retrain: RetrainPolicy,
+    /// What trains challengers; `None` watches the model only.
+    pub trainer: Option<TrainerKind>,
+    /// The program that answers for artifacts that are not ONNX.
+    pub scorer: Option<CommandSpec>,
+    /// Whether Driftline answers for the champion.
+    pub serving: Serving,
+    /// Triton model repository that follows the champion.
+    pub triton: Option<PathBuf>,
+}
+
+impl ModelSetup {
+    /// The setups of every configured model.
+    ///
+    /// # Errors
+    /// When a hash key is missing, or a model cannot be decoded as configured.
+    pub fn of(config: &Config) -> Result<Vec<Arc<Self>>> {
+        let key = config.hash_key(std::env::var_os(HASH_KEY_VARIABLE))?;
+        let key = key.map(|key| HashKey::new(key.expose()));
+        let one = |model: &ModelConfig| Ok(Arc::new(Self::of_model(model, key.clone())?));
+        config.models.values().map(one).collect()
+    }
+
+    fn of_model(model: &ModelConfig, key: Option<HashKey>) -> Result<Self, anyhow::Error> {
+        let (trainer, parameters) = match &model.trainer {
+            None => (None, None),
+            Some(TrainerConfig::Builtin { parameters }) => (Some(TrainerKind::Builtin), Some(parameters.clone())),
+            Some(TrainerConfig::Command(command)) => (Some(TrainerKind::Command(command.spec())), None),
+        };
+        let mut retrain = model.retrain.clone();
+        retrain.parameters.extend(parameters.into_iter().flatten());
+        let scorer = match &model.scorer {
+            ScorerConfig::Onnx => None,
+            ScorerConfig::Command(command) => Some(command.spec()),
+        };
+        let source = model.source(key).with_context(|| format!("model {}", model.name))?;
+        Ok(Self {
+            watched: model.watched(),
+            source,
+            retrain,
+            trainer,
+            scorer,
+            serving: model.serving,
+            triton: model.triton_repository.clone(),
+        })
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.watched.name
+    }
+
+    /// What trains it.
+    pub fn trainer(&self) -> Option<Box<dyn Trainer>> {
+        match self.trainer.as_ref()? {
+            TrainerKind::Builtin => Some(Box::new(BuiltinTrainer)),
+            TrainerKind::Command(command) => Some(Box::new(CommandTrainer { command: command.clone() })),
+        }
+    }
+
+    /// What answers for a version.
+    ///
+    /// # Errors
+    /// When the artifact cannot be loaded.
+    pub fn scorer(
+        &self,
+        version: &ModelVersion,
+        artifact: &[u8],
+        stop: &CancellationToken,
+    ) -> Result<Box<dyn Scorer>, ScoringError> {
+        let format = version.artifact.as_ref().map(|(_, format)| *format);
+        match (&self.scorer, format) {
+            (Some(command), Some(ArtifactFormat::Opaque)) => {
+                let scored = ScoredVersion {
+                    model: self.name().to_owned(),
+                    version: version.version.clone(),
+                    schema: version.schema.clone(),
+                };
+                Ok(Box::new(CommandScorer::new(command.clone(), scored, artifact, stop.clone())?))
+            }
+            _ => Ok(Box::new(OnnxScorer::load(artifact, &version.schema)?)),
+        }
+    }
+}
+
+/// A decoder for the records of these models.
+pub fn decoder(models: &[Arc<ModelSetup>]) -> Decoder {
+    Decoder::new(models.iter().map(|model| model.source.clone()).collect(), Limits::default())
+}
+
+/// Why a configuration could not be set up; kept apart because it decides the exit code.
+pub fn is_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<ConfigError>())
+}

@@ -1,0 +1,153 @@
+//! What happened, read from the log as it happens: verdicts, requests and the lives of models, as sums and as sentences.
+
+use crate::topic_reader::TopicReader;
+use anyhow::Result;
+use detectors::verdict::{Finality, Monitor, MonitorEvent, Severity, Verdict};
+use ingest::cloud_event;
+use ingest::log::Log;
+use ingest::topics;
+use retrain::lifecycle::{LifecycleEvent, ModelEvent};
+use retrain::progress::RetrainEvent;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Sums over what happened.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sums {
+    /// Windows judged for drift, all of the traffic.
+    pub windows: u64,
+    /// Of those, with drift.
+    pub drift_windows: u64,
+    /// Changes that sequential detectors found.
+    pub changes: u64,
+    /// Retrain requests.
+    pub retrain_requests: u64,
+    /// Challengers that became champion.
+    pub promotions: u64,
+    /// Challengers that were rejected.
+    pub rejections: u64,
+    /// Trainings that failed.
+    pub failures: u64,
+    /// The champion now.
+    pub champion: Option<String>,
+    /// Labelled rows of windows judged for quality.
+    pub labelled: i64,
+    /// Accuracy over them, for a classifier.
+    pub accuracy: Option<f64>,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A final verdict.
+    Verdict(Box<Verdict>),
+    /// A change of the registry.
+    Model(Box<ModelEvent>),
+    /// What the controller or a trial says.
+    Retrain(Box<RetrainEvent>),
+}
+
+/// Reads what happens.
+pub struct Story {
+    verdicts: TopicReader,
+    retrain: TopicReader,
+    models: TopicReader,
+    sums: Sums,
+    correct: f64,
+    matured: BTreeSet<String>,
+}
+
+impl Story {
+    /// The story from the beginning of the log.
+    ///
+    /// # Errors
+    /// When a topic does not exist.
+    pub fn new(log: &Arc<dyn Log>) -> Result<Self> {
+        let reader = |topic| TopicReader::new(Arc::clone(log), topic);
+        Ok(Self {
+            verdicts: reader(topics::VERDICTS)?,
+            retrain: reader(topics::RETRAIN)?,
+            models: reader(topics::MODELS)?,
+            sums: Sums::default(),
+            correct: 0.0,
+            matured: BTreeSet::new(),
+        })
+    }
+
+    /// What has happened since the last call: verdicts, then requests, then models.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn read(&mut self) -> Result<Vec<Happening>> {
+        let mut happened = Vec::new();
+        for record in read_all(&mut self.verdicts)? {
+            if let MonitorEvent::Verdict(verdict) = cloud_event::decode(&record)? {
+                self.add_verdict(&verdict);
+                happened.push(Happening::Verdict(verdict));
+            }
+        }
+        for record in read_all(&mut self.retrain)? {
+            let event: RetrainEvent = cloud_event::decode(&record)?;
+            self.sums.retrain_requests += u64::from(matches!(event, RetrainEvent::Request(_)));
+            happened.push(Happening::Retrain(Box::new(event)));
+        }
+        for record in read_all(&mut self.models)? {
+            let event: ModelEvent = cloud_event::decode(&record)?;
+            self.add_model(&event);
+            happened.push(Happening::Model(Box::new(event)));
+        }
+        Ok(happened)
+    }
+
+    /// The sums so far.
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    fn add_verdict(&mut self, verdict: &Verdict) {
+        if verdict.segment.is_some() || verdict.finality == Finality::Provisional {
+            return;
+        }
+        match verdict.monitor {
+            Monitor::Drift => {
+                self.sums.windows += 1;
+                self.sums.drift_windows += u64::from(verdict.severity == Severity::Drift);
+            }
+            Monitor::Sequential(_) => self.sums.changes += 1,
+            Monitor::Quality if self.matured.insert(verdict.id.clone()) => self.add_quality(verdict),
+            Monitor::Quality | Monitor::DataQuality => {}
+        }
+    }
+
+    fn add_quality(&mut self, verdict: &Verdict) {
+        let (Some(accuracy), Some(labelled)) = (verdict.metrics.get("accuracy"), verdict.labelled) else { return };
+        self.correct += accuracy.value * labelled as f64;
+        self.sums.labelled += labelled;
+        self.sums.accuracy = Some(self.correct / self.sums.labelled as f64);
+    }
+
+    fn add_model(&mut self, event: &ModelEvent) {
+        match &event.event {
+            LifecycleEvent::Promoted { version, previous, .. } => {
+                self.sums.promotions += u64::from(previous.is_some());
+                self.sums.champion = Some(version.clone());
+            }
+            LifecycleEvent::RolledBack { version, .. } => self.sums.champion = Some(version.clone()),
+            LifecycleEvent::ChallengerRejected { .. } => self.sums.rejections += 1,
+            LifecycleEvent::TrainingFailed { .. } => self.sums.failures += 1,
+            _ => {}
+        }
+    }
+}
+
+fn read_all(reader: &mut TopicReader) -> Result<Vec<ingest::log::Record>> {
+    let mut all = Vec::new();
+    loop {
+        let records = reader.read()?;
+        if records.is_empty() {
+            return Ok(all);
+        }
+        all.extend(records);
+    }
+}
