@@ -17,10 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How often schedules and retention are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// Files of a day are merged when there are this many small ones.
-const LEAST_FILES: usize = 8;
-/// A file below this size is small.
-const SMALL_BYTES: u64 = 32 << 20;
 
 /// What there is to be done.
 pub struct Housekeeping {
@@ -51,7 +47,7 @@ impl Housekeeping {
             log: Arc::clone(&grounds.log),
             store: Arc::clone(&grounds.store),
             schedules: schedules.collect(),
-            compaction: CompactionPolicy { least_files: LEAST_FILES, small_bytes: SMALL_BYTES, keep: archive.keep },
+            compaction: archive.compaction,
             compact_every: archive.compact_every,
         }
     }

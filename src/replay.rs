@@ -14,7 +14,7 @@ use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, RowBatch,
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use ingest::control::Control;
-use ingest::log::{Log, NewRecord, Transaction};
+use ingest::log::{NewRecord, Transaction};
 use ingest::topics;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -22,7 +22,7 @@ use dashboards::board::{BoardLimits, SharedBoard};
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
-use ingest::archive::{Archive, RollPolicy};
+use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::{Log, Retention, TopicSpec};
@@ -295,8 +295,7 @@ fn capture(grounds: &Arc<Grounds>) -> NamedStage {
 fn archive(grounds: &Arc<Grounds>) -> NamedStage {
     let grounds = Arc::clone(grounds);
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
-        let settings = &grounds.config.archive;
-        let roll = RollPolicy { rows: settings.roll_rows, after: settings.roll_after };
+        let roll = grounds.config.archive.roll;
         Ok(Box::new(Archive::new(decoder(&grounds.models), roll, random_name())))
     };
     (Archive::spec(), Box::new(factory))

@@ -52,28 +52,25 @@ impl ModelSetup {
     /// When a hash key is missing, or a model cannot be decoded as configured.
     pub fn of(config: &Config) -> Result<Vec<Arc<Self>>> {
         let key = config.hash_key(std::env::var_os(HASH_KEY_VARIABLE))?;
-        let key = key.map(|key| HashKey::new(key.expose()));
         let one = |model: &ModelConfig| Ok(Arc::new(Self::of_model(model, key.clone())?));
         config.models.values().map(one).collect()
     }
 
     fn of_model(model: &ModelConfig, key: Option<HashKey>) -> Result<Self, anyhow::Error> {
-        let (trainer, parameters) = match &model.trainer {
-            None => (None, None),
-            Some(TrainerConfig::Builtin { parameters }) => (Some(TrainerKind::Builtin), Some(parameters.clone())),
-            Some(TrainerConfig::Command(command)) => (Some(TrainerKind::Command(command.spec())), None),
+        let trainer = match &model.trainer {
+            None => None,
+            Some(TrainerConfig::Builtin) => Some(TrainerKind::Builtin),
+            Some(TrainerConfig::Command(command)) => Some(TrainerKind::Command(command.spec()?)),
         };
-        let mut retrain = model.retrain.clone();
-        retrain.parameters.extend(parameters.into_iter().flatten());
         let scorer = match &model.scorer {
             ScorerConfig::Onnx => None,
-            ScorerConfig::Command(command) => Some(command.spec()),
+            ScorerConfig::Command(command) => Some(command.spec()?),
         };
         let source = model.source(key).with_context(|| format!("model {}", model.name))?;
         Ok(Self {
             watched: model.watched(),
             source,
-            retrain,
+            retrain: model.retrain.clone(),
             trainer,
             scorer,
             serving: model.serving,

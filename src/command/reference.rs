@@ -14,7 +14,6 @@ use detectors::reference::Origin;
 use detectors::verdict::{Cut, Position};
 use ingest::history::History;
 use ingest::learn::learn_reference;
-use ingest::log::Log;
 use ingest::store::{Artifacts, digest};
 use ingest::topics;
 use retrain::command::{Action, Command};

@@ -257,7 +257,7 @@ impl DataQualityLimits {
         for fault in Fault::ALL {
             let value = self.rise(fault);
             if !(0.0..=1.0).contains(&value) {
-                let setting = format!("data_quality: {}", fault.test_name());
+                let setting = format!("data_quality.{}", fault.test_name().trim_end_matches("_share"));
                 return Err(PolicyError::OutOfRange { setting, value, range: "a share between 0 and 1" });
             }
         }
