@@ -3,6 +3,7 @@
 //! Times are RFC 3339, durations a number and a unit. `--json` is taken by every command; each then writes one JSON object
 //! or one a line to its standard output, and nothing else. Logs and progress go to standard error.
 
+use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -162,6 +163,23 @@ pub struct ColumnArgs {
     pub segments: Vec<(String, String)>,
 }
 
+impl ColumnArgs {
+    /// The columns as they are read; rows get `otherwise` as their time where no column has it.
+    ///
+    /// # Errors
+    /// When one of several score columns has no class.
+    pub fn file_columns(&self, otherwise: EventTime) -> Result<FileColumns, ScoreColumnsError> {
+        Ok(FileColumns {
+            id: self.id.clone(),
+            time: self.time.clone().map_or(otherwise, EventTime::Column),
+            label: self.label.clone(),
+            prediction: self.prediction.clone(),
+            scores: ScoreColumns::parse(&self.scores)?,
+            segments: self.segments.clone(),
+        })
+    }
+}
+
 /// `driftline replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -194,6 +212,16 @@ pub struct ReplayArgs {
     /// Leave the input open, so that more may follow; the last windows then stay open too
     #[arg(long)]
     pub no_end_mark: bool,
+}
+
+impl ReplayArgs {
+    /// The columns as they are read.
+    ///
+    /// # Errors
+    /// When one of several score columns has no class.
+    pub fn file_columns(&self) -> Result<FileColumns, ScoreColumnsError> {
+        self.columns.file_columns(EventTime::synthetic(Some(self.start), Some(self.interval)))
+    }
 }
 
 /// When labels come; with their rows unless told.

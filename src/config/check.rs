@@ -3,7 +3,9 @@
 //! A finding is no error: whoever wrote it may have a reason. `driftline check` prints them, and `driftline run` logs them
 //! once at its start.
 
-use super::{ColumnPrivacy, Config, Maturity, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use super::validate::length;
+use super::{Config, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use ingest::decode::Policy;
 use std::fmt;
 use std::time::Duration;
 
@@ -43,8 +45,8 @@ pub fn check(config: &Config) -> Vec<Finding> {
 
 fn check_windows(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
     let path = format!("models.{}.windows.size", model.name);
-    let size = Duration::from_millis(model.windows.size_ms().unsigned_abs());
-    let hop = Duration::from_millis(model.windows.hop_ms().unsigned_abs());
+    let size = length(model.watched.windows.size_ms());
+    let hop = length(model.watched.windows.hop_ms());
     if size < config.max_disorder {
         findings.push(finding(&path, format!("windows of {} are shorter than max_disorder {}: each is judged long after it ended; lengthen the windows or allow less disorder", span(size), span(config.max_disorder))));
     }
@@ -73,33 +75,37 @@ fn check_windows(config: &Config, model: &ModelConfig, findings: &mut Vec<Findin
 
 fn check_labels(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
     let path = format!("models.{}.labels", model.name);
-    let labels = &model.labels;
-    let wait = match labels.maturity {
-        Maturity::After(after) => after,
-        Maturity::Coverage { at_most, .. } => at_most,
+    let Some(labels) = &model.watched.labels else {
+        if model.trainer.is_some() {
+            let message = "without labels no challenger is ever trained or judged: say when they come".to_owned();
+            findings.push(finding(&path, message));
+        }
+        return;
     };
-    if wait > labels.horizon {
+    let (wait, horizon) = (length(labels.mature_ms()), length(labels.horizon_ms));
+    if wait > horizon {
         findings.push(finding(
             &format!("{path}.mature"),
             format!(
                 "labels are judged after {}, but a prediction waits for its label {} only: lengthen the horizon",
                 span(wait),
-                span(labels.horizon)
+                span(horizon)
             ),
         ));
     }
-    if let Some(absent) = labels.absent.as_ref().filter(|absent| absent.after > labels.horizon) {
+    let absent = labels.absent.as_ref().map(|absent| length(absent.after_ms));
+    if let Some(after) = absent.filter(|after| *after > horizon) {
         findings.push(finding(
             &format!("{path}.absent_means.after"),
             format!(
                 "a label is taken for absent after {}, but a prediction is forgotten after the horizon of {}",
-                span(absent.after),
-                span(labels.horizon)
+                span(after),
+                span(horizon)
             ),
         ));
     }
-    if let Some(age) = config.log.retention.age.filter(|age| *age < labels.horizon) {
-        findings.push(finding("log.retention.age", format!("records are deleted after {}, but predictions of {} wait {} for their labels: a restart then forgets those that wait longest", span(age), model.name, span(labels.horizon))));
+    if let Some(age) = config.log.retention.age.filter(|age| *age < horizon) {
+        findings.push(finding("log.retention.age", format!("records are deleted after {}, but predictions of {} wait {} for their labels: a restart then forgets those that wait longest", span(age), model.name, span(horizon))));
     }
 }
 
@@ -107,13 +113,12 @@ fn check_training(model: &ModelConfig, findings: &mut Vec<Finding>) {
     let path = format!("models.{}", model.name);
     let retrain = &model.retrain;
     if model.trainer.is_none()
-        && (retrain.schedule.is_some() || retrain.data_volume.is_some() || retrain.on_feature_drift)
+        && (retrain.schedule.is_some() || retrain.every_labelled_rows.is_some() || retrain.on_feature_drift)
     {
         findings
             .push(finding(&format!("{path}.retrain"), "without a `trainer` the model is never retrained".to_owned()));
     }
-    if matches!(model.trainer, Some(TrainerConfig::Builtin { .. })) && matches!(model.scorer, ScorerConfig::Command(_))
-    {
+    if matches!(model.trainer, Some(TrainerConfig::Builtin)) && matches!(model.scorer, ScorerConfig::Command(_)) {
         findings.push(finding(
             &format!("{path}.scorer"),
             "the builtin trainer writes ONNX: the command must be able to read it".to_owned(),
@@ -128,7 +133,7 @@ fn check_training(model: &ModelConfig, findings: &mut Vec<Finding>) {
 }
 
 fn check_privacy(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
-    let hashes = model.privacy.values().any(|policy| *policy == ColumnPrivacy::Hash);
+    let hashes = model.privacy.values().any(|policy| *policy == Policy::Hash);
     if hashes && config.hash_key_file.is_none() {
         let message = format!(
             "features of {} are hashed and no file holds the key: set {} wherever driftline runs",

@@ -4,7 +4,11 @@
 //! [`Problem`] with its path; the line is found afterwards in the text, so that validation needs no positions.
 
 use detectors::windows::WindowSpecError;
+use humantime::format_duration;
+use ingest::decode::PrivacyError;
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a configuration cannot be used.
@@ -120,14 +124,6 @@ pub enum Problem {
         /// The classes there are.
         classes: String,
     },
-    /// A column that the model does not have.
-    #[error("`{name}` is not a feature of this model: the features are {features}")]
-    UnknownFeature {
-        /// The name given.
-        name: String,
-        /// The features there are.
-        features: String,
-    },
     /// Two settings of which only one may be given.
     #[error("`{one}` and `{other}` exclude each other: keep one")]
     Exclusive {
@@ -136,20 +132,42 @@ pub enum Problem {
         /// The second.
         other: &'static str,
     },
-    /// A hashed column that holds numbers.
+    /// A hash that cannot be made of the column.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
+    /// A setting that the part of the program refuses which acts on it, in its words.
+    #[error("{reason}")]
+    Refused {
+        /// What it says.
+        reason: String,
+    },
+    /// Steps that panes are not made of.
     #[error(
-        "a numeric feature cannot be hashed, its distribution would be lost: use `profile_only`, or make it categorical"
+        "steps of {} do not divide the panes of {}, the common divisor of the windows' size and hop: choose a whole part of a pane, as {}", format_duration(*.step), format_duration(*.pane), format_duration(*.fits)
     )]
-    HashedNumber,
-    /// An SQL expression that cannot be parsed.
+    Step {
+        /// The step given.
+        step: Duration,
+        /// The windows' pane.
+        pane: Duration,
+        /// A step that fits.
+        fits: Duration,
+    },
+    /// An SQL expression that cannot be parsed, or names a column that is not there.
     #[error(
-        "`{expression}` is not an SQL expression ({reason}): write one over the features, as `CASE WHEN age < 65 THEN 'young' ELSE 'old' END`, or `from_event`"
+        "`{expression}` cannot be a segment ({reason}): write an SQL expression over the features, as `CASE WHEN age < 65 THEN 'young' ELSE 'old' END`, or `from_event`"
     )]
     Sql {
         /// The expression given.
         expression: String,
-        /// What the parser said.
+        /// What the planner said.
         reason: String,
+    },
+    /// A column of the file for a dimension that events do not carry.
+    #[error("`{dimension}` is no segment that events carry: add it to the model's segments as `from_event`")]
+    NotFromEvent {
+        /// The dimension.
+        dimension: String,
     },
     /// Windows that cannot be.
     #[error(transparent)]
@@ -177,4 +195,13 @@ pub(super) type Validated<T> = Result<T, Misfit>;
 /// A problem at a path.
 pub(super) fn refuse<T>(path: impl Into<String>, problem: impl Into<Problem>) -> Validated<T> {
     Err(Misfit { path: path.into(), problem: problem.into() })
+}
+
+/// What another part of the program says of one of its settings, at the setting's path.
+///
+/// Its message may begin with the setting's name, which the path says already.
+pub(super) fn refused(section: &str, setting: &str, error: &impl Display) -> Misfit {
+    let message = error.to_string();
+    let reason = message.strip_prefix(setting).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message).to_owned();
+    Misfit { path: format!("{section}.{setting}"), problem: Problem::Refused { reason } }
 }

@@ -10,10 +10,7 @@
 mod check;
 mod error;
 mod lines;
-mod mapping;
 mod model;
-mod panel;
-mod policy;
 mod quantity;
 mod raw;
 mod secret;
@@ -21,17 +18,14 @@ mod validate;
 
 pub use check::{Finding, check};
 pub use error::{ConfigError, Problem};
-pub use mapping::{Mapping, TimePath, TimeUnit};
-pub use model::{
-    AbsentLabel, ColumnPrivacy, CommandConfig, LabelConfig, Maturity, ModelConfig, ModelName, ScorerConfig,
-    SegmentConfig, SegmentSource, Serving, TrainerConfig,
-};
-pub use panel::{Hysteresis, PanelSettings, Thresholds};
-pub use policy::{GateSettings, RetrainSettings};
-pub use secret::{HASH_KEY_VARIABLE, HashKey, LEAST_KEY_BYTES};
+pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
+pub use secret::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 
 use error::{Misfit, Validated, refuse};
-use raw::{RawApi, RawArtifacts, RawConfig};
+use ingest::archive::RollPolicy;
+use ingest::archive::compaction::CompactionPolicy;
+use ingest::decode::{HashKey, Policy};
+use raw::{RawApi, RawArchive, RawArtifacts, RawConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -54,6 +48,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Where models and references are kept.
     pub artifacts: ArtifactLocation,
+    /// How the archive is written and kept.
+    pub archive: ArchiveConfig,
     /// How long capture gathers before it commits.
     pub epoch_interval: Duration,
     /// A partition read to its end for so long no longer holds windows open.
@@ -110,6 +106,17 @@ pub enum ArtifactLocation {
     Url(String),
 }
 
+/// The archive of events and labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveConfig {
+    /// When files are closed.
+    pub roll: RollPolicy,
+    /// What is merged and what is deleted.
+    pub compaction: CompactionPolicy,
+    /// How often that is done.
+    pub compact_every: Duration,
+}
+
 impl Config {
     /// Reads and checks a configuration file.
     ///
@@ -136,7 +143,7 @@ impl Config {
     /// # Errors
     /// When a column is hashed and there is no key, or it is too short.
     pub fn hash_key(&self, variable: Option<OsString>) -> Result<Option<HashKey>, ConfigError> {
-        let hashed = |model: &ModelConfig| model.privacy.values().any(|policy| *policy == ColumnPrivacy::Hash);
+        let hashed = |model: &ModelConfig| model.privacy.values().any(|policy| *policy == Policy::Hash);
         if !self.models.values().any(hashed) {
             return Ok(None);
         }
@@ -191,6 +198,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         partitions: partitions(raw.partitions)?,
         api: api(&raw.api)?,
         artifacts: artifacts(raw.artifacts, folder, &directory)?,
+        archive: archive(&raw.archive)?,
         log: LogConfig { directory, durability: raw.log.durability, retention },
         epoch_interval: positive("epoch.interval", raw.epoch.interval.0)?,
         idle_after: positive("idle_after", raw.idle_after.0)?,
@@ -224,6 +232,23 @@ fn api(raw: &RawApi) -> Validated<ApiConfig> {
         max_body_bytes: raw.max_body.0,
         requests_per_second: limit,
         in_flight: at_least_one("in_flight", raw.in_flight)?,
+    })
+}
+
+/// Small files of a day that are worth merging.
+const LEAST_SMALL_FILES: usize = 8;
+/// A file below this size is small: readers then spend their time on opening files.
+const SMALL_FILE_BYTES: u64 = 16 << 20;
+
+fn archive(raw: &RawArchive) -> Validated<ArchiveConfig> {
+    if raw.roll_rows == 0 {
+        return refuse("archive.roll_rows", out_of_range("at least 1", 0));
+    }
+    let keep = raw.keep.map(|keep| positive("archive.keep", keep.0)).transpose()?;
+    Ok(ArchiveConfig {
+        roll: RollPolicy { rows: raw.roll_rows, after: positive("archive.roll_after", raw.roll_after.0)? },
+        compaction: CompactionPolicy { least_files: LEAST_SMALL_FILES, small_bytes: SMALL_FILE_BYTES, keep },
+        compact_every: positive("archive.compact_every", raw.compact_every.0)?,
     })
 }
 

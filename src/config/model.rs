@@ -3,15 +3,20 @@
 //! What is here can be acted on without looking twice: names are fit for paths and labels, windows close, segments parse,
 //! a class that is named exists.
 
-use super::mapping::Mapping;
-use super::panel::PanelSettings;
-use super::policy::{GateSettings, RetrainSettings};
+use crate::source::FileColumns;
 use detectors::schema::{ModelSchema, Task};
-use detectors::windows::WindowSpec;
+use ingest::decode::{
+    FeatureOrigins, HashKey, Mapping, MappingSettings, Origin, Policy, Privacy, PrivacyError, Source,
+};
+use ingest::watched::WatchedModel;
+use retrain::policy::RetrainPolicy;
+use retrain::process::CommandSpec;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{MAIN_SEPARATOR, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The name of a model: fit for a metric's label, a folder and a part of a URL.
@@ -53,126 +58,94 @@ impl std::borrow::Borrow<str> for ModelName {
 pub struct ModelConfig {
     /// Its name.
     pub name: ModelName,
-    /// Its features in order, its outputs and its task.
-    pub schema: ModelSchema,
-    /// What may be kept of each feature; those that are not named here may be kept as they are.
-    pub privacy: BTreeMap<String, ColumnPrivacy>,
-    /// Slices that are judged on their own, beside the whole traffic.
-    pub segments: Vec<SegmentConfig>,
-    /// Windows that are judged.
-    pub windows: WindowSpec,
-    /// Length of the steps that sequential detectors see.
-    pub step: Duration,
-    /// When labels are judged, and what their absence means.
-    pub labels: LabelConfig,
-    /// How windows are judged.
-    pub panel: PanelSettings,
-    /// When the model is retrained.
-    pub retrain: RetrainSettings,
-    /// What a challenger must show.
-    pub gate: GateSettings,
+    /// What the stages know of it.
+    pub(super) watched: Arc<WatchedModel>,
+    /// What may be stored of each feature; those that are not named here may be stored as they are.
+    pub privacy: BTreeMap<String, Policy>,
+    /// When the model is retrained, and what a challenger must show.
+    pub retrain: RetrainPolicy,
     /// What trains challengers; `None` watches the model and never retrains it.
     pub trainer: Option<TrainerConfig>,
     /// What answers for challengers, and for the champion where it serves.
     pub scorer: ScorerConfig,
     /// Whether Driftline answers for the champion.
     pub serving: Serving,
-    /// How records of another shape are read.
-    pub map: Option<Mapping>,
-    /// File from which the first reference is learned.
-    pub reference_file: Option<PathBuf>,
+    /// How records of another shape are read, as it is written.
+    pub map: Option<MappingSettings>,
+    /// The same, checked against the schema.
+    pub(super) mapping: Option<Mapping>,
+    /// Where the first reference comes from.
+    pub reference: Option<ReferenceConfig>,
     /// Triton model repository that follows the champion.
     pub triton_repository: Option<PathBuf>,
 }
 
 impl ModelConfig {
-    /// The segment dimensions that events carry themselves.
-    pub fn event_segments(&self) -> Vec<String> {
-        let carried = self.segments.iter().filter(|segment| segment.source == SegmentSource::Event);
-        carried.map(|segment| segment.dimension.clone()).collect()
+    /// What the stages must know of the model.
+    pub fn watched(&self) -> Arc<WatchedModel> {
+        Arc::clone(&self.watched)
+    }
+
+    /// Its features in order, its outputs and its task.
+    pub fn schema(&self) -> &ModelSchema {
+        &self.watched.schema
     }
 
     /// What the model predicts.
     pub fn task(&self) -> &Task {
-        &self.schema.task
+        &self.watched.schema.task
+    }
+
+    /// The segment dimensions that events carry themselves.
+    pub fn event_segments(&self) -> Vec<String> {
+        self.watched.segments_from_events()
+    }
+
+    /// How its events are decoded.
+    ///
+    /// # Errors
+    /// When a feature is hashed and there is no key.
+    pub fn source(&self, key: Option<HashKey>) -> Result<Source, PrivacyError> {
+        let segments = self.event_segments();
+        let privacy = Privacy::new(self.privacy.clone(), key, self.schema(), &segments)?;
+        Ok(Source {
+            model: Arc::clone(&self.watched.name),
+            schema: self.schema().clone(),
+            segments,
+            privacy,
+            mapping: self.mapping.clone(),
+        })
+    }
+
+    /// The column of each feature that does not stand under its own name in files: its path in `map.features`.
+    pub fn renamed_features(&self) -> BTreeMap<String, String> {
+        let Some(FeatureOrigins::Each(origins)) = self.map.as_ref().and_then(|map| map.features.as_ref()) else {
+            return BTreeMap::new();
+        };
+        let paths = origins.iter().filter_map(|(feature, origin)| match origin {
+            Origin::Path(path) => Some((feature.clone(), path.clone())),
+            Origin::Constant(_) => None,
+        });
+        paths.collect()
     }
 }
 
-/// What may be stored of a column's values.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColumnPrivacy {
-    /// They are stored as they are.
-    #[default]
-    Keep,
-    /// A keyed hash is stored in their place; of categories only.
-    Hash,
-    /// They are counted in profiles and stored nowhere.
-    ProfileOnly,
-    /// They are ignored.
-    Drop,
-}
-
-/// A dimension whose values are judged on their own.
+/// A file from which the first reference is learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentConfig {
-    /// Its name.
-    pub dimension: String,
-    /// Where its values come from.
-    pub source: SegmentSource,
+pub struct ReferenceConfig {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether the first version is trained on it as well; the model then has a trainer.
+    pub train: bool,
+    /// What its columns are.
+    pub columns: FileColumns,
 }
 
-/// Where the values of a segment come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SegmentSource {
-    /// The event's own `segment` map.
-    Event,
-    /// An SQL expression over the features.
-    Sql(String),
-}
-
-/// What is known of a model's labels.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LabelConfig {
-    /// When a window's labels are judged.
-    pub maturity: Maturity,
-    /// How long a prediction waits for its label.
-    pub horizon: Duration,
-    /// What it means that none came.
-    pub absent: Option<AbsentLabel>,
-}
-
-/// When a window's labels are enough to be judged, once and finally.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Maturity {
-    /// So long after the window's end.
-    After(Duration),
-    /// When this share of its predictions has a label, but at most so long after its end.
-    Coverage {
-        /// In (0, 1].
-        share: f64,
-        /// The longest wait.
-        at_most: Duration,
-    },
-}
-
-/// The label that a prediction has when none came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AbsentLabel {
-    /// One of the task's classes.
-    pub label: String,
-    /// How long after the prediction.
-    pub after: Duration,
-}
-
-/// What trains a challenger.
+/// What trains a challenger; its parameters are the retrain policy's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrainerConfig {
     /// Driftline's own regressions.
-    Builtin {
-        /// Parameters of the learner, as `alpha`.
-        parameters: BTreeMap<String, String>,
-    },
+    Builtin,
     /// A program.
     Command(CommandConfig),
 }
@@ -189,8 +162,10 @@ pub enum ScorerConfig {
 /// A program to be run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandConfig {
-    /// A path, or a name that is looked up in `PATH`.
+    /// A path, relative to the directory, or a name that is looked up in `PATH`.
     pub program: String,
+    /// Where it runs: the folder of the configuration file.
+    pub directory: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
     /// Variables it is given; they may hold secrets, so that their values are never printed.
@@ -199,11 +174,39 @@ pub struct CommandConfig {
     pub time_limit: Duration,
 }
 
+impl CommandConfig {
+    /// Last lines of its output that a failure quotes.
+    const OUTPUT_LINES: usize = 20;
+
+    /// The program as it is run, its paths made absolute.
+    ///
+    /// # Errors
+    /// When the working directory of this process cannot be read.
+    pub fn spec(&self) -> io::Result<CommandSpec> {
+        // The directory of a file without a folder is empty, and that of `.` is not.
+        let directory = std::path::absolute(self.directory.join("."))?;
+        let program = if self.program.contains(MAIN_SEPARATOR) {
+            directory.join(&self.program)
+        } else {
+            PathBuf::from(&self.program)
+        };
+        Ok(CommandSpec {
+            program,
+            arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
+            working_directory: Some(directory),
+            time_limit: self.time_limit,
+            output_lines_kept: Self::OUTPUT_LINES,
+        })
+    }
+}
+
 impl fmt::Debug for CommandConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("CommandConfig")
             .field("program", &self.program)
+            .field("directory", &self.directory)
             .field("arguments", &self.arguments)
             .field("environment", &self.environment.keys())
             .field("time_limit", &self.time_limit)

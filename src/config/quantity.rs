@@ -1,14 +1,18 @@
-//! Durations and sizes as people write them: `1h`, `7d`, `250ms`; `8MiB`, `20GB`, `4096`.
+//! Durations, sizes and times as people write them: `1h`, `7d`, `250ms`; `8MiB`, `20GB`, `4096`;
+//! `2026-01-31T08:00:00Z`.
 //!
 //! A duration without a unit is refused, because a bare `5` has been read as seconds, minutes and milliseconds.
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A length of time, read from text such as `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(pub(super) Duration);
+
+/// Longer ones would leave the calendar when they are added to a time.
+const LONGEST: Duration = Duration::from_secs(1000 * 366 * 24 * 3600);
 
 impl Span {
     pub(super) const fn seconds(seconds: u64) -> Self {
@@ -28,7 +32,26 @@ impl<'de> Deserialize<'de> for Span {
                 "`{text}` is not a duration ({reason}): write a number and a unit, as `90s`, `1h` or `7d`"
             ))
         })?;
+        if duration > LONGEST {
+            return Err(D::Error::custom(format!(
+                "`{text}` is longer than a thousand years: write a shorter duration"
+            )));
+        }
         Ok(Self(duration))
+    }
+}
+
+/// A moment, read from RFC 3339 text; UTC where no zone is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(pub(super) SystemTime);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let moment = humantime::parse_rfc3339_weak(&text).map_err(|reason| {
+            D::Error::custom(format!("`{text}` is not a time ({reason}): write it as `2026-01-31T08:00:00Z`"))
+        })?;
+        Ok(Self(moment))
     }
 }
 

@@ -4,10 +4,11 @@
 //! [`super`]. A key that is not listed here is an error, so that a misspelt one is never silently without effect.
 //! Relative paths are relative to the folder of the configuration file.
 
-use super::panel::PanelSettings;
-use super::policy::{GateSettings, RetrainSettings};
-use super::quantity::{ByteSize, Span};
+use super::quantity::{ByteSize, Moment, Span};
 use crate::ordered::Ordered;
+use detectors::panel::PanelPolicy;
+use ingest::decode::{MappingSettings, Policy};
+use retrain::policy::RetrainPolicy;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(super) struct RawConfig {
     pub(super) api: RawApi,
     /// Where models and references are kept; by default `artifacts` in the log's directory.
     pub(super) artifacts: Option<RawArtifacts>,
+    #[serde(default)]
+    pub(super) archive: RawArchive,
     #[serde(default)]
     pub(super) epoch: RawEpoch,
     /// A partition that has been read to its end for so long no longer holds windows open.
@@ -106,6 +109,25 @@ pub(super) struct RawArtifacts {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawArchive {
+    /// Rows at which the open files are closed.
+    pub(super) roll_rows: usize,
+    /// Time after which the open files are closed, however few rows they have.
+    pub(super) roll_after: Span,
+    /// Rows whose event time lies further back are deleted; without it, none are.
+    pub(super) keep: Option<Span>,
+    /// How often small files are merged and old ones deleted.
+    pub(super) compact_every: Span,
+}
+
+impl Default for RawArchive {
+    fn default() -> Self {
+        Self { roll_rows: 100_000, roll_after: Span::seconds(300), keep: None, compact_every: Span::seconds(600) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawEpoch {
     /// How long capture gathers before it commits.
     pub(super) interval: Span,
@@ -134,16 +156,19 @@ pub(super) struct RawModel {
     #[serde(default)]
     pub(super) segments: Ordered<String>,
     pub(super) windows: RawWindows,
-    /// Length of the steps that the sequential detectors see; a twentieth of the window's hop by default.
+    /// Length of the steps that the sequential detectors see, a whole part of the pane (the common divisor of the windows'
+    /// size and hop); by default a tenth of it, or all of it where a tenth is no whole number of milliseconds.
     pub(super) step: Option<Span>,
+    /// When labels count; without it the model has none.
+    pub(super) labels: Option<RawLabels>,
+    /// How windows are judged.
     #[serde(default)]
-    pub(super) labels: RawLabels,
+    pub(super) panel: PanelPolicy,
     #[serde(default)]
-    pub(super) panel: PanelSettings,
+    pub(super) sequential: RawSequential,
+    /// When the model is retrained, and in `gate` what a challenger must show.
     #[serde(default)]
-    pub(super) retrain: RetrainSettings,
-    #[serde(default)]
-    pub(super) gate: GateSettings,
+    pub(super) retrain: RetrainPolicy,
     /// What trains challengers; without it the model is watched and never retrained.
     pub(super) trainer: Option<RawTrainer>,
     /// What answers for challengers, and for the champion where it serves.
@@ -152,9 +177,9 @@ pub(super) struct RawModel {
     #[serde(default)]
     pub(super) serving: super::model::Serving,
     /// How records of another shape are brought to Driftline's.
-    pub(super) map: Option<super::mapping::Mapping>,
-    #[serde(default)]
-    pub(super) reference: RawReference,
+    pub(super) map: Option<MappingSettings>,
+    /// Where the first reference comes from.
+    pub(super) reference: Option<RawReference>,
     #[serde(default)]
     pub(super) publish: RawPublish,
 }
@@ -184,7 +209,7 @@ pub(super) enum TaskKind {
 #[derive(Debug)]
 pub(super) struct RawFeature {
     pub(super) kind: detectors::schema::ColumnKind,
-    pub(super) privacy: super::model::ColumnPrivacy,
+    pub(super) privacy: Policy,
 }
 
 #[derive(Debug, Deserialize)]
@@ -192,7 +217,7 @@ pub(super) struct RawFeature {
 struct FeatureMapping {
     kind: detectors::schema::ColumnKind,
     #[serde(default)]
-    privacy: super::model::ColumnPrivacy,
+    privacy: Policy,
 }
 
 impl<'de> Deserialize<'de> for RawFeature {
@@ -207,7 +232,7 @@ impl<'de> Deserialize<'de> for RawFeature {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<RawFeature, E> {
                 let kind = detectors::schema::ColumnKind::deserialize(de::value::StrDeserializer::new(text))?;
-                Ok(RawFeature { kind, privacy: super::model::ColumnPrivacy::default() })
+                Ok(RawFeature { kind, privacy: Policy::default() })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawFeature, A::Error> {
@@ -236,11 +261,18 @@ pub(super) struct RawLabels {
     pub(super) horizon: Span,
     /// What it means that no label came.
     pub(super) absent_means: Option<RawAbsent>,
+    /// Most ids that a partition holds at once; when there are more, it waits.
+    pub(super) max_pending: usize,
 }
 
 impl Default for RawLabels {
     fn default() -> Self {
-        Self { mature: RawMaturity::default(), horizon: Span::hours(30 * 24), absent_means: None }
+        Self {
+            mature: RawMaturity::default(),
+            horizon: Span::hours(30 * 24),
+            absent_means: None,
+            max_pending: 5_000_000,
+        }
     }
 }
 
@@ -262,14 +294,26 @@ pub(super) struct RawAbsent {
     pub(super) after: Span,
 }
 
+/// The detectors that read the errors step by step.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSequential {
+    pub(super) adwin: bool,
+    pub(super) page_hinkley: bool,
+}
+
+impl Default for RawSequential {
+    fn default() -> Self {
+        Self { adwin: true, page_hinkley: false }
+    }
+}
+
+/// What trains; the parameters of either kind stand in `retrain.parameters`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum RawTrainer {
-    /// Logistic, softmax or linear regression in the process itself.
-    Builtin {
-        #[serde(default)]
-        parameters: BTreeMap<String, String>,
-    },
+    /// Logistic, softmax or linear regression in the process itself; written `builtin: {}`.
+    Builtin {},
     /// A program that reads a job file and writes an artifact.
     Command(RawCommand),
 }
@@ -287,7 +331,7 @@ pub(super) enum RawScorer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCommand {
-    /// A path, or a name that is looked up in `PATH`.
+    /// A path, or a name that is looked up in `PATH`. It runs in the folder of the configuration file.
     pub(super) program: String,
     #[serde(default)]
     pub(super) arguments: Vec<String>,
@@ -305,11 +349,44 @@ impl RawCommand {
     }
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawReference {
+    /// A CSV, Parquet or JSON-lines file.
+    pub(super) file: PathBuf,
+    /// Whether the first version is trained on it; by default where there is a `trainer` and the champion serves.
+    pub(super) train: Option<bool>,
+    #[serde(default)]
+    pub(super) columns: RawColumns,
+}
+
+/// What the columns of a file are; features stand under their own names, or those of `map.features`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RawReference {
-    /// A CSV, Parquet or JSON-lines file from which `driftline reference` learns when no other is named.
-    pub(super) file: Option<PathBuf>,
+pub(super) struct RawColumns {
+    /// Column of the event's id; the row's number without it.
+    pub(super) id: Option<String>,
+    /// Column of the event's time.
+    pub(super) time: Option<String>,
+    /// Time of the first row, where the file has no time column.
+    pub(super) start: Option<Moment>,
+    /// Time between two rows, where the file has no time column.
+    pub(super) interval: Option<Span>,
+    pub(super) label: Option<String>,
+    pub(super) prediction: Option<String>,
+    /// Column of the positive class's score, or a mapping with a column for each class.
+    pub(super) score: Option<RawScore>,
+    /// Column of each segment that events carry.
+    pub(super) segments: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a column, or a column for each class")]
+pub(super) enum RawScore {
+    /// Of the positive class.
+    One(String),
+    /// Of each class.
+    EachClass(BTreeMap<String, String>),
 }
 
 #[derive(Debug, Default, Deserialize)]

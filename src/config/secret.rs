@@ -3,31 +3,14 @@
 //! It comes from a file or from the environment and never stands in the configuration; it is never printed.
 
 use super::error::ConfigError;
+use ingest::decode::HashKey;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::Path;
 
 /// The environment variable that may hold the key; it goes before the file.
 pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
 /// Fewer bytes could be tried one by one.
 pub const LEAST_KEY_BYTES: usize = 16;
-
-/// The key of hashed columns. Printing it shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HashKey(Vec<u8>);
-
-impl HashKey {
-    /// The key's bytes, for the keyed hash alone.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HashKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("HashKey(…)")
-    }
-}
 
 /// Reads the key from `variable`'s value or else from the file, with surrounding white space removed.
 pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsString>) -> Result<HashKey, ConfigError> {
@@ -45,7 +28,7 @@ pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsSt
     if key.len() < LEAST_KEY_BYTES {
         return Err(refuse(format!("the key in {origin} has {} bytes", key.len())));
     }
-    Ok(HashKey(key))
+    Ok(HashKey::new(&key))
 }
 
 #[cfg(test)]
@@ -53,10 +36,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_never_printed() {
+    fn white_space_around_a_key_is_no_part_of_it() {
         let key = read(Path::new("c.yaml"), None, Some("0123456789abcdef\n".into())).unwrap();
-        assert_eq!(format!("{key:?}"), "HashKey(…)");
-        assert_eq!(key.expose(), b"0123456789abcdef");
+        assert_eq!(key.hash(b"town"), HashKey::new(b"0123456789abcdef").hash(b"town"));
     }
 
     #[test]

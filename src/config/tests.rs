@@ -1,8 +1,13 @@
 //! The configuration's promises: the example is valid, and every mistake is answered with where it is and how to mend it.
 
 use super::*;
+use crate::source::EventTime;
 use detectors::schema::{ColumnKind, Task};
+
 use expect_test::{Expect, expect, expect_file};
+use ingest::decode::PrivacyError;
+use ingest::watched::SequentialPolicy;
+use retrain::policy::RetrainPolicy;
 
 const EXAMPLE: &str = include_str!("../../driftline.example.yaml");
 
@@ -35,7 +40,7 @@ fn the_shipped_example_is_valid_and_has_nothing_to_look_at_again() {
     assert_eq!(check(&config), []);
     let admission = &config.models["admission"];
     assert_eq!(admission.event_segments(), ["ward"]);
-    assert_eq!(admission.privacy["postcode"], ColumnPrivacy::Hash);
+    assert_eq!(admission.privacy["postcode"], Policy::Hash);
 }
 
 #[test]
@@ -45,11 +50,71 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     assert_eq!(config.artifacts, ArtifactLocation::Directory("etc/data/artifacts".into()));
     assert!(config.api.listen.ip().is_loopback());
     assert_eq!(config.partitions.get(), 4);
-    let fraud = &config.models["fraud"];
-    assert_eq!(fraud.windows.hop_ms(), 3_600_000);
-    assert_eq!(fraud.step, Duration::from_secs(180));
-    assert_eq!(fraud.labels.maturity, Maturity::After(Duration::from_secs(3600)));
-    assert_eq!(*fraud.task(), Task::Binary { positive: "1".into(), negative: "0".into() });
+    assert_eq!(config.archive.roll, RollPolicy { rows: 100_000, after: Duration::from_secs(300) });
+    assert_eq!(config.archive.compaction.keep, None);
+    let fraud = config.models["fraud"].watched();
+    assert_eq!((fraud.windows.hop_ms(), fraud.step_ms), (3_600_000, 360_000));
+    assert_eq!((&fraud.labels, fraud.panel.min_rows), (&None, 100));
+    assert_eq!(fraud.sequential, SequentialPolicy { adwin: true, page_hinkley: false });
+    assert_eq!(*config.models["fraud"].task(), Task::Binary { positive: "1".into(), negative: "0".into() });
+    assert_eq!(config.models["fraud"].retrain, RetrainPolicy::default());
+}
+
+/// The model of [`VALID`] with more settings below its windows.
+fn fraud_with(settings: &str) -> ModelConfig {
+    let text = VALID.replace("{size: 1h}", &format!("{{size: 1h}}\n    {settings}"));
+    parse(&text).unwrap().models.remove("fraud").unwrap()
+}
+
+#[test]
+fn labels_are_judged_at_one_age_or_as_soon_as_enough_have_come() {
+    let labels = |settings: &str| fraud_with(settings).watched().labels.clone().unwrap();
+    let plain = labels("labels: {}");
+    assert_eq!((plain.ages_ms, plain.coverage, plain.max_pending), (vec![3_600_000], None, 5_000_000));
+    let covered = labels("labels: {mature: {coverage: 0.9, at_most: 16h}, absent_means: {label: \"0\", after: 1d}}");
+    assert_eq!(covered.ages_ms, (1..=16).map(|hour| hour * 3_600_000).collect::<Vec<_>>());
+    assert_eq!((covered.coverage, covered.absent.unwrap().after_ms), (Some(0.9), 86_400_000));
+    assert_eq!(labels("labels: {mature: {coverage: 1, at_most: 3ms}}").ages_ms, [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_step_is_a_whole_part_of_the_pane() {
+    assert_eq!(fraud_with("step: 20m").watched().step_ms, 1_200_000);
+    let odd = parse(&VALID.replace("{size: 1h}", "{size: 7ms}")).unwrap();
+    assert_eq!(odd.models["fraud"].watched().step_ms, 7);
+}
+
+#[test]
+fn a_source_has_the_mapping_and_hashes_with_the_key_it_is_given() {
+    let text = VALID
+        .replace("country: categorical", "country: {kind: categorical, privacy: hash}")
+        .replace("{size: 1h}", "{size: 1h}\n    map: {id: i, time: t, features: {amount: payload.eur}}");
+    let model = parse(&text).unwrap().models.remove("fraud").unwrap();
+    assert!(matches!(model.source(None).unwrap_err(), PrivacyError::NoKey { .. }));
+    let source = model.source(Some(HashKey::new(b"0123456789abcdef"))).unwrap();
+    assert_eq!((&*source.model, source.privacy.of("country")), ("fraud", Policy::Hash));
+    assert!(source.mapping.is_some());
+    assert_eq!(model.renamed_features(), BTreeMap::from([("amount".into(), "payload.eur".into())]));
+}
+
+#[test]
+fn a_command_runs_in_the_folder_of_the_configuration() {
+    let model = fraud_with("labels: {}\n    trainer: {command: {program: bin/train, arguments: [a]}}");
+    let Some(TrainerConfig::Command(command)) = model.trainer else { panic!("a command was configured") };
+    let spec = command.spec().unwrap();
+    let folder = std::path::absolute("etc").unwrap();
+    assert_eq!(spec.program, folder.join("bin/train"));
+    assert_eq!((spec.working_directory, spec.time_limit), (Some(folder), Duration::from_secs(3600)));
+}
+
+#[test]
+fn a_reference_is_trained_on_where_a_champion_of_its_own_serves() {
+    let reference = |settings: &str| fraud_with(settings).reference.unwrap();
+    let watched = reference("reference: {file: r.csv, columns: {time: at, score: p}}");
+    assert_eq!((watched.file.as_path(), watched.train), (Path::new("etc/r.csv"), false));
+    assert_eq!(watched.columns.time, EventTime::Column("at".into()));
+    let served = "trainer: {builtin: {}}\n    serving: champion\n    reference: {file: r.csv, columns: {label: y}}";
+    assert!(reference(served).train);
 }
 
 #[test]
@@ -57,7 +122,7 @@ fn features_keep_the_order_of_the_file() {
     let text = VALID
         .replace("      amount: numeric\n", "      zeta: numeric\n      alpha: {kind: categorical, privacy: drop}\n");
     let config = parse(&text).unwrap();
-    let features: Vec<_> = config.models["fraud"].schema.features().map(|c| (c.name.as_str(), c.kind)).collect();
+    let features: Vec<_> = config.models["fraud"].schema().features().map(|c| (c.name.as_str(), c.kind)).collect();
     let expected =
         [("zeta", ColumnKind::Numeric), ("alpha", ColumnKind::Categorical), ("country", ColumnKind::Categorical)];
     assert_eq!(features, expected);
@@ -65,7 +130,7 @@ fn features_keep_the_order_of_the_file() {
 
 #[test]
 fn every_mistake_is_answered_with_file_line_path_and_remedy() {
-    let breaks: [(&str, &str); 38] = [
+    let breaks = [
         ("version: 1", "version: 2"),
         ("version: 1", "versoin: 1"),
         ("version: 1", "version: 1\nmodel: x"),
@@ -80,6 +145,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("log: {directory: data}", "log: {directory: data}\napi: {listen: here}"),
         ("log: {directory: data}", "log: {directory: data}\napi: {in_flight: 0}"),
         ("log: {directory: data}", "log: {directory: data}\nartifacts: {url: \"ftp://x\"}"),
+        ("log: {directory: data}", "log: {directory: data}\narchive: {roll_rows: 0}"),
         ("log: {directory: data}", "log: {directory: data}\nlog: {directory: data}"),
         ("  fraud:", "  Fraud Model:"),
         ("positive: \"1\"", "positive: \"0\""),
@@ -93,17 +159,36 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("      amount: numeric\n      country: categorical", "      {}"),
         ("{size: 1h}", "{size: 1}"),
         ("{size: 1h}", "{size: 0s}"),
+        ("{size: 1h}", "{size: 9999y}"),
         ("{size: 1h}", "{size: 1h, hop: 2h}"),
         ("{size: 1h}", "{size: 1h}\n    step: 2h"),
+        ("{size: 1h}", "{size: 1h}\n    step: 7m"),
+        ("{size: 1h}", "{size: 1h}\n    sequential: {cusum: true}"),
         ("{size: 1h}", "{size: 1h}\n    segments: {adult: \"age >\"}"),
+        ("{size: 1h}", "{size: 1h}\n    segments: {adult: \"age > 18\"}"),
+        ("{size: 1h}", "{size: 1h}\n    labels: {max_pending: 0}"),
         ("{size: 1h}", "{size: 1h}\n    labels: {mature: {coverage: 0.9}}"),
         ("{size: 1h}", "{size: 1h}\n    labels: {mature: {coverage: 90, at_most: 1d}}"),
         ("{size: 1h}", "{size: 1h}\n    labels: {absent_means: {label: none, after: 1d}}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {hysteresis: {windows: 4, of: 3}}"),
-        ("{size: 1h}", "{size: 1h}\n    gate: {alpha: 2}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {min_rows: 0}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {categorical: [ks]}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {data_quality: {null_share: 2}}"),
+        ("{size: 1h}", "{size: 1h}\n    panel:\n      thresholds:\n        fixed: {psi: 0.2}"),
+        ("{size: 1h}", "{size: 1h}\n    retrain: {gate: {alpha: 2}}"),
         ("{size: 1h}", "{size: 1h}\n    retrain:\n      max_attempts: 0"),
+        ("{size: 1h}", "{size: 1h}\n    retrain: {schedule: mondays}"),
         ("{size: 1h}", "{size: 1h}\n    trainer: {command: {program: \"\"}}"),
-        ("{size: 1h}", "{size: 1h}\n    map: {features: {amuont: a.b}}"),
+        ("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {alpha: 1}}"),
+        ("{size: 1h}", "{size: 1h}\n    map: {features: {amount: a.b}}"),
+        ("{size: 1h}", "{size: 1h}\n    map: {id: i, time: t, features: {amuont: a.b}}"),
+        ("{size: 1h}", "{size: 1h}\n    map: {id: i, time: t, segment: {ward: w}}"),
+        ("{size: 1h}", "{size: 1h}\n    map: {id: a..b, time: t}"),
+        ("{size: 1h}", "{size: 1h}\n    reference: {file: r.csv, train: true}"),
+        ("{size: 1h}", "{size: 1h}\n    reference: {file: r.csv, columns: {score: {a: b}}}"),
+        ("{size: 1h}", "{size: 1h}\n    reference: {file: r.csv, columns: {time: t, start: now}}"),
+        ("{size: 1h}", "{size: 1h}\n    reference: {file: r.csv, columns: {time: t, interval: 1s}}"),
+        ("{size: 1h}", "{size: 1h}\n    reference: {file: r.csv, columns: {segments: {ward: w}}}"),
     ];
     let mut messages = String::new();
     for (whole, broken) in breaks {
@@ -118,7 +203,10 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
 fn settings_that_work_but_hardly_as_meant_are_found() {
     let text = VALID
         .replace("{directory: data}", "{directory: data, retention: {age: 1d}}\napi: {listen: \"0.0.0.0:80\"}")
-        .replace("{size: 1h}", "{size: 5m}\n    retrain: {data_volume: 10}\n    labels: {mature: {after: 40d}}");
+        .replace(
+            "{size: 1h}",
+            "{size: 5m}\n    retrain: {every_labelled_rows: 10}\n    labels: {mature: {after: 40d}}",
+        );
     check_findings(
         &text,
         &expect![[r#"
@@ -127,6 +215,15 @@ fn settings_that_work_but_hardly_as_meant_are_found() {
         models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
         log.retention.age: records are deleted after 1day, but predictions of fraud wait 30days for their labels: a restart then forgets those that wait longest
         models.fraud.retrain: without a `trainer` the model is never retrained"#]],
+    );
+}
+
+#[test]
+fn a_trainer_without_labels_is_found() {
+    let text = VALID.replace("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {}}");
+    check_findings(
+        &text,
+        &expect!["models.fraud.labels: without labels no challenger is ever trained or judged: say when they come"],
     );
 }
 

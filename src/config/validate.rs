@@ -1,59 +1,74 @@
 //! From what is written to what can be acted on: the checks of [`super::raw`], one function per section.
 
-use super::error::{Misfit, Problem, Validated, refuse};
-use super::model::{
-    AbsentLabel, ColumnPrivacy, CommandConfig, LabelConfig, Maturity, ModelConfig, ModelName, ScorerConfig,
-    SegmentConfig, SegmentSource, TrainerConfig,
-};
-use super::panel::{Hysteresis, PanelSettings, Thresholds};
-use super::policy::{GateSettings, RetrainSettings};
+use super::error::{Misfit, Problem, Validated, refuse, refused};
+use super::model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 use super::raw::{
-    RawAbsent, RawCommand, RawFeature, RawLabels, RawMaturity, RawModel, RawScorer, RawTask, RawTrainer, RawWindows,
-    TaskKind,
+    RawAbsent, RawColumns, RawCommand, RawFeature, RawLabels, RawMaturity, RawModel, RawReference, RawScore, RawScorer,
+    RawSequential, RawTask, RawTrainer, RawWindows, TaskKind,
 };
 use crate::ordered::Ordered;
-use datafusion::sql::parser::DFParser;
-use detectors::schema::{ColumnKind, ModelSchema, Task};
+use crate::source::{EventTime, FileColumns, ScoreColumns};
+use detectors::panel::{PanelPolicy, PolicyError as PanelError};
+use detectors::schema::{ModelSchema, Task};
 use detectors::windows::WindowSpec;
+use ingest::columns::event_schema;
+use ingest::decode::{HashKey, Mapping, MappingError, MappingSettings, Policy, Privacy, PrivacyError};
+use ingest::join::{AbsentMeans, LabelPolicy};
+use ingest::segments::{SegmentSource, SegmentSpec, Segmenter};
+use ingest::watched::{SequentialPolicy, WatchedModel};
+use retrain::policy::{PolicyError as RetrainError, RetrainPolicy};
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The written form of a segment that events carry themselves.
 const FROM_EVENT: &str = "from_event";
-/// The default of `step` as a part of the window's hop: enough points for a sequential detector to act within a window.
-const STEPS_A_HOP: u32 = 20;
+/// The default of `step` as a part of the pane: enough points for a sequential detector to act within a window.
+const STEPS_A_PANE: i64 = 10;
+/// Ages at which a window's labels are looked at, where it is judged as soon as they suffice.
+const AGES_OF_COVERAGE: i64 = 16;
 
 /// Checks one model; `folder` is what relative paths are relative to.
 pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<ModelConfig> {
     let path = format!("models.{name}");
+    let name = model_name(&path, name)?;
     let task = task(&path, raw.task)?;
     let (schema, privacy) = features(&path, raw.features, task)?;
-    let map = raw.map;
     let windows = windows(&path, &raw.windows)?;
-    check_panel(&path, &raw.panel)?;
-    check_retrain(&path, &raw.retrain)?;
-    check_gate(&path, &raw.gate)?;
-    if let Some(map) = &map {
-        check_mapped_features(&path, map, &schema)?;
-    }
-    Ok(ModelConfig {
-        name: model_name(&path, name)?,
-        segments: segments(&path, raw.segments)?,
-        step: step(&path, raw.step.map(|step| step.0), &windows)?,
+    let watched = WatchedModel {
+        name: name.as_str().into(),
+        step_ms: step(&path, raw.step.map(|step| step.0), &windows)?,
         windows,
-        labels: labels(&path, raw.labels, &schema.task)?,
+        segments: segments(&path, raw.segments, &schema)?,
+        labels: raw.labels.map(|labels| self::labels(&path, labels, &schema.task)).transpose()?,
+        panel: panel(&path, raw.panel)?,
+        sequential: sequential(raw.sequential),
         schema,
+    };
+    check_hashes(&path, &privacy, &watched.schema)?;
+    let trainer = raw.trainer.map(|trainer| self::trainer(&path, trainer, folder)).transpose()?;
+    let reference = match raw.reference {
+        None => None,
+        Some(reference) => Some(ReferenceConfig {
+            train: trains_first(&path, &reference, trainer.as_ref(), raw.serving)?,
+            columns: columns(&format!("{path}.reference.columns"), reference.columns, &watched)?,
+            file: folder.join(reference.file),
+        }),
+    };
+    Ok(ModelConfig {
+        name,
+        mapping: raw.map.as_ref().map(|map| mapping(&path, map, &watched)).transpose()?,
+        map: raw.map,
         privacy,
-        panel: raw.panel,
-        retrain: raw.retrain,
-        gate: raw.gate,
-        trainer: raw.trainer.map(|trainer| self::trainer(&path, trainer)).transpose()?,
-        scorer: scorer(&path, raw.scorer)?,
+        retrain: retrain(&path, raw.retrain)?,
+        trainer,
+        scorer: scorer(&path, raw.scorer, folder)?,
         serving: raw.serving,
-        map,
-        reference_file: raw.reference.file.map(|file| folder.join(file)),
+        reference,
         triton_repository: raw.publish.triton.map(|repository| folder.join(repository)),
+        watched: Arc::new(watched),
     })
 }
 
@@ -103,15 +118,15 @@ fn distinct_classes(path: &str, classes: &[&String]) -> Validated<()> {
     Ok(())
 }
 
-type Privacy = BTreeMap<String, ColumnPrivacy>;
+type Policies = BTreeMap<String, Policy>;
 
-fn features(path: &str, raw: Ordered<RawFeature>, task: Task) -> Validated<(ModelSchema, Privacy)> {
+fn features(path: &str, raw: Ordered<RawFeature>, task: Task) -> Validated<(ModelSchema, Policies)> {
     let path = format!("{path}.features");
     if raw.0.is_empty() {
         return refuse(path, Problem::NoFeatures);
     }
     let mut columns = Vec::new();
-    let mut privacy = BTreeMap::new();
+    let mut policies = BTreeMap::new();
     for (name, feature) in raw {
         let at = format!("{path}.{name}");
         if name.trim().is_empty() || name.chars().any(char::is_control) {
@@ -120,32 +135,51 @@ fn features(path: &str, raw: Ordered<RawFeature>, task: Task) -> Validated<(Mode
         if ingest::columns::is_reserved(&name) {
             return refuse(at, Problem::ReservedName { name });
         }
-        if feature.privacy == ColumnPrivacy::Hash && feature.kind == ColumnKind::Numeric {
-            return refuse(at, Problem::HashedNumber);
-        }
-        if feature.privacy != ColumnPrivacy::Keep {
-            privacy.insert(name.clone(), feature.privacy);
+        if feature.privacy != Policy::Keep {
+            policies.insert(name.clone(), feature.privacy);
         }
         columns.push((name, feature.kind));
     }
-    Ok((ModelSchema::new(columns, task), privacy))
+    Ok((ModelSchema::new(columns, task), policies))
 }
 
-fn segments(path: &str, raw: Ordered<String>) -> Validated<Vec<SegmentConfig>> {
-    let mut segments = Vec::new();
-    for (dimension, expression) in raw {
-        let at = format!("{path}.segments.{dimension}");
-        if ModelName::new(&dimension).is_none() {
-            return refuse(at, Problem::BadName { name: dimension });
+/// Refuses hashes that cannot be made. The key is none that is used: whether there is one is known when it is read.
+fn check_hashes(path: &str, policies: &Policies, schema: &ModelSchema) -> Validated<()> {
+    match Privacy::new(policies.clone(), Some(HashKey::new(b"")), schema, &[]) {
+        Ok(_) => Ok(()),
+        Err(problem) => {
+            let (PrivacyError::UnknownColumn { column }
+            | PrivacyError::NumericHash { column }
+            | PrivacyError::NoKey { column }) = &problem;
+            refuse(format!("{path}.features.{column}"), problem)
         }
-        let source = if expression.trim() == FROM_EVENT {
-            SegmentSource::Event
-        } else if let Err(reason) = DFParser::parse_sql_into_expr(&expression) {
-            return refuse(at, Problem::Sql { expression, reason: reason.strip_backtrace() });
-        } else {
-            SegmentSource::Sql(expression)
-        };
-        segments.push(SegmentConfig { dimension, source });
+    }
+}
+
+fn segments(path: &str, raw: Ordered<String>, schema: &ModelSchema) -> Validated<Vec<SegmentSpec>> {
+    let path = format!("{path}.segments");
+    let mut segments = Vec::new();
+    for (name, expression) in raw {
+        if ModelName::new(&name).is_none() {
+            return refuse(format!("{path}.{name}"), Problem::BadName { name });
+        }
+        let from_event = expression.trim() == FROM_EVENT;
+        let source = if from_event { SegmentSource::FromEvent } else { SegmentSource::Expression(expression) };
+        segments.push(SegmentSpec { name, source });
+    }
+    let carried = segments.iter().filter(|segment| segment.source == SegmentSource::FromEvent);
+    let carried: Vec<_> = carried.map(|segment| segment.name.clone()).collect();
+    let columns = event_schema(schema, &carried);
+    for segment in &segments {
+        // One at a time, so that the path of the one that is wrong is known.
+        let compiled = Segmenter::new(&columns, std::slice::from_ref(segment));
+        if let (Err(error), SegmentSource::Expression(expression)) = (compiled, &segment.source) {
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            // The planner lists the columns there are on a line of their own.
+            let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+            let problem = Problem::Sql { expression: expression.clone(), reason };
+            return refuse(format!("{path}.{}", segment.name), problem);
+        }
     }
     Ok(segments)
 }
@@ -155,33 +189,46 @@ fn windows(path: &str, raw: &RawWindows) -> Validated<WindowSpec> {
     WindowSpec::new(raw.size.0, hop.0).or_else(|problem| refuse(format!("{path}.windows"), problem))
 }
 
-fn step(path: &str, given: Option<Duration>, windows: &WindowSpec) -> Validated<Duration> {
-    let hop = Duration::from_millis(windows.hop_ms().unsigned_abs());
-    let step = given.unwrap_or_else(|| (hop / STEPS_A_HOP).max(Duration::from_millis(1)));
-    if step.is_zero() || step > hop {
-        let wanted = "longer than nothing and at most the windows' hop";
-        return refuse(format!("{path}.step"), out_of_range(wanted, humantime::format_duration(step)));
+fn step(path: &str, given: Option<Duration>, windows: &WindowSpec) -> Validated<i64> {
+    let pane_ms = windows.pane_ms();
+    let fits_ms = if pane_ms % STEPS_A_PANE == 0 { pane_ms / STEPS_A_PANE } else { pane_ms };
+    let Some(step) = given else { return Ok(fits_ms) };
+    let step_ms = millis(step);
+    if step_ms == 0 || length(step_ms) != step || pane_ms % step_ms != 0 {
+        return refuse(format!("{path}.step"), Problem::Step { step, pane: length(pane_ms), fits: length(fits_ms) });
     }
-    // Steps are counted in whole milliseconds, like panes.
-    Ok(Duration::from_millis(u64::try_from(step.as_millis()).unwrap_or(u64::MAX).max(1)))
+    Ok(step_ms)
 }
 
-fn labels(path: &str, raw: RawLabels, task: &Task) -> Validated<LabelConfig> {
+fn sequential(RawSequential { adwin, page_hinkley }: RawSequential) -> SequentialPolicy {
+    SequentialPolicy { adwin, page_hinkley }
+}
+
+fn labels(path: &str, raw: RawLabels, task: &Task) -> Validated<LabelPolicy> {
     let path = format!("{path}.labels");
-    positive(&format!("{path}.horizon"), raw.horizon.0)?;
-    let maturity = maturity(&format!("{path}.mature"), &raw.mature)?;
-    let absent = raw.absent_means.map(|absent| absent_label(&path, absent, task)).transpose()?;
-    Ok(LabelConfig { maturity, horizon: raw.horizon.0, absent })
+    if raw.max_pending == 0 {
+        return refuse(format!("{path}.max_pending"), out_of_range("at least 1", 0));
+    }
+    let (ages_ms, coverage) = maturity(&format!("{path}.mature"), &raw.mature)?;
+    Ok(LabelPolicy {
+        ages_ms,
+        coverage,
+        horizon_ms: millis(positive(&format!("{path}.horizon"), raw.horizon.0)?),
+        absent: raw.absent_means.map(|absent| absent_label(&path, absent, task)).transpose()?,
+        max_pending: raw.max_pending,
+    })
 }
 
-fn maturity(path: &str, raw: &RawMaturity) -> Validated<Maturity> {
+/// The ages at which a window may be judged, and the coverage that lets it be judged before the last.
+fn maturity(path: &str, raw: &RawMaturity) -> Validated<(Vec<i64>, Option<f64>)> {
     match (raw.after, raw.coverage, raw.at_most) {
-        (None, None, None) => Ok(Maturity::After(Duration::from_secs(3600))),
-        (Some(after), None, None) => Ok(Maturity::After(after.0)),
+        (None, None, None) => Ok((vec![millis(Duration::from_secs(3600))], None)),
+        (Some(after), None, None) => Ok((vec![millis(after.0)], None)),
         (Some(_), Some(_), _) => refuse(path, Problem::Exclusive { one: "after", other: "coverage" }),
         (Some(_), None, Some(_)) => refuse(path, Problem::Exclusive { one: "after", other: "at_most" }),
         (None, Some(share), Some(at_most)) if share > 0.0 && share <= 1.0 => {
-            Ok(Maturity::Coverage { share, at_most: at_most.0 })
+            let at_most = positive(&format!("{path}.at_most"), at_most.0)?;
+            Ok((equal_ages(millis(at_most)), Some(share)))
         }
         (None, Some(share), Some(_)) => {
             refuse(format!("{path}.coverage"), out_of_range("a share above 0 and at most 1", share))
@@ -195,7 +242,15 @@ fn maturity(path: &str, raw: &RawMaturity) -> Validated<Maturity> {
     }
 }
 
-fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentLabel> {
+/// Ages at equal distances up to the last one; fewer where that is only some milliseconds.
+fn equal_ages(last_ms: i64) -> Vec<i64> {
+    let part_of = |part: i64| last_ms / AGES_OF_COVERAGE * part + last_ms % AGES_OF_COVERAGE * part / AGES_OF_COVERAGE;
+    let mut ages: Vec<_> = (1..=AGES_OF_COVERAGE).map(part_of).collect();
+    ages.dedup();
+    ages
+}
+
+fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentMeans> {
     positive(&format!("{path}.absent_means.after"), raw.after.0)?;
     let known = match task {
         Task::Regression => raw.label.parse::<f64>().is_ok_and(f64::is_finite),
@@ -205,89 +260,108 @@ fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentLabe
         let classes = format!("{:?}", task.classes());
         return refuse(format!("{path}.absent_means.label"), Problem::UnknownClass { label: raw.label, classes });
     }
-    Ok(AbsentLabel { label: raw.label, after: raw.after.0 })
+    Ok(AbsentMeans { label: raw.label, after_ms: millis(raw.after.0) })
 }
 
-fn check_panel(path: &str, panel: &PanelSettings) -> Validated<()> {
-    let path = format!("{path}.panel");
-    let Hysteresis { windows, of } = panel.hysteresis;
-    if windows == 0 || windows > of {
-        let found = format!("{windows} of {of}");
-        return refuse(format!("{path}.hysteresis"), out_of_range("`windows` of at least 1 and at most `of`", found));
-    }
-    if let Thresholds::Fixed(thresholds) = &panel.thresholds {
-        for (test, threshold) in thresholds {
-            if !threshold.is_finite() || *threshold <= 0.0 {
-                return refuse(format!("{path}.thresholds.fixed.{test}"), out_of_range("a number above 0", threshold));
-            }
-        }
-    }
-    Ok(())
+fn panel(path: &str, panel: PanelPolicy) -> Validated<PanelPolicy> {
+    panel.validate().map_err(|error| {
+        let setting = match &error {
+            PanelError::NotApplicable { setting, .. } => setting,
+            PanelError::MissingThreshold { .. } => "thresholds.fixed",
+            PanelError::OutOfRange { setting, .. } => setting,
+            PanelError::Hysteresis { .. } => "hysteresis",
+        };
+        refused(&format!("{path}.panel"), setting, &error)
+    })?;
+    Ok(panel)
 }
 
-fn check_retrain(path: &str, retrain: &RetrainSettings) -> Validated<()> {
-    let path = format!("{path}.retrain");
-    positive(&format!("{path}.deadline"), retrain.deadline)?;
-    let counts = [
-        ("min_labelled_rows", retrain.min_labelled_rows),
-        ("budget_per_day", retrain.budget_per_day.into()),
-        ("max_attempts", retrain.max_attempts.into()),
-        ("data_volume", retrain.data_volume.unwrap_or(1)),
-    ];
-    for (key, count) in counts {
-        if count == 0 {
-            return refuse(format!("{path}.{key}"), out_of_range("at least 1", count));
-        }
-    }
-    Ok(())
+fn retrain(path: &str, retrain: RetrainPolicy) -> Validated<RetrainPolicy> {
+    retrain.validate().map_err(|error| {
+        let setting = match &error {
+            RetrainError::OutOfRange { field, .. } => field,
+            RetrainError::Schedule { .. } => "schedule",
+        };
+        refused(&format!("{path}.retrain"), setting, &error)
+    })?;
+    Ok(retrain)
 }
 
-fn check_gate(path: &str, gate: &GateSettings) -> Validated<()> {
-    let path = format!("{path}.gate");
-    if !(gate.alpha > 0.0 && gate.alpha < 1.0) {
-        return refuse(format!("{path}.alpha"), out_of_range("a probability above 0 and below 1", gate.alpha));
-    }
-    if !(0.0..1.0).contains(&gate.segment_margin) {
-        return refuse(
-            format!("{path}.segment_margin"),
-            out_of_range("a share from 0 to less than 1", gate.segment_margin),
-        );
-    }
-    Ok(())
-}
-
-fn check_mapped_features(path: &str, map: &super::mapping::Mapping, schema: &ModelSchema) -> Validated<()> {
-    for (name, _) in &map.features.0 {
-        if !schema.features().any(|feature| feature.name == *name) {
-            let features = schema.features().map(|feature| feature.name.as_str()).collect::<Vec<_>>().join(", ");
-            let problem = Problem::UnknownFeature { name: name.clone(), features };
-            return refuse(format!("{path}.map.features.{name}"), problem);
-        }
-    }
-    Ok(())
-}
-
-fn trainer(path: &str, raw: RawTrainer) -> Validated<TrainerConfig> {
-    Ok(match raw {
-        RawTrainer::Builtin { parameters } => TrainerConfig::Builtin { parameters },
-        RawTrainer::Command(raw) => TrainerConfig::Command(command(&format!("{path}.trainer.command"), raw)?),
+fn mapping(path: &str, map: &MappingSettings, watched: &WatchedModel) -> Validated<Mapping> {
+    Mapping::new(map, &watched.schema, &watched.segments_from_events()).map_err(|error| {
+        let setting = match &error {
+            MappingError::EmptyStep { field, .. } => format!("map.{field}"),
+            MappingError::UnknownFeature { feature } => format!("map.features.{feature}"),
+            MappingError::UnknownSegment { dimension } => format!("map.segment.{dimension}"),
+        };
+        refused(path, &setting, &error)
     })
 }
 
-fn scorer(path: &str, raw: RawScorer) -> Validated<ScorerConfig> {
+/// Whether the first version is trained on the reference's file.
+fn trains_first(path: &str, raw: &RawReference, trainer: Option<&TrainerConfig>, serving: Serving) -> Validated<bool> {
+    let path = format!("{path}.reference");
+    let train = raw.train.unwrap_or(trainer.is_some() && serving == Serving::Champion);
+    match (train, trainer, &raw.columns.label) {
+        (true, None, _) => {
+            refuse(format!("{path}.train"), Problem::Needs { key: "trainer", why: "it trains the first version" })
+        }
+        (true, Some(_), None) => refuse(
+            format!("{path}.columns"),
+            Problem::Needs {
+                key: "label",
+                why: "the first version is trained on the file, unless `train: false` is set",
+            },
+        ),
+        _ => Ok(train),
+    }
+}
+
+fn columns(path: &str, raw: RawColumns, watched: &WatchedModel) -> Validated<FileColumns> {
+    let time = match (raw.time, raw.start, raw.interval) {
+        (Some(_), Some(_), _) => return refuse(path, Problem::Exclusive { one: "time", other: "start" }),
+        (Some(_), _, Some(_)) => return refuse(path, Problem::Exclusive { one: "time", other: "interval" }),
+        (Some(column), None, None) => EventTime::Column(column),
+        (None, start, interval) => {
+            EventTime::synthetic(start.map(|start| start.0), interval.map(|interval| interval.0))
+        }
+    };
+    let scores = match raw.score {
+        None => ScoreColumns::None,
+        Some(RawScore::One(column)) => ScoreColumns::One(column),
+        Some(RawScore::EachClass(columns)) => ScoreColumns::EachClass(columns),
+    };
+    scores.in_order(&watched.schema.task).map_err(|error| refused(path, "score", &error))?;
+    let carried = watched.segments_from_events();
+    if let Some(dimension) = raw.segments.keys().find(|dimension| !carried.contains(*dimension)) {
+        let problem = Problem::NotFromEvent { dimension: dimension.clone() };
+        return refuse(format!("{path}.segments.{dimension}"), problem);
+    }
+    let segments = raw.segments.into_iter().collect();
+    Ok(FileColumns { id: raw.id, time, label: raw.label, prediction: raw.prediction, scores, segments })
+}
+
+fn trainer(path: &str, raw: RawTrainer, folder: &Path) -> Validated<TrainerConfig> {
+    Ok(match raw {
+        RawTrainer::Builtin {} => TrainerConfig::Builtin,
+        RawTrainer::Command(raw) => TrainerConfig::Command(command(&format!("{path}.trainer.command"), raw, folder)?),
+    })
+}
+
+fn scorer(path: &str, raw: RawScorer, folder: &Path) -> Validated<ScorerConfig> {
     Ok(match raw {
         RawScorer::Onnx => ScorerConfig::Onnx,
-        RawScorer::Command(raw) => ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw)?),
+        RawScorer::Command(raw) => ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw, folder)?),
     })
 }
 
-fn command(path: &str, raw: RawCommand) -> Validated<CommandConfig> {
+fn command(path: &str, raw: RawCommand, folder: &Path) -> Validated<CommandConfig> {
     if raw.program.trim().is_empty() {
         return refuse(format!("{path}.program"), Problem::Needs { key: "program", why: "it names what is run" });
     }
     positive(&format!("{path}.time_limit"), raw.time_limit.0)?;
     let RawCommand { program, arguments, environment, time_limit } = raw;
-    Ok(CommandConfig { program, arguments, environment, time_limit: time_limit.0 })
+    Ok(CommandConfig { program, directory: folder.to_owned(), arguments, environment, time_limit: time_limit.0 })
 }
 
 /// Refuses a length of time that is no time.
@@ -301,4 +375,14 @@ pub(super) fn positive(path: &str, value: Duration) -> Validated<Duration> {
 /// A number that is not in its range.
 pub(super) fn out_of_range(wanted: &'static str, found: impl ToString) -> Problem {
     Problem::OutOfRange { wanted, found: found.to_string() }
+}
+
+/// Whole milliseconds of a length of time. A written one is far from the most there can be.
+fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The length of time of milliseconds that are not negative.
+pub(super) fn length(millis: i64) -> Duration {
+    Duration::from_millis(millis.unsigned_abs())
 }

@@ -11,6 +11,7 @@
 //! What is not here: which column means what ([`EventEncoder`] is told), and how fast rows are sent.
 
 mod cell;
+mod columns;
 mod csv;
 mod encoder;
 mod error;
@@ -21,6 +22,7 @@ mod time;
 pub mod typed;
 
 pub use cell::{Cell, Column};
+pub use columns::{FileColumns, ScoreColumns, ScoreColumnsError};
 pub use encoder::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, EventTime, LabelDelay};
 pub use error::SourceError;
 pub use infer::{InferredColumn, InferredFile, InferredKind, infer};
