@@ -175,6 +175,11 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
     let message = message.split(" at line ").next().unwrap_or(&message);
     // The parser's advice on a duplicate key is for programmers.
     let message = message.replace(", set DuplicateKeyPolicy in Options if acceptable", ": keep one");
+    // Nor does it say that a section without keys has none.
+    let message = match message.strip_suffix(", expected one of ") {
+        Some(unknown) => format!("{unknown}: nothing can be set here, write `{{}}`"),
+        None => message,
+    };
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -11,6 +11,9 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(pub(super) Duration);
 
+/// Longer ones would leave the calendar when they are added to a time.
+const LONGEST: Duration = Duration::from_secs(1000 * 366 * 24 * 3600);
+
 impl Span {
     pub(super) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -29,6 +32,11 @@ impl<'de> Deserialize<'de> for Span {
                 "`{text}` is not a duration ({reason}): write a number and a unit, as `90s`, `1h` or `7d`"
             ))
         })?;
+        if duration > LONGEST {
+            return Err(D::Error::custom(format!(
+                "`{text}` is longer than a thousand years: write a shorter duration"
+            )));
+        }
         Ok(Self(duration))
     }
 }

@@ -159,6 +159,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("      amount: numeric\n      country: categorical", "      {}"),
         ("{size: 1h}", "{size: 1}"),
         ("{size: 1h}", "{size: 0s}"),
+        ("{size: 1h}", "{size: 9999y}"),
         ("{size: 1h}", "{size: 1h, hop: 2h}"),
         ("{size: 1h}", "{size: 1h}\n    step: 2h"),
         ("{size: 1h}", "{size: 1h}\n    step: 7m"),
@@ -172,7 +173,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("{size: 1h}", "{size: 1h}\n    panel: {hysteresis: {windows: 4, of: 3}}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {min_rows: 0}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {categorical: [ks]}"),
-        ("{size: 1h}", "{size: 1h}\n    panel: {data_quality: {null: 2}}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {data_quality: {null_share: 2}}"),
         ("{size: 1h}", "{size: 1h}\n    panel:\n      thresholds:\n        fixed: {psi: 0.2}"),
         ("{size: 1h}", "{size: 1h}\n    retrain: {gate: {alpha: 2}}"),
         ("{size: 1h}", "{size: 1h}\n    retrain:\n      max_attempts: 0"),
@@ -214,6 +215,15 @@ fn settings_that_work_but_hardly_as_meant_are_found() {
         models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
         log.retention.age: records are deleted after 1day, but predictions of fraud wait 30days for their labels: a restart then forgets those that wait longest
         models.fraud.retrain: without a `trainer` the model is never retrained"#]],
+    );
+}
+
+#[test]
+fn a_trainer_without_labels_is_found() {
+    let text = VALID.replace("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {}}");
+    check_findings(
+        &text,
+        &expect!["models.fraud.labels: without labels no challenger is ever trained or judged: say when they come"],
     );
 }
 

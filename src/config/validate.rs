@@ -175,6 +175,8 @@ fn segments(path: &str, raw: Ordered<String>, schema: &ModelSchema) -> Validated
         let compiled = Segmenter::new(&columns, std::slice::from_ref(segment));
         if let (Err(error), SegmentSource::Expression(expression)) = (compiled, &segment.source) {
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            // The planner lists the columns there are on a line of their own.
+            let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
             let problem = Problem::Sql { expression: expression.clone(), reason };
             return refuse(format!("{path}.{}", segment.name), problem);
         }
@@ -375,7 +377,7 @@ pub(super) fn out_of_range(wanted: &'static str, found: impl ToString) -> Proble
     Problem::OutOfRange { wanted, found: found.to_string() }
 }
 
-/// Whole milliseconds of a length of time; longer than the calendar is as good as for ever.
+/// Whole milliseconds of a length of time. A written one is far from the most there can be.
 fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }

@@ -207,20 +207,28 @@ impl TryFrom<StoredHysteresis> for Hysteresis {
 ///
 /// A fault blocks retraining, so a limit must not take drift for one: values out of range and unseen categories come with
 /// every real change of the world, and are a fault only in masses, as when a unit or an encoding changes.
+///
+/// Shares are written under the names of their tests; a bare `null` would be no text where policies are YAML.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataQualityLimits {
     /// Rise of the share of nulls.
+    #[serde(rename = "null_share")]
     pub null: f64,
     /// Rise of the share of NaN.
+    #[serde(rename = "nan_share")]
     pub nan: f64,
     /// Rise of the share of infinities.
+    #[serde(rename = "infinite_share")]
     pub infinite: f64,
     /// Rise of the share of values whose type does not fit.
+    #[serde(rename = "wrong_type_share")]
     pub wrong_type: f64,
     /// Rise of the share of values below or above the reference's range.
+    #[serde(rename = "out_of_range_share")]
     pub out_of_range: f64,
     /// Rise of the share of unseen categories.
+    #[serde(rename = "unseen_share")]
     pub unseen: f64,
     /// How many times more or fewer rows than the reference's median window a window may have; by default any number.
     pub volume_factor: Option<f64>,
@@ -257,7 +265,7 @@ impl DataQualityLimits {
         for fault in Fault::ALL {
             let value = self.rise(fault);
             if !(0.0..=1.0).contains(&value) {
-                let setting = format!("data_quality.{}", fault.test_name().trim_end_matches("_share"));
+                let setting = format!("data_quality.{}", fault.test_name());
                 return Err(PolicyError::OutOfRange { setting, value, range: "a share between 0 and 1" });
             }
         }
