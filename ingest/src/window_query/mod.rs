@@ -176,3 +176,6 @@ impl PartitionStream for Leaf {
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }
 }
+
+#[cfg(test)]
+mod tests;
