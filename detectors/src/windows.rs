@@ -99,7 +99,7 @@ impl WindowSpec {
 
     /// Length of a pane in milliseconds: the greatest common divisor of size and hop.
     pub fn pane_ms(&self) -> i64 {
-        gcd(self.size_ms, self.hop_ms)
+        common_divisor(self.size_ms, self.hop_ms)
     }
 
     /// Start of the pane that holds `time_ms`.
@@ -189,8 +189,9 @@ fn positive_millis(name: &'static str, value: Duration) -> Result<i64, WindowSpe
     Ok(millis)
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
+/// The greatest width of which both are multiples.
+pub fn common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

@@ -50,3 +50,37 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(record: NewRecord) -> Record {
+        Record { offset: 0, append_time_ms: 0, key: record.key, value: record.value, headers: record.headers }
+    }
+
+    #[test]
+    fn a_control_record_says_what_was_written() {
+        for control in [Control::Heartbeat(-5), Control::EndOfInput(1_700_000_000_000)] {
+            assert_eq!(Control::read(&stored(control.to_record("inferences", 1))), Some(Ok(control)));
+        }
+    }
+
+    #[test]
+    fn other_records_are_none_of_its_business() {
+        let mut record = stored(Control::Heartbeat(1).to_record("inferences", 0));
+        record.headers = vec![("content-type".to_owned(), Bytes::new())];
+        assert_eq!(Control::read(&record), None);
+    }
+
+    #[test]
+    fn an_unreadable_one_says_what_is_wrong() {
+        let mut record = stored(Control::Heartbeat(1).to_record("inferences", 0));
+        record.value = None;
+        let refused = Control::read(&record).unwrap().unwrap_err();
+        assert_eq!(refused, "a control record must hold a time in milliseconds since the epoch");
+        let mut record = stored(Control::Heartbeat(1).to_record("inferences", 0));
+        record.headers[0].1 = Bytes::from_static(b"pause");
+        assert_eq!(Control::read(&record).unwrap().unwrap_err(), "unknown control record `pause`");
+    }
+}

@@ -39,7 +39,7 @@ pub struct History {
 /// Decoded rows of one model that may be asked for again.
 #[derive(Default)]
 struct Kept {
-    /// Rows older than this are not kept.
+    /// Batches whose rows are all older than this are not kept.
     from_ms: i64,
     read_to: HashMap<(&'static str, PartitionId), Offset>,
     events: Vec<RecordBatch>,
@@ -74,21 +74,23 @@ impl History {
         let watched = self.models.get(model).cloned();
         let watched =
             watched.ok_or_else(|| StageError::failed("reading history", format!("`{model}` is not watched")))?;
-        let kept = self.kept.get(model).is_some_and(|kept| kept.from_ms <= span_ms.start);
+        let horizon_ms = watched.labels.as_ref().map(|labels| labels.horizon_ms);
+        // An id within the span may be a duplicate of one before it.
+        let from_ms = span_ms.start.saturating_sub(horizon_ms.unwrap_or(0));
+        let kept = self.kept.get(model).is_some_and(|kept| kept.from_ms <= from_ms);
         if !kept {
-            self.start_anew(&watched, span_ms.start)?;
+            self.start_anew(&watched, from_ms)?;
         }
         self.read_log(&watched)?;
         let Some(kept) = self.kept.get_mut(model) else {
             return Err(StageError::failed("reading history", "nothing kept"));
         };
-        kept.forget_before(span_ms.start)?;
+        kept.forget_before(from_ms)?;
         let segments = watched.segments_from_events();
         let events =
             before(&kept.events, until, topics::INFERENCES, &columns::event_schema(&watched.schema, &segments))?;
         let labels = before(&kept.labels, until, topics::LABELS, &columns::label_schema(&watched.schema))?;
-        let horizon_ms = watched.labels.as_ref().map_or(i64::MAX, |labels| labels.horizon_ms);
-        join(&events, &labels, (span_ms, horizon_ms))
+        join(&events, &labels, &Reach { span_ms, from_ms, horizon_ms: horizon_ms.unwrap_or(i64::MAX) })
     }
 
     /// Reads the archive's rows from `from_ms` on; the log follows where the archive ends.
@@ -160,7 +162,6 @@ impl Kept {
     /// Lets go of batches whose rows are all older than `from_ms`.
     fn forget_before(&mut self, from_ms: i64) -> Result<(), StageError> {
         self.from_ms = from_ms;
-        // A label comes at or after its prediction, so one older than the span belongs to nothing in it.
         for batches in [&mut self.events, &mut self.labels] {
             batches.retain(|batch| {
                 let times = batch.column_by_name(EVENT_TIME).and_then(|column| column.as_primitive_opt::<Int64Type>());
@@ -194,29 +195,41 @@ fn before(batches: &[RecordBatch], until: &Cut, topic: &str, schema: &SchemaRef)
     in_log_order(&[rows])
 }
 
+/// Which rows a join looks at.
+struct Reach {
+    /// Event times of the rows asked for.
+    span_ms: Range<i64>,
+    /// Rows before this are passed over.
+    from_ms: i64,
+    /// How long after its prediction a label counts.
+    horizon_ms: i64,
+}
+
 /// The first event of each id within the span, with the last label that came within the horizon.
-fn join(
-    events: &RecordBatch,
-    labels: &RecordBatch,
-    (span_ms, horizon_ms): (Range<i64>, i64),
-) -> Result<RecordBatch, StageError> {
+///
+/// Rows more than a horizon before the span are passed over even where they are at hand: which ones are depends on the
+/// files that hold them.
+fn join(events: &RecordBatch, labels: &RecordBatch, reach: &Reach) -> Result<RecordBatch, StageError> {
+    let Reach { span_ms, from_ms, horizon_ms } = reach;
     let label_ids = column(labels, EVENT_ID)?.as_string::<i32>();
     let label_times = column(labels, EVENT_TIME)?.as_primitive::<Int64Type>();
-    let mut last: HashMap<&str, Vec<u32>> = HashMap::new();
-    for (row, id) in (0u32..).zip(label_ids.iter().flatten()) {
-        last.entry(id).or_default().push(row);
+    let mut by_id: HashMap<&str, Vec<(u32, i64)>> = HashMap::new();
+    for (row, (id, time_ms)) in (0u32..).zip(label_ids.iter().flatten().zip(label_times.values())) {
+        if time_ms >= from_ms {
+            by_id.entry(id).or_default().push((row, *time_ms));
+        }
     }
     let ids = column(events, EVENT_ID)?.as_string::<i32>();
     let times = column(events, EVENT_TIME)?.as_primitive::<Int64Type>();
     let mut seen = HashSet::new();
     let (mut rows, mut matched) = (Vec::new(), Vec::new());
     for (row, (id, time_ms)) in (0u32..).zip(ids.iter().flatten().zip(times.values())) {
-        if !seen.insert(id) || !span_ms.contains(time_ms) {
+        if time_ms < from_ms || !seen.insert(id) || !span_ms.contains(time_ms) {
             continue;
         }
-        let in_time = |place: &&u32| label_times.value(**place as usize) <= time_ms.saturating_add(horizon_ms);
+        let in_time = |(_, label_ms): &&(u32, i64)| *label_ms <= time_ms.saturating_add(*horizon_ms);
         rows.push(row);
-        matched.push(last.get(id).and_then(|places| places.iter().rev().find(in_time)).copied());
+        matched.push(by_id.get(id).and_then(|places| places.iter().rev().find(in_time)).map(|(row, _)| *row));
     }
     let joined = take(column(labels, LABEL)?, &UInt32Array::from(matched), None).map_err(failed)?;
     let events = take_record_batch(events, &UInt32Array::from(rows)).map_err(failed)?;

@@ -2,25 +2,33 @@
 //!
 //! Rules, all of them functions of each partition's own records, so that the order in which predictions and labels are
 //! read does not matter:
-//! - The first inference of an id wins as long as the id is within the label horizon of the inference watermark.
-//! - A label counts when its label partition's watermark just before it had not passed the prediction's horizon.
-//! - A label's age is measured from the later of its own time and its partition's watermark; it decides for which
-//!   judgements the label is early enough. Of several labels the last on the log wins: the old outcome is taken back and
-//!   the new one added, both at the greater age, so that what was judged before stays as it was.
-//! - Labels that come first wait, all of them, until their prediction comes or can no longer come.
+//! - The first inference of an id wins as long as the id is within the label horizon of the inference watermark. An id
+//!   that comes again after that is a new prediction.
+//! - A label's effective time is the later of its own time and its partition's watermark just before it. It belongs to the
+//!   prediction of its id for which that is no later than the horizon, and no earlier than the inference watermark just
+//!   before the prediction; these spans do not overlap, so it belongs to one.
+//! - The effective time gives the label's age, which decides for which judgements it is early enough. Of several labels
+//!   the last on the log wins, and one on the log wins over one that the prediction carries: the old outcome is taken back
+//!   and the new one added, both at the greater age, so that what was judged before stays as it was.
+//! - A label that is declared by its absence counts as come when its partition's watermark passes the moment, and before
+//!   any label read after that.
+//! - Labels that belong to no prediction yet wait until theirs can no longer come.
 //!
 //! Nothing is dropped when the bound on ids is reached: [`JoinError::TooManyPending`] stops the stage, and the log waits.
 
-use detectors::schema::{ColumnKind, Task};
+mod outcome;
+
+pub use outcome::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, label_at, outcome_schema};
+
+use crate::log::Offset;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use detectors::schema::Task;
+use outcome::gather;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
-
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::interleave;
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
-use arrow::error::ArrowError;
 
 /// When labels count, and how long they are waited for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +64,18 @@ impl LabelPolicy {
     fn age_of(&self, delay_ms: i64) -> u8 {
         let age = self.ages_ms.partition_point(|age_ms| *age_ms < delay_ms);
         u8::try_from(age).unwrap_or(u8::MAX)
+    }
+
+    /// Whether the label belongs to the prediction, given that their ids are the same.
+    fn fits(&self, label: &Label, prediction: &Prediction) -> bool {
+        prediction.watermark_ms.is_none_or(|at| at <= label.time_ms)
+            && label.time_ms <= prediction.time_ms.saturating_add(self.horizon_ms)
+    }
+
+    /// Whether the label's absence has been declared when its partition's watermark stands there.
+    fn is_declared(&self, prediction: &Prediction, label_watermark_ms: Option<i64>) -> bool {
+        let due = self.absent.as_ref().map(|absent| prediction.time_ms.saturating_add(absent.after_ms));
+        due.zip(label_watermark_ms).is_some_and(|(due, at)| due < at)
     }
 }
 
@@ -97,6 +117,10 @@ pub struct Prediction {
     pub row: usize,
     /// Its event time.
     pub time_ms: i64,
+    /// Its partition's watermark just before it.
+    pub watermark_ms: Option<i64>,
+    /// The offset of its record.
+    pub offset: Offset,
     /// Whether it counts in no window.
     pub late: bool,
 }
@@ -108,6 +132,8 @@ pub enum Taken {
     First,
     /// Its id had been seen.
     Duplicate,
+    /// Its id had been seen with an earlier time, so that it may outlast what tells that it is a duplicate.
+    LaterDuplicate,
 }
 
 /// What became of a label.
@@ -117,10 +143,8 @@ pub enum Matched {
     First,
     /// It replaced another.
     Replaced,
-    /// Its prediction has not come.
+    /// Its prediction has not come, or is out of its reach.
     Waiting,
-    /// It came after the horizon of its prediction.
-    TooLate,
 }
 
 /// A label as it enters the join.
@@ -132,6 +156,27 @@ pub struct Label {
     pub time_ms: i64,
     /// Its partition's watermark just before it.
     pub watermark_ms: Option<i64>,
+    /// The offset of its record.
+    pub offset: Offset,
+}
+
+/// A record that a restart must read again for longer than its own time asks for, because another depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A prediction, without which its later label would be taken for an orphan.
+    Prediction {
+        /// The offset of its record.
+        offset: Offset,
+        /// Needed as long as events of this time are.
+        until_ms: i64,
+    },
+    /// A label, without which its later prediction would be taken for unlabelled.
+    Label {
+        /// The offset of its record.
+        offset: Offset,
+        /// Needed as long as events of this time are.
+        until_ms: i64,
+    },
 }
 
 /// Ids that passed out of the join.
@@ -145,10 +190,20 @@ pub struct Passed {
     pub declared: i64,
 }
 
+/// What is held of an id.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Its predictions within the horizon, in log order: almost always one.
+    predictions: Vec<Held>,
+    /// Labels that belong to none of them, in log order.
+    waiting: Vec<Label>,
+}
+
 #[derive(Debug)]
-enum Entry {
-    Waiting(Vec<Label>),
-    Predicted { prediction: Prediction, counted: Option<(LabelValue, u8)> },
+struct Held {
+    prediction: Prediction,
+    /// The label that counts, and its age.
+    counted: Option<(LabelValue, u8)>,
 }
 
 /// A labelled row, or one that is taken back.
@@ -170,7 +225,15 @@ pub struct LabelJoin {
     labelled_at: BTreeMap<i64, Vec<Arc<str>>>,
     /// Ids whose absent label is to be declared, by the time that is due.
     declared_at: BTreeMap<i64, Vec<Arc<str>>>,
+    found: Found,
+}
+
+/// What the join has found out since it was last asked.
+#[derive(Debug, Default)]
+struct Found {
     outcomes: Vec<Outcome>,
+    needs: Vec<Need>,
+    declared: i64,
 }
 
 impl LabelJoin {
@@ -182,7 +245,7 @@ impl LabelJoin {
             predicted_at: BTreeMap::new(),
             labelled_at: BTreeMap::new(),
             declared_at: BTreeMap::new(),
-            outcomes: Vec::new(),
+            found: Found::default(),
         }
     }
 
@@ -191,7 +254,7 @@ impl LabelJoin {
         self.entries.len()
     }
 
-    /// Takes in a prediction; `watermark_ms` is its partition's watermark just before it.
+    /// Takes in a prediction, with the label that it carries itself.
     ///
     /// # Errors
     /// When the bound on ids is reached.
@@ -199,31 +262,26 @@ impl LabelJoin {
         &mut self,
         id: &str,
         prediction: Prediction,
-        watermark_ms: Option<i64>,
+        own: Option<LabelValue>,
     ) -> Result<(Taken, Vec<Matched>), JoinError> {
-        let horizon_ms = self.policy.horizon_ms;
-        let still_held = |time_ms: i64| watermark_ms.is_none_or(|at| at <= time_ms.saturating_add(horizon_ms));
-        let waiting = match self.entries.remove_entry(id) {
-            Some((id, Entry::Predicted { prediction: first, counted })) if still_held(first.time_ms) => {
-                self.entries.insert(id, Entry::Predicted { prediction: first, counted });
-                return Ok((Taken::Duplicate, Vec::new()));
-            }
-            Some((_, Entry::Waiting(labels))) => labels,
-            _ => Vec::new(),
-        };
-        self.check_bound()?;
-        let id: Arc<str> = id.into();
+        if let Some(first) = self.first_of(id, prediction.watermark_ms) {
+            let is_later = prediction.time_ms > first.time_ms;
+            return Ok((if is_later { Taken::LaterDuplicate } else { Taken::Duplicate }, Vec::new()));
+        }
+        let id = self.hold(id)?;
         self.predicted_at.entry(prediction.time_ms).or_default().push(Arc::clone(&id));
         if let Some(absent) = &self.policy.absent {
             let due = prediction.time_ms.saturating_add(absent.after_ms);
             self.declared_at.entry(due).or_default().push(Arc::clone(&id));
         }
-        let mut counted = None;
-        let mut matched = Vec::new();
-        for label in waiting.into_iter().filter(|label| still_held(label.time_ms)) {
-            matched.push(self.count(&prediction, &mut counted, label));
-        }
-        self.entries.insert(id, Entry::Predicted { prediction, counted });
+        let Self { policy, entries, found, .. } = self;
+        let entry = entries.entry(id).or_default();
+        let (time_ms, offset) = (prediction.time_ms, prediction.offset);
+        let own = own.map(|value| Label { value, time_ms, watermark_ms: None, offset });
+        let fitting: Vec<Label> = entry.waiting.extract_if(.., |label| policy.fits(label, &prediction)).collect();
+        let mut held = Held { prediction, counted: None };
+        let matched = own.into_iter().chain(fitting).map(|label| found.count(policy, &mut held, label)).collect();
+        entry.predictions.push(held);
         Ok((Taken::First, matched))
     }
 
@@ -232,64 +290,43 @@ impl LabelJoin {
     /// # Errors
     /// When the bound on ids is reached.
     pub fn label(&mut self, id: &str, label: Label) -> Result<Matched, JoinError> {
-        match self.entries.remove_entry(id) {
-            Some((id, Entry::Predicted { prediction, mut counted })) => {
-                let matched = self.count(&prediction, &mut counted, label);
-                self.entries.insert(id, Entry::Predicted { prediction, counted });
-                Ok(matched)
-            }
-            Some((id, Entry::Waiting(mut labels))) => {
-                self.labelled_at.entry(label.time_ms).or_default().push(Arc::clone(&id));
-                labels.push(label);
-                self.entries.insert(id, Entry::Waiting(labels));
-                Ok(Matched::Waiting)
-            }
-            None => {
-                self.check_bound()?;
-                let id: Arc<str> = id.into();
-                self.labelled_at.entry(label.time_ms).or_default().push(Arc::clone(&id));
-                self.entries.insert(id, Entry::Waiting(vec![label]));
-                Ok(Matched::Waiting)
-            }
+        let Self { policy, entries, found, .. } = self;
+        let mut predictions = entries.get_mut(id).into_iter().flat_map(|entry| &mut entry.predictions);
+        if let Some(held) = predictions.find(|held| policy.fits(&label, &held.prediction)) {
+            return Ok(found.count(policy, held, label));
         }
+        let id = self.hold(id)?;
+        self.labelled_at.entry(label.time_ms).or_default().push(Arc::clone(&id));
+        self.entries.entry(id).or_default().waiting.push(label);
+        Ok(Matched::Waiting)
     }
 
     /// Lets go of the ids that neither partition's watermark allows any more, and declares absent labels.
     pub fn pass(&mut self, inference_ms: Option<i64>, label_ms: Option<i64>) -> Passed {
         let mut passed = Passed::default();
-        let (Some(inference_ms), Some(label_ms)) = (inference_ms, label_ms) else { return passed };
-        passed.declared = self.declare(label_ms);
-        let horizon_ms = self.policy.horizon_ms;
-        // An id may have come again after its horizon: only the entry that is over goes.
-        let over_ms = inference_ms.min(label_ms).saturating_sub(horizon_ms);
-        for id in take_before(&mut self.predicted_at, over_ms) {
-            if let Some(Entry::Predicted { prediction, counted }) = self.entries.get(&id)
-                && prediction.time_ms < over_ms
-            {
-                passed.expired += i64::from(counted.is_none());
-                self.entries.remove(&id);
-            }
+        if let (Some(inference_ms), Some(label_ms)) = (inference_ms, label_ms) {
+            self.declare(label_ms);
+            passed.expired = self.expire(inference_ms.min(label_ms).saturating_sub(self.policy.horizon_ms));
+            // A label that is older than this belongs to no prediction that is still to come.
+            passed.orphaned = self.orphan(inference_ms);
         }
-        let over_ms = inference_ms.saturating_sub(horizon_ms);
-        for id in take_before(&mut self.labelled_at, over_ms) {
-            if let Some(Entry::Waiting(labels)) = self.entries.get(&id)
-                && labels.iter().all(|label| label.time_ms < over_ms)
-            {
-                passed.orphaned += i64::try_from(labels.len()).unwrap_or(i64::MAX);
-                self.entries.remove(&id);
-            }
-        }
+        passed.declared = std::mem::take(&mut self.found.declared);
         passed
+    }
+
+    /// The records that a restart must read again for longer than their own times ask for, since the last call.
+    pub fn take_needs(&mut self) -> Vec<Need> {
+        std::mem::take(&mut self.found.needs)
     }
 
     /// Whether labelled rows are waiting to be taken.
     pub fn has_outcomes(&self) -> bool {
-        !self.outcomes.is_empty()
+        !self.found.outcomes.is_empty()
     }
 
     /// Forgets the labelled rows, which a restart has counted already.
     pub fn discard_outcomes(&mut self) {
-        self.outcomes.clear();
+        self.found.outcomes.clear();
     }
 
     /// The labelled rows since the last call, by version: the prediction's columns, then label, age and sign.
@@ -298,7 +335,7 @@ impl LabelJoin {
     /// When the rows do not fit together.
     pub fn take_outcomes(&mut self, task: &Task) -> Result<Vec<(Arc<str>, RecordBatch)>, JoinError> {
         let mut by_version: BTreeMap<Arc<str>, Vec<Outcome>> = BTreeMap::new();
-        for outcome in std::mem::take(&mut self.outcomes) {
+        for outcome in std::mem::take(&mut self.found.outcomes) {
             by_version.entry(Arc::clone(&outcome.prediction.version)).or_default().push(outcome);
         }
         by_version
@@ -307,62 +344,109 @@ impl LabelJoin {
             .collect()
     }
 
-    fn count(&mut self, prediction: &Prediction, counted: &mut Option<(LabelValue, u8)>, label: Label) -> Matched {
-        let deadline = prediction.time_ms.saturating_add(self.policy.horizon_ms);
-        if label.watermark_ms.is_some_and(|at| at > deadline) {
-            return Matched::TooLate;
+    /// The prediction of which one that comes at this watermark is a duplicate.
+    fn first_of(&self, id: &str, watermark_ms: Option<i64>) -> Option<&Prediction> {
+        let horizon_ms = self.policy.horizon_ms;
+        let is_held =
+            |held: &&Held| watermark_ms.is_none_or(|at| at <= held.prediction.time_ms.saturating_add(horizon_ms));
+        self.entries.get(id)?.predictions.iter().find(is_held).map(|held| &held.prediction)
+    }
+
+    /// The id as it is held, if the bound allows for it.
+    fn hold(&self, id: &str) -> Result<Arc<str>, JoinError> {
+        if let Some((held, _)) = self.entries.get_key_value(id) {
+            return Ok(Arc::clone(held));
         }
-        let age = self.policy.age_of(label.time_ms.saturating_sub(prediction.time_ms));
-        let (matched, age) = match counted.take() {
+        let (held, bound) = (self.entries.len(), self.policy.max_pending);
+        if held >= bound { Err(JoinError::TooManyPending { held, bound }) } else { Ok(id.into()) }
+    }
+
+    /// Declares the label of predictions that are due.
+    fn declare(&mut self, label_ms: i64) {
+        let Self { policy, entries, found, .. } = self;
+        for id in take_before(&mut self.declared_at, label_ms) {
+            for held in entries.get_mut(&id).into_iter().flat_map(|entry| &mut entry.predictions) {
+                found.declare(policy, held, Some(label_ms));
+            }
+        }
+    }
+
+    /// Lets go of the predictions before this time; says how many had no label.
+    fn expire(&mut self, over_ms: i64) -> i64 {
+        let mut expired = 0;
+        for id in take_before(&mut self.predicted_at, over_ms) {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.predictions.retain(|held| {
+                let is_over = held.prediction.time_ms < over_ms;
+                expired += i64::from(is_over && held.counted.is_none());
+                !is_over
+            });
+            self.forget_if_empty(&id);
+        }
+        expired
+    }
+
+    /// Lets go of the waiting labels before this time; says how many.
+    fn orphan(&mut self, over_ms: i64) -> i64 {
+        let mut orphaned = 0;
+        for id in take_before(&mut self.labelled_at, over_ms) {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.waiting.retain(|label| {
+                let is_over = label.time_ms < over_ms;
+                orphaned += i64::from(is_over);
+                !is_over
+            });
+            self.forget_if_empty(&id);
+        }
+        orphaned
+    }
+
+    fn forget_if_empty(&mut self, id: &Arc<str>) {
+        if self.entries.get(id).is_some_and(|entry| entry.predictions.is_empty() && entry.waiting.is_empty()) {
+            self.entries.remove(id);
+        }
+    }
+}
+
+impl Found {
+    fn count(&mut self, policy: &LabelPolicy, held: &mut Held, label: Label) -> Matched {
+        self.declare(policy, held, label.watermark_ms);
+        let time_ms = held.prediction.time_ms;
+        // A restart that read only the later of the two would take it for unmatched.
+        self.needs.push(match label.time_ms < time_ms {
+            true => Need::Label { offset: label.offset, until_ms: time_ms },
+            false => Need::Prediction { offset: held.prediction.offset, until_ms: label.time_ms },
+        });
+        let age = policy.age_of(label.time_ms.saturating_sub(time_ms));
+        let (matched, age) = match held.counted.take() {
             None => (Matched::First, age),
             Some((old, old_age)) => {
                 let age = age.max(old_age);
-                self.emit(prediction, old, age, -1);
+                self.emit(&held.prediction, old, (age, -1));
                 (Matched::Replaced, age)
             }
         };
-        self.emit(prediction, label.value.clone(), age, 1);
-        *counted = Some((label.value, age));
+        self.emit(&held.prediction, label.value.clone(), (age, 1));
+        held.counted = Some((label.value, age));
         matched
     }
 
-    fn emit(&mut self, prediction: &Prediction, label: LabelValue, age: u8, sign: i8) {
+    /// Declares the label absent if it has not come and is due.
+    fn declare(&mut self, policy: &LabelPolicy, held: &mut Held, label_watermark_ms: Option<i64>) {
+        let Some(absent) = &policy.absent else { return };
+        if held.counted.is_some() || !policy.is_declared(&held.prediction, label_watermark_ms) {
+            return;
+        }
+        let (label, age) = (LabelValue::Class(absent.label.as_str().into()), policy.age_of(absent.after_ms));
+        self.emit(&held.prediction, label.clone(), (age, 1));
+        held.counted = Some((label, age));
+        self.declared += 1;
+    }
+
+    fn emit(&mut self, prediction: &Prediction, label: LabelValue, (age, sign): (u8, i8)) {
         if !prediction.late {
             self.outcomes.push(Outcome { prediction: prediction.clone(), label, age, sign });
         }
-    }
-
-    /// Declares the label of predictions that are due; says how many.
-    fn declare(&mut self, label_ms: i64) -> i64 {
-        let Some(absent) = self.policy.absent.clone() else { return 0 };
-        let mut declared = 0;
-        for id in take_before(&mut self.declared_at, label_ms) {
-            let Some((id, Entry::Predicted { prediction, counted: None })) = self.remove_unlabelled(&id) else {
-                continue;
-            };
-            let label = Label {
-                value: LabelValue::Class(absent.label.as_str().into()),
-                time_ms: prediction.time_ms.saturating_add(absent.after_ms),
-                watermark_ms: None,
-            };
-            let mut counted = None;
-            self.count(&prediction, &mut counted, label);
-            self.entries.insert(id, Entry::Predicted { prediction, counted });
-            declared += 1;
-        }
-        declared
-    }
-
-    fn remove_unlabelled(&mut self, id: &Arc<str>) -> Option<(Arc<str>, Entry)> {
-        match self.entries.get(id) {
-            Some(Entry::Predicted { counted: None, .. }) => self.entries.remove_entry(id),
-            _ => None,
-        }
-    }
-
-    fn check_bound(&self) -> Result<(), JoinError> {
-        let (held, bound) = (self.entries.len(), self.policy.max_pending);
-        if held >= bound { Err(JoinError::TooManyPending { held, bound }) } else { Ok(()) }
     }
 }
 
@@ -371,68 +455,5 @@ fn take_before(by_time: &mut BTreeMap<i64, Vec<Arc<str>>>, time_ms: i64) -> impl
     std::mem::replace(by_time, kept).into_values().flatten()
 }
 
-fn gather(outcomes: &[Outcome], kind: ColumnKind) -> Result<RecordBatch, JoinError> {
-    let mut batches: Vec<&Arc<RecordBatch>> = Vec::new();
-    let mut places = HashMap::new();
-    let mut rows = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        let batch = &outcome.prediction.batch;
-        let place = *places.entry(Arc::as_ptr(batch)).or_insert_with(|| {
-            batches.push(batch);
-            batches.len() - 1
-        });
-        rows.push((place, outcome.prediction.row));
-    }
-    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), |batch| batch.schema());
-    let mut columns = Vec::with_capacity(schema.fields().len() + 3);
-    for column in 0..schema.fields().len() {
-        let parts: Vec<_> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();
-        columns.push(interleave(&parts, &rows)?);
-    }
-    columns.push(labels(outcomes, kind));
-    columns.push(Arc::new(Int64Array::from_iter_values(outcomes.iter().map(|outcome| i64::from(outcome.age)))));
-    columns.push(Arc::new(Int8Array::from_iter_values(outcomes.iter().map(|outcome| outcome.sign))));
-    Ok(RecordBatch::try_new(outcome_schema(&schema, kind), columns)?)
-}
-
-/// Name of the outcome's label column.
-pub const OUTCOME_LABEL: &str = "outcome_label";
-/// Name of the outcome's age column, Int64.
-pub const OUTCOME_AGE: &str = "outcome_age";
-/// Name of the outcome's sign column, Int8: −1 takes an earlier outcome back.
-pub const OUTCOME_SIGN: &str = "outcome_sign";
-
-/// The prediction's columns, then label, age and sign.
-pub fn outcome_schema(predictions: &SchemaRef, kind: ColumnKind) -> SchemaRef {
-    let label = Field::new(OUTCOME_LABEL, crate::columns::arrow_type(kind), true);
-    let age = Field::new(OUTCOME_AGE, DataType::Int64, false);
-    let sign = Field::new(OUTCOME_SIGN, DataType::Int8, false);
-    let fields = predictions.fields().iter().cloned().chain([label, age, sign].map(Arc::new));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn labels(outcomes: &[Outcome], kind: ColumnKind) -> ArrayRef {
-    match kind {
-        ColumnKind::Numeric => Arc::new(Float64Array::from_iter(outcomes.iter().map(|outcome| match &outcome.label {
-            LabelValue::Number(number) => Some(*number),
-            LabelValue::Class(text) => text.parse().ok(),
-        }))),
-        ColumnKind::Categorical => {
-            Arc::new(StringArray::from_iter(outcomes.iter().map(|outcome| match &outcome.label {
-                LabelValue::Class(class) => Some(class.as_ref()),
-                LabelValue::Number(_) => None,
-            })))
-        }
-    }
-}
-
-/// The label in a row of a label column; `None` where it is null.
-pub fn label_at(column: &ArrayRef, row: usize) -> Option<LabelValue> {
-    if column.is_null(row) {
-        return None;
-    }
-    if let Some(classes) = column.as_string_opt::<i32>() {
-        return Some(LabelValue::Class(classes.value(row).into()));
-    }
-    column.as_primitive_opt::<Float64Type>().map(|numbers| LabelValue::Number(numbers.value(row)))
-}
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,6 @@ pub fn time_span(rows: &RecordBatch) -> Option<(i64, i64)> {
     let times = rows.column_by_name(EVENT_TIME)?.as_primitive_opt::<Int64Type>()?;
     Some((arrow::compute::min(times)?, arrow::compute::max(times)?))
 }
+
+#[cfg(test)]
+mod tests;

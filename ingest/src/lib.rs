@@ -31,3 +31,6 @@ pub mod monitor;
 pub mod archive;
 pub mod history;
 pub mod learn;
+
+#[cfg(test)]
+mod fixtures;

@@ -105,7 +105,6 @@ impl EventCounts {
         match matched {
             Matched::First => self.labelled += 1,
             Matched::Replaced => self.relabelled += 1,
-            Matched::TooLate => self.orphaned += 1,
             Matched::Waiting => {}
         }
     }

@@ -6,8 +6,8 @@
 
 use crate::columns::SEGMENT_PREFIX;
 use crate::window_query::{Dimension, NO_VALUE};
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::{DFSchema, DataFusionError};
@@ -98,13 +98,15 @@ impl Segmenter {
 
     /// The batch with one more Utf8 column for each expression.
     ///
+    /// A row on which an expression fails, as a division by zero does, has no value: it costs neither the others nor the
+    /// stage.
+    ///
     /// # Errors
-    /// When an expression fails on the rows, as a division by zero does.
+    /// When the batch does not have the schema.
     pub fn extend(&self, batch: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
         let mut columns = batch.columns().to_vec();
         for expression in &self.expressions {
-            let values: ArrayRef = expression.evaluate(batch)?.into_array(batch.num_rows())?;
-            columns.push(cast(&values, &DataType::Utf8)?);
+            columns.push(values_of(expression, batch).or_else(|_| values_one_by_one(expression, batch))?);
         }
         let extended: Result<RecordBatch, ArrowError> = RecordBatch::try_new(Arc::clone(&self.schema), columns);
         Ok(extended?)
@@ -119,8 +121,25 @@ pub fn known_segment(segment: Segment, is_known: impl Fn(&Segment) -> bool) -> S
     Segment { value: OTHER.to_owned(), ..segment }
 }
 
+fn values_of(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    let values: ArrayRef = expression.evaluate(batch)?.into_array(batch.num_rows())?;
+    Ok(cast(&values, &DataType::Utf8)?)
+}
+
+/// As [`values_of`], with null for the rows on which the expression fails.
+fn values_one_by_one(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    let none = new_null_array(&DataType::Utf8, 1);
+    let rows = (0..batch.num_rows()).map(|row| values_of(expression, &batch.slice(row, 1)));
+    let values: Vec<ArrayRef> = rows.map(|value| value.unwrap_or_else(|_| Arc::clone(&none))).collect();
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&values)?)
+}
+
 fn compile(session: &SessionContext, schema: &SchemaRef, sql: &str) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let schema = DFSchema::try_from(Arc::clone(schema))?;
     let expression = session.parse_sql_expr(sql, &schema)?;
     session.create_physical_expr(expression, &schema)
 }
+
+#[cfg(test)]
+mod tests;

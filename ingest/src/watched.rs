@@ -4,7 +4,7 @@ use crate::join::LabelPolicy;
 use crate::segments::{SegmentSource, SegmentSpec};
 use detectors::panel::PanelPolicy;
 use detectors::schema::ModelSchema;
-use detectors::windows::WindowSpec;
+use detectors::windows::{WindowSpec, floor_to};
 use std::sync::Arc;
 
 /// Which sequential detectors read the steps of a model.
@@ -38,6 +38,13 @@ pub struct WatchedModel {
 }
 
 impl WatchedModel {
+    /// How long after its end a window's quality may be judged: the ages of labels, rounded up to whole steps, ascending;
+    /// none where the model has no labels.
+    pub fn judged_at_ms(&self) -> Vec<i64> {
+        let ages_ms = self.labels.iter().flat_map(|labels| &labels.ages_ms);
+        ages_ms.map(|age_ms| floor_to(age_ms.saturating_add(self.step_ms - 1), self.step_ms)).collect()
+    }
+
     /// The dimensions whose values the events carry themselves.
     pub fn segments_from_events(&self) -> Vec<String> {
         let from_events = self.segments.iter().filter(|segment| segment.source == SegmentSource::FromEvent);

@@ -234,3 +234,6 @@ fn path_safe(name: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use crate::topics;
 use detectors::verdict::Position;
 use detectors::windows::{Timeliness, Watermark, floor_to};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +48,12 @@ pub(super) struct InputSnapshot {
     sealed: Offset,
     /// Where the restart begins.
     pub(super) resume: Checkpoint,
+    /// Places from there on of duplicates whose first may lie before.
+    later_duplicates: BTreeSet<Place>,
 }
+
+/// A row's place in its partition: the offset of its record, and its index there.
+pub(super) type Place = (Offset, i32);
 
 /// What all input partitions have in common.
 #[derive(Debug, Clone)]
@@ -73,6 +78,8 @@ pub(super) struct InputState {
     dead_letters: BTreeMap<String, i64>,
     latest_ms: i64,
     checkpoints: VecDeque<Checkpoint>,
+    /// Duplicates with a later time than their first, as far back as a restart may read.
+    later_duplicates: BTreeSet<Place>,
     /// Widths whose boundaries are ticks.
     pane_ms: Arc<[i64]>,
     /// The record whose events are being observed, and the watermark before it.
@@ -96,6 +103,7 @@ impl InputState {
             dead_letters: BTreeMap::new(),
             latest_ms: i64::MIN,
             checkpoints: VecDeque::from([Checkpoint { offset: 0, watermark, latest_ms: i64::MIN }]),
+            later_duplicates: BTreeSet::new(),
             pane_ms: Arc::clone(&settings.pane_ms),
             record: None,
             touched: false,
@@ -108,6 +116,7 @@ impl InputState {
         state.sealed = snapshot.sealed;
         state.read_to = snapshot.resume.offset;
         state.checkpoints = VecDeque::from([snapshot.resume]);
+        state.later_duplicates.clone_from(&snapshot.later_duplicates);
         state
     }
 
@@ -115,8 +124,28 @@ impl InputState {
     /// before it.
     pub(super) fn observe(&mut self, offset: Offset, event_ms: i64, append_ms: i64) -> Timeliness {
         self.begin(offset);
-        self.latest_ms = self.latest_ms.max(event_ms);
+        // A late label counts as come at the watermark, and is needed as long as events of that time are.
+        let effective_ms = self.watermark.at_ms().map_or(event_ms, |at| at.max(event_ms));
+        self.latest_ms = self.latest_ms.max(effective_ms);
         self.watermark.observe(event_ms, append_ms)
+    }
+
+    /// Has a restart read the record at `offset` again as long as events of `until_ms` are needed.
+    pub(super) fn keep(&mut self, offset: Offset, until_ms: i64) {
+        let after = self.checkpoints.partition_point(|checkpoint| checkpoint.offset <= offset);
+        if let Some(checkpoint) = after.checked_sub(1).and_then(|place| self.checkpoints.get_mut(place)) {
+            checkpoint.latest_ms = checkpoint.latest_ms.max(until_ms);
+        }
+    }
+
+    /// Remembers a duplicate that a restart could take for the first of its id.
+    pub(super) fn remember_duplicate(&mut self, place: Place) {
+        self.later_duplicates.insert(place);
+    }
+
+    /// Whether the row was found to be a duplicate before a restart.
+    pub(super) fn is_known_duplicate(&self, place: Place) -> bool {
+        self.later_duplicates.contains(&place)
     }
 
     /// Moves the watermark as the control record at `offset` says.
@@ -180,7 +209,7 @@ impl InputState {
         }
         let from = std::mem::replace(&mut self.sealed, self.read_to);
         if let Some(last) = self.checkpoints.back_mut() {
-            last.latest_ms = self.latest_ms;
+            last.latest_ms = last.latest_ms.max(self.latest_ms);
         }
         self.latest_ms = i64::MIN;
         self.checkpoints.push_back(Checkpoint { offset: self.read_to, watermark: self.watermark, latest_ms: i64::MIN });
@@ -201,11 +230,14 @@ impl InputState {
             self.checkpoints.pop_front();
         }
         let at_end = Checkpoint { offset: self.read_to, watermark: self.watermark, latest_ms: i64::MIN };
+        let resume = self.checkpoints.front().copied().unwrap_or(at_end);
+        self.later_duplicates = self.later_duplicates.split_off(&(resume.offset, 0));
         InputSnapshot {
             source: self.source,
             partition: self.partition,
             sealed: self.sealed,
-            resume: self.checkpoints.front().copied().unwrap_or(at_end),
+            resume,
+            later_duplicates: self.later_duplicates.clone(),
         }
     }
 }

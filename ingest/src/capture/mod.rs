@@ -10,13 +10,14 @@
 
 mod input;
 mod model;
+mod rows;
 
 pub use model::{input_query, outcome_arguments};
 
-use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
+use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, OFFSET};
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch};
-use crate::join::{Label, Prediction, Taken, label_at};
+use crate::join::{Label, Need, Prediction, Taken, label_at};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
@@ -25,13 +26,11 @@ use crate::segments::SegmentError;
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use bytes::Bytes;
-use detectors::windows::Timeliness;
+use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
-use model::{CaptureModel, LATE};
+use model::CaptureModel;
+use rows::{PreparedRows, int64, log_place, strings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +89,8 @@ impl Capture {
     /// # Errors
     /// When a segment expression cannot be used.
     pub fn new(spec: CaptureSpec) -> Result<Self, CaptureError> {
-        let mut pane_ms: Vec<_> = spec.models.iter().flat_map(|m| [m.windows.pane_ms(), m.step_ms]).collect();
+        // The common divisor, because panes mature at a pane's end and some steps.
+        let mut pane_ms: Vec<_> = spec.models.iter().map(|m| common_divisor(m.windows.pane_ms(), m.step_ms)).collect();
         pane_ms.sort_unstable();
         pane_ms.dedup();
         let mut models = BTreeMap::new();
@@ -184,7 +184,7 @@ impl Capture {
     /// When every window that holds this time has ended and its labels are mature.
     fn end_of_last_windows(&self, time_ms: i64) -> i64 {
         let ends = self.models.values().map(|model| {
-            let mature_ms = model.watched.labels.as_ref().map_or(0, |labels| labels.mature_ms());
+            let mature_ms = model.watched.judged_at_ms().last().copied().unwrap_or(0);
             model.watched.windows.last_end_of(time_ms).saturating_add(mature_ms)
         });
         ends.max().unwrap_or(time_ms)
@@ -217,6 +217,9 @@ impl Capture {
             self.prediction(partition, batch, rows, *row)?;
         }
         for (batch, rows) in batches.iter().zip(prepared) {
+            if rows.label_counts != EventCounts::default() {
+                self.input(Source::Labels, partition).counts(&batch.model).add(&rows.label_counts);
+            }
             let Some(model) = self.models.get_mut(&batch.model) else { continue };
             input_of(&mut self.inputs, &self.settings, Source::Inferences, partition)
                 .counts(&batch.model)
@@ -259,24 +262,31 @@ impl Capture {
         rows.late.push(i64::from(late));
         let id = rows.ids.value(row);
         rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        let place = log_place(&batch.batch, row);
         let (Some(joined), Some(model)) = (&rows.joined, self.models.get_mut(&batch.model)) else { return Ok(()) };
         let Some(join) = model.join(partition) else { return Ok(()) };
-        let prediction =
-            Prediction { version: Arc::clone(&batch.version), batch: Arc::clone(joined), row, time_ms, late };
+        let prediction = Prediction {
+            version: Arc::clone(&batch.version),
+            batch: Arc::clone(joined),
+            row,
+            time_ms,
+            watermark_ms,
+            offset: place.0,
+            late,
+        };
         let failed =
             |error| StageError::failed(format!("joining labels of {} in partition {partition}", batch.model), error);
-        let (taken, matched) = join.predict(id, prediction, watermark_ms).map_err(failed)?;
-        if taken == Taken::Duplicate {
-            rows.counts.duplicates += 1;
-            rows.kept.push(false);
-            return Ok(());
+        let (taken, matched) = match input.is_known_duplicate(place) {
+            true => (Taken::Duplicate, Vec::new()),
+            false => join.predict(id, prediction, label_at(rows.labels(), row)).map_err(failed)?,
+        };
+        if taken == Taken::LaterDuplicate {
+            input.remember_duplicate(place);
         }
-        rows.kept.push(true);
-        matched.into_iter().for_each(|matched| rows.counts.match_label(matched));
-        if let Some(value) = label_at(rows.labels(), row) {
-            let label = Label { value, time_ms, watermark_ms: None };
-            rows.counts.match_label(join.label(rows.ids.value(row), label).map_err(failed)?);
-        }
+        rows.kept.push(taken == Taken::First);
+        rows.counts.duplicates += i64::from(taken != Taken::First);
+        // Whichever came first, what became of a label is told with the label's partition.
+        matched.into_iter().for_each(|matched| rows.label_counts.match_label(matched));
         Ok(())
     }
 
@@ -317,7 +327,7 @@ impl Capture {
         {
             let time_ms = watermark_ms.map_or(times.value(row), |at| at.max(times.value(row)));
             let matched = join
-                .label(id, Label { value, time_ms, watermark_ms })
+                .label(id, Label { value, time_ms, watermark_ms, offset: offsets.value(row) })
                 .map_err(|error| StageError::failed(format!("joining labels of {}", batch.model), error))?;
             counts.match_label(matched);
         }
@@ -329,9 +339,10 @@ impl Capture {
     fn pass(&mut self, partition: PartitionId) {
         let inference_ms = self.watermark(Source::Inferences, partition);
         let label_ms = self.watermark(Source::Labels, partition);
-        let mut counted = Vec::new();
+        let (mut counted, mut needs) = (Vec::new(), Vec::new());
         for (name, model) in &mut self.models {
             let Some(join) = model.joins.get_mut(&partition) else { continue };
+            needs.extend(join.take_needs());
             let passed = join.pass(inference_ms, label_ms);
             let labelled = passed.declared;
             let counts =
@@ -343,17 +354,24 @@ impl Capture {
         for (name, counts) in counted {
             self.input(Source::Labels, partition).counts(&name).add(&counts);
         }
+        for need in needs {
+            match need {
+                Need::Prediction { offset, until_ms } => {
+                    self.input(Source::Inferences, partition).keep(offset, until_ms);
+                }
+                Need::Label { offset, until_ms } => self.input(Source::Labels, partition).keep(offset, until_ms),
+            }
+        }
     }
 
     /// The event time before which no event can get a label any more.
     fn needed_ms(&self, partition: PartitionId) -> i64 {
         let horizons = self.models.values().filter_map(|model| model.watched.labels.as_ref().map(|l| l.horizon_ms));
-        let (Some(horizon_ms), Some(inference_ms)) = (horizons.max(), self.watermark(Source::Inferences, partition))
-        else {
-            return i64::MAX;
-        };
-        let label_ms = self.watermark(Source::Labels, partition);
-        label_ms.map_or(i64::MIN, |label_ms| inference_ms.min(label_ms).saturating_sub(horizon_ms))
+        let Some(horizon_ms) = horizons.max() else { return i64::MAX };
+        let (inference_ms, label_ms) =
+            (self.watermark(Source::Inferences, partition), self.watermark(Source::Labels, partition));
+        // Where only one of the two has begun, all that it brought may still meet the other.
+        inference_ms.zip(label_ms).map_or(i64::MIN, |(a, b)| a.min(b).saturating_sub(horizon_ms))
     }
 
     fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
@@ -447,67 +465,5 @@ fn input_of<'a>(
     inputs.entry((source, partition)).or_insert_with(|| InputState::new(source, partition, settings))
 }
 
-/// A batch of events with what is being found out of its rows.
-struct PreparedRows {
-    extended: RecordBatch,
-    /// The columns that outcomes need, where the model has labels.
-    joined: Option<Arc<RecordBatch>>,
-    ids: StringArray,
-    offsets: Int64Array,
-    times: Int64Array,
-    appended: Int64Array,
-    late: Vec<i64>,
-    /// Whether each row is the first of its id; empty where ids are not watched.
-    kept: Vec<bool>,
-    counts: EventCounts,
-}
-
-impl PreparedRows {
-    fn new(extended: RecordBatch, joined: Option<Arc<RecordBatch>>) -> Result<Self, StageError> {
-        let (Some(ids), Some(offsets), Some(times), Some(appended)) = (
-            strings(&extended, EVENT_ID).cloned(),
-            int64(&extended, OFFSET).cloned(),
-            int64(&extended, EVENT_TIME).cloned(),
-            int64(&extended, APPEND_TIME).cloned(),
-        ) else {
-            return Err(StageError::failed("capturing", "an event batch lacks a column"));
-        };
-        let rows = extended.num_rows();
-        let (late, kept) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        Ok(Self { extended, joined, ids, offsets, times, appended, late, kept, counts: EventCounts::default() })
-    }
-
-    fn labels(&self) -> &ArrayRef {
-        self.extended.column_by_name(columns::LABEL).unwrap_or_else(|| self.extended.column(0))
-    }
-
-    /// The rows that count, with the late column.
-    fn finish(self) -> Result<RecordBatch, StageError> {
-        let failed = |error| StageError::failed("capturing", error);
-        let late = Arc::new(Field::new(LATE, DataType::Int64, false));
-        let fields: Vec<_> = self.extended.schema_ref().fields().iter().cloned().chain([late]).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let mut columns = self.extended.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from(self.late)));
-        let rows = RecordBatch::try_new(schema, columns).map_err(failed)?;
-        if self.kept.iter().all(|kept| *kept) {
-            return Ok(rows);
-        }
-        filter_record_batch(&rows, &BooleanArray::from(self.kept)).map_err(failed)
-    }
-}
-
-fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a StringArray> {
-    batch.column_by_name(name)?.as_string_opt::<i32>()
-}
-
-fn int64<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
-    batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()
-}
-
-fn log_place(batch: &RecordBatch, row: usize) -> (i64, i32) {
-    let offset = int64(batch, OFFSET).map_or(0, |offsets| offsets.value(row));
-    let index: Option<&Int32Array> =
-        batch.column_by_name(INDEX).and_then(|column| column.as_primitive_opt::<Int32Type>());
-    (offset, index.map_or(0, |indices| indices.value(row)))
-}
+#[cfg(test)]
+mod tests;

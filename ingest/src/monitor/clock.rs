@@ -3,9 +3,8 @@
 //! Everything the monitor does for a model happens at a moment that follows from windows, panes and the label policy, and
 //! in the order of these moments. So the same log gives the same verdicts in the same order, wherever epochs end.
 
-use crate::join::LabelPolicy;
 use crate::watched::WatchedModel;
-use detectors::windows::{Window, floor_to};
+use detectors::windows::Window;
 
 /// One thing to be done, in the order in which things due at the same moment are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,14 +30,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(watched: &WatchedModel) -> Self {
-        let ages_ms = |labels: &LabelPolicy| {
-            labels.ages_ms.iter().map(|age_ms| floor_to(age_ms + watched.step_ms - 1, watched.step_ms)).collect()
-        };
-        Self {
-            windows: watched.windows,
-            step_ms: watched.step_ms,
-            ages_ms: watched.labels.as_ref().map(ages_ms).unwrap_or_default(),
-        }
+        Self { windows: watched.windows, step_ms: watched.step_ms, ages_ms: watched.judged_at_ms() }
     }
 
     /// The age by which labels must have come to count in any decision; `None` where the model has no labels.

@@ -17,6 +17,14 @@ pub(super) enum Entered {
     Overlap,
 }
 
+/// How one entry joins what has been counted.
+enum Standing {
+    Fresh,
+    Counted,
+    /// It covers no record.
+    Empty,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct InputProgress {
     read_to: i64,
@@ -39,34 +47,66 @@ impl Ledger {
         Self { inputs: BTreeMap::new(), expected }
     }
 
-    pub(super) fn enter(&mut self, entry: &LedgerEntry) -> Result<Entered, StageError> {
+    /// Enters all partitions' shares of one epoch, or none of them.
+    pub(super) fn enter(&mut self, entries: &[LedgerEntry]) -> Result<Entered, StageError> {
+        let mut overlap: Option<&LedgerEntry> = None;
+        let mut fresh: Option<&LedgerEntry> = None;
+        for entry in entries {
+            match self.standing(entry)? {
+                Standing::Counted => overlap = Some(entry),
+                Standing::Fresh => fresh = Some(entry),
+                Standing::Empty => {}
+            }
+        }
+        match (overlap, fresh) {
+            (None, _) => entries.iter().for_each(|entry| self.take(entry)),
+            (Some(overlap), None) => {
+                let Position { topic, partition, offset } = &overlap.to;
+                tracing::error!(
+                    topic,
+                    partition,
+                    from = overlap.from,
+                    to = offset,
+                    "an epoch overlaps the ledger and is discarded"
+                );
+                return Ok(Entered::Overlap);
+            }
+            // Its partials cannot be told apart: to discard them loses events, to add them counts some twice.
+            (Some(overlap), Some(fresh)) => return Err(half_counted(overlap, fresh)),
+        }
+        Ok(Entered::New)
+    }
+
+    /// How an entry joins what has been counted.
+    fn standing(&self, entry: &LedgerEntry) -> Result<Standing, StageError> {
+        let Position { topic, partition, offset } = &entry.to;
+        let known = self.inputs.get(topic).and_then(|inputs| inputs.get(partition));
+        let expected = known.map_or(entry.from, |progress| progress.read_to);
+        if entry.from > expected {
+            return Err(StageError::LedgerGap {
+                topic: topic.clone(),
+                partition: *partition,
+                expected,
+                found: entry.from,
+            });
+        }
+        match (entry.from == *offset, entry.from < expected) {
+            (true, _) => Ok(Standing::Empty),
+            (false, false) => Ok(Standing::Fresh),
+            (false, true) if *offset <= expected => Ok(Standing::Counted),
+            (false, true) => Err(half_counted(entry, entry)),
+        }
+    }
+
+    fn take(&mut self, entry: &LedgerEntry) {
         let Position { topic, partition, offset } = &entry.to;
         let progress = self.inputs.entry(topic.clone()).or_default().entry(*partition).or_insert_with(|| {
             InputProgress { read_to: entry.from, watermark_ms: None, idle: false, ticks: VecDeque::new() }
         });
-        if entry.from > progress.read_to {
-            return Err(StageError::LedgerGap {
-                topic: topic.clone(),
-                partition: *partition,
-                expected: progress.read_to,
-                found: entry.from,
-            });
-        }
-        if entry.from < progress.read_to {
-            tracing::error!(
-                topic,
-                partition,
-                from = entry.from,
-                read_to = progress.read_to,
-                "an epoch overlaps the ledger and is discarded"
-            );
-            return Ok(Entered::Overlap);
-        }
-        progress.read_to = *offset;
+        progress.read_to = progress.read_to.max(*offset);
         progress.watermark_ms = entry.watermark_ms.or(progress.watermark_ms);
         progress.idle = entry.idle;
         progress.ticks.extend(&entry.ticks);
-        Ok(Entered::New)
     }
 
     /// The least watermark of the partitions that are not idle; `None` until every partition has been heard of.
@@ -82,13 +122,6 @@ impl Ledger {
             }
         }
         least.or_else(|| self.inputs.values().flat_map(BTreeMap::values).filter_map(|input| input.watermark_ms).max())
-    }
-
-    /// Watermarks by topic and partition, for those that have one.
-    pub(super) fn watermarks(&self) -> impl Iterator<Item = (&str, u32, i64)> {
-        let inputs =
-            self.inputs.iter().flat_map(|(topic, inputs)| inputs.iter().map(move |(p, input)| (topic, p, input)));
-        inputs.filter_map(|(topic, partition, input)| Some((topic.as_str(), *partition, input.watermark_ms?)))
     }
 
     /// The log as it stood when every partition's watermark had reached `time_ms`, for rows before `at_ms`.
@@ -112,4 +145,16 @@ impl Ledger {
             }
         }
     }
+}
+
+fn half_counted(counted: &LedgerEntry, fresh: &LedgerEntry) -> StageError {
+    let of = |entry: &LedgerEntry| {
+        format!("{}/{} from {} to {}", entry.to.topic, entry.to.partition, entry.from, entry.to.offset)
+    };
+    let reason = format!(
+        "an epoch was counted in part: {} was, {} was not; two captures may be writing to partials",
+        of(counted),
+        of(fresh)
+    );
+    StageError::failed("entering the ledger", reason)
 }

@@ -49,6 +49,8 @@ pub struct MonitorStage {
     references: ReferenceBook,
     /// Offsets of `partials` with the time until which their panes are open, oldest first.
     open: VecDeque<(Offset, i64)>,
+    /// Offsets of `partials` that overlap the ledger, and that a restart may read again.
+    discarded: BTreeSet<Offset>,
     read_to: Offset,
     out: Vec<NewRecord>,
     changed: bool,
@@ -89,6 +91,7 @@ impl MonitorStage {
             ledger: Ledger::new(expected),
             references: spec.references,
             open: VecDeque::new(),
+            discarded: BTreeSet::new(),
             read_to: 0,
             out: Vec::new(),
             changed: false,
@@ -107,11 +110,12 @@ impl MonitorStage {
         self.read_to = record.offset + 1;
         if delivery == Delivery::Live {
             self.changed = true;
-            for entry in &epoch.ledger {
-                if self.ledger.enter(entry)? == Entered::Overlap {
-                    return Ok(());
-                }
+            if self.ledger.enter(&epoch.ledger)? == Entered::Overlap {
+                self.discarded.insert(record.offset);
             }
+        }
+        if self.discarded.contains(&record.offset) {
+            return Ok(());
         }
         let mut open_until_ms = i64::MIN;
         for partial in epoch.partials {
@@ -143,7 +147,7 @@ impl MonitorStage {
 
     fn snapshot(&self) -> Result<Vec<u8>, StageError> {
         let models = self.models.iter().map(|(name, model)| (name, model.done_ms, model.judged())).collect::<Vec<_>>();
-        let snapshot = (&self.ledger, models);
+        let snapshot = (&self.ledger, &self.discarded, models);
         rmp_serde::to_vec(&snapshot).map_err(|error| StageError::failed("writing the monitor's snapshot", error))
     }
 }
@@ -270,9 +274,11 @@ impl MonitoredModel {
 
 impl Stage for MonitorStage {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
-        let (ledger, models): (Ledger, Vec<ModelSnapshot>) = rmp_serde::from_slice(snapshot)
-            .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
+        let (ledger, discarded, models): (Ledger, BTreeSet<Offset>, Vec<ModelSnapshot>) =
+            rmp_serde::from_slice(snapshot)
+                .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
         self.ledger = ledger;
+        self.discarded = discarded;
         for (name, done_ms, judged) in models {
             if let Some(model) = self.models.get_mut(&name) {
                 model.done_ms = done_ms;
@@ -307,6 +313,7 @@ impl Stage for MonitorStage {
             return Ok(Some(Epoch::default()));
         }
         let offset = self.open.front().map_or(self.read_to, |(offset, _)| *offset);
+        self.discarded = self.discarded.split_off(&offset);
         let resume = ResumePoint { topic: topics::PARTIALS.to_owned(), partition: 0, offset };
         let snapshot = self.snapshot()?;
         Ok(Some(Epoch {
@@ -346,3 +353,6 @@ fn record_of(event: &MonitorEvent) -> Result<NewRecord, StageError> {
     cloud_event::encode(topics::VERDICTS, attributes, event)
         .map_err(|error| StageError::failed("writing a verdict", error))
 }
+
+#[cfg(test)]
+mod tests;

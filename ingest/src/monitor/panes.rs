@@ -22,7 +22,6 @@ pub(super) enum MergeError {
 #[derive(Debug, Default)]
 pub(super) struct Pane {
     pub(super) rows: i64,
-    pub(super) late: i64,
     profile: Option<Profile>,
     /// By the age of their labels.
     outcomes: BTreeMap<u8, Quality>,
@@ -47,9 +46,8 @@ impl Panes {
     /// Adds a partial.
     pub(super) fn add(&mut self, partial: Partial) -> Result<(), MergeError> {
         match partial.body {
-            PartialBody::Inputs { pane_start_ms, late: true, profile } => {
-                self.pane(pane_start_ms, partial.segment).late += profile.rows();
-            }
+            // Late rows count in no window, and which panes are still open when they come depends on the epochs.
+            PartialBody::Inputs { late: true, .. } => {}
             PartialBody::Inputs { pane_start_ms, late: false, profile } => {
                 let pane = self.pane(pane_start_ms, partial.segment);
                 pane.rows += profile.rows();

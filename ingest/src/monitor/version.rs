@@ -178,12 +178,10 @@ impl WatchedVersion {
         slice: &ClosedWindow,
         severity: Severity,
     ) -> Verdict {
-        let metrics = match (&monitor, &slice.quality) {
-            (Monitor::Quality, Some(quality)) => quality.metrics(),
-            _ => BTreeMap::new(),
-        };
-        let labelled = slice.quality.as_ref().map_or(0, |quality| quality.labelled());
-        let labelled = self.watched.labels.is_some().then_some(labelled);
+        // How many labels have come by the end of a window depends on how far the label partitions were read.
+        let quality = slice.quality.as_ref().filter(|_| monitor == Monitor::Quality);
+        let metrics = quality.map(|quality| quality.metrics()).unwrap_or_default();
+        let labelled = (monitor == Monitor::Quality).then(|| quality.map_or(0, |quality| quality.labelled()));
         Verdict {
             segment: segment.clone(),
             severity,

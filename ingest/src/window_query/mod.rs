@@ -13,7 +13,7 @@ use aggregate::{WindowState, aggregate_function, decode_state};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit, TimestampMillisecondType};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::functions::expr_fn::{arrow_cast, coalesce, date_bin};
 use datafusion::logical_expr::{Expr, GroupingSet, ident, lit};
@@ -114,13 +114,19 @@ impl<S: WindowState> WindowQuery<S> {
     }
 
     fn cell(&self, batch: &RecordBatch, row: usize) -> Result<Cell<S>> {
-        let start_ms = batch.column(0).as_primitive::<TimestampMillisecondType>().value(row);
-        let tag = batch.column(1).as_primitive::<Int64Type>().value(row);
+        let (Some(starts), Some(tags), Some(states)) = (
+            batch.column(0).as_primitive_opt::<TimestampMillisecondType>(),
+            batch.column(1).as_primitive_opt::<Int64Type>(),
+            batch.columns().last().and_then(|states| states.as_binary_opt::<i32>()),
+        ) else {
+            let reason = format!("a window query answered with {}", batch.schema());
+            return Err(DataFusionError::Internal(reason));
+        };
         let segment = self.dimensions.iter().zip(&batch.columns()[2..]).find_map(|(dimension, values)| {
             let value = string_at(values.as_string_opt::<i32>()?, row)?;
             Some(Segment { dimension: dimension.name.clone(), value: value.to_owned() })
         });
-        let states = batch.column(batch.num_columns() - 1).as_binary::<i32>();
+        let (start_ms, tag) = (starts.value(row), tags.value(row));
         Ok(Cell { start_ms, tag, segment, state: decode_state(states.value(row))? })
     }
 }
@@ -134,7 +140,8 @@ fn grouping(spec: &QuerySpec) -> Expr {
     let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None).to_string();
     let time = arrow_cast(ident(&spec.time), lit(timestamp));
     let width = lit(ScalarValue::new_interval_mdn(0, 0, spec.bin_ms * 1_000_000));
-    let origin = lit(ScalarValue::TimestampMillisecond(Some(0), None));
+    // In nanoseconds, as the function's signature has it; any other origin turns the bins into nanoseconds too.
+    let origin = lit(ScalarValue::TimestampNanosecond(Some(0), None));
     let bin = date_bin(width, time, origin).alias("bin");
     let overall = vec![bin, ident(&spec.tag)];
     let by_dimension = spec.dimensions.iter().map(|dimension| {
@@ -169,3 +176,6 @@ impl PartitionStream for Leaf {
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }
 }
+
+#[cfg(test)]
+mod tests;

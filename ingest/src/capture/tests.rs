@@ -1,0 +1,208 @@
+//! What capture promises: sums and ledger are a function of each partition's records, whatever the runner does with them.
+
+use super::*;
+use crate::fixtures::{
+    self, Act, DISORDER_MS, Inputs, MODEL, Run, START_MS, announced, as_stored, event, label, new_record,
+};
+use crate::join::AbsentMeans;
+use crate::partial::PartialBody;
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+fn with_absent() -> WatchedModel {
+    let mut watched = fixtures::watched();
+    if let Some(labels) = &mut watched.labels {
+        labels.absent = Some(AbsentMeans { label: "0".to_owned(), after_ms: 1_000 });
+    }
+    watched
+}
+
+/// Models are made once: a reference takes longer to learn than a stream to read.
+fn house(absent: bool) -> &'static (Arc<WatchedModel>, fixtures::Announced) {
+    static HOUSES: [OnceLock<(Arc<WatchedModel>, fixtures::Announced)>; 2] = [OnceLock::new(), OnceLock::new()];
+    HOUSES[usize::from(absent)].get_or_init(|| {
+        let watched = Arc::new(if absent { with_absent() } else { fixtures::watched() });
+        let announced = announced(&watched);
+        (watched, announced)
+    })
+}
+
+fn stream(records: &[(&'static str, NewRecord)]) -> Inputs {
+    let mut inputs = Inputs::new();
+    for (topic, record) in records {
+        let records = inputs.entry((*topic, record.partition)).or_default();
+        let offset = records.len() as i64;
+        records.push(as_stored(record.clone(), offset, START_MS + 1_000_000));
+    }
+    inputs
+}
+
+fn inference(value: serde_json::Value) -> (&'static str, NewRecord) {
+    (topics::INFERENCES, new_record(topics::INFERENCES, 0, &value))
+}
+
+fn labelling(value: serde_json::Value) -> (&'static str, NewRecord) {
+    (topics::LABELS, new_record(topics::LABELS, 0, &value))
+}
+
+fn counts(run: &Run<'_>, topic: &str) -> EventCounts {
+    run.totals().counts.get(&(topic.to_owned(), 0, MODEL.to_owned())).copied().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_epochs_and_crashes_change_no_sum_and_no_count(
+        acts in fixtures::acts(), turns in fixtures::turns(), absent in any::<bool>()
+    ) {
+        let (watched, announced) = house(absent);
+        let inputs = fixtures::inputs(&acts);
+        let whole = Run::new(watched, announced, &inputs).all(&[]);
+        let parted = Run::new(watched, announced, &inputs).all(&turns);
+        whole.totals().assert_same(&parted.totals());
+        prop_assert_eq!(whole.dead_letters, parted.dead_letters);
+    }
+}
+
+#[test]
+fn a_crash_after_every_record_changes_nothing() {
+    let (watched, announced) = house(false);
+    let acts: Vec<_> = (0..60)
+        .map(|n: i64| Act {
+            kind: (n * 5 % 14) as u8,
+            id: (n % 7) as u8,
+            advance_ms: 130,
+            back_ms: n * 37 % 350,
+            value: n,
+        })
+        .collect();
+    let inputs = fixtures::inputs(&acts);
+    let turns: Vec<_> = (0..120)
+        .flat_map(|n| {
+            [fixtures::Turn { input: n, records: 1, then: 1 }, fixtures::Turn { input: n, records: 1, then: 0 }]
+        })
+        .collect();
+    let whole = Run::new(watched, announced, &inputs).all(&[]);
+    Run::new(watched, announced, &inputs).all(&turns).totals().assert_same(&whole.totals());
+}
+
+#[test]
+fn labels_that_were_read_first_survive_a_crash() {
+    let (watched, announced) = house(false);
+    let inputs = stream(&[labelling(label("a", START_MS + 10, 1)), inference(event("a", START_MS, 1))]);
+    let mut run = Run::new(watched, announced, &inputs);
+    run.read((topics::LABELS, 0), 1);
+    run.seal();
+    run.crash();
+    assert_eq!(counts(&run.all(&[]), topics::LABELS).labelled, 1);
+}
+
+#[test]
+fn a_duplicate_stays_one_after_its_first_has_expired_and_capture_crashed() {
+    let (watched, announced) = house(false);
+    // The duplicate's own time lies within the horizon when that of its first no longer does.
+    let later = START_MS + fixtures::HORIZON_MS + DISORDER_MS;
+    let inputs = stream(&[
+        inference(event("a", START_MS, 1)),
+        inference(event("a", START_MS + 250, 2)),
+        inference(event("b", later + 100, 3)),
+        labelling(label("b", later + 100, 1)),
+        inference(event("a", later + 150, 4)),
+    ]);
+    let mut run = Run::new(watched, announced, &inputs);
+    for records in [1, 1, 1] {
+        run.read((topics::INFERENCES, 0), records);
+        run.seal();
+    }
+    run.read((topics::LABELS, 0), 1);
+    run.seal();
+    run.crash();
+    assert_eq!(counts(&run.all(&[]), topics::INFERENCES).duplicates, 1);
+}
+
+#[test]
+fn the_last_label_on_the_log_wins_over_the_one_an_event_carries() {
+    let (watched, announced) = house(false);
+    let mut carrying = event("a", START_MS, 1);
+    carrying["label"] = serde_json::json!("0");
+    let inputs = stream(&[inference(carrying), labelling(label("a", START_MS + 5, 1))]);
+    let labels_first = fixtures::Turn { input: 1, records: 1, then: 9 };
+    for turns in [vec![], vec![labels_first]] {
+        let run = Run::new(watched, announced, &inputs).all(&turns);
+        let counts = counts(&run, topics::LABELS);
+        assert_eq!((counts.labelled, counts.relabelled), (1, 1));
+        let quality = run.totals().partials.into_iter().find_map(|((_, segment, ..), body)| match body {
+            PartialBody::Outcomes { quality, .. } if segment.is_none() => Some(quality),
+            _ => None,
+        });
+        assert_eq!(quality.unwrap().metrics()["accuracy"].value, 1.0, "the prediction is 1, and so is the last label");
+    }
+}
+
+#[test]
+fn late_rows_are_profiled_apart() {
+    let (watched, announced) = house(false);
+    let inputs = stream(&[inference(event("a", START_MS + 900, 1)), inference(event("b", START_MS, 2))]);
+    let run = Run::new(watched, announced, &inputs).all(&[]);
+    assert_eq!(counts(&run, topics::INFERENCES).late, 1);
+    let late: Vec<_> =
+        run.totals().partials.into_keys().filter(|place| place.2 == "inputs" && place.1.is_none()).collect();
+    assert_eq!(late.iter().map(|place| place.4).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_bad_row_costs_itself_and_is_counted() {
+    let (watched, announced) = house(false);
+    let inputs = stream(&[
+        inference(event("a", START_MS, 1)),
+        inference(serde_json::json!({"id": "bad", "model": MODEL})),
+        inference(event("b", START_MS + 1, 2)),
+    ]);
+    let run = Run::new(watched, announced, &inputs).all(&[]);
+    assert_eq!((counts(&run, topics::INFERENCES).produced, run.dead_letters), (2, 1));
+    assert_eq!(run.totals().dead_letters.values().sum::<i64>(), 1);
+}
+
+#[test]
+fn a_heartbeat_moves_a_partition_that_has_nothing_to_say() {
+    let (watched, announced) = house(false);
+    let heartbeat = Control::Heartbeat(START_MS + 5_000).to_record(topics::INFERENCES, 0);
+    let inputs = stream(&[inference(event("a", START_MS, 1)), (topics::INFERENCES, heartbeat)]);
+    let totals = Run::new(watched, announced, &inputs).all(&[]).totals();
+    assert_eq!(totals.ends[&(topics::INFERENCES.to_owned(), 0)].1, Some(START_MS + 5_000 - DISORDER_MS));
+}
+
+#[test]
+fn an_unreadable_control_record_is_counted_and_moves_nothing() {
+    let (watched, announced) = house(false);
+    let mut record = Control::Heartbeat(START_MS + 5_000).to_record(topics::INFERENCES, 0);
+    record.value = Some(Bytes::from_static(b"soon"));
+    let inputs = stream(&[inference(event("a", START_MS, 1)), (topics::INFERENCES, record)]);
+    let totals = Run::new(watched, announced, &inputs).all(&[]).totals();
+    assert_eq!(totals.ends[&(topics::INFERENCES.to_owned(), 0)], (2, Some(START_MS - DISORDER_MS)));
+    assert_eq!(totals.dead_letters[&(topics::INFERENCES.to_owned(), 0, "control_record".to_owned())], 1);
+}
+
+#[test]
+fn the_bound_on_pending_ids_stops_capture_and_says_how_to_go_on() {
+    let mut watched = fixtures::watched();
+    if let Some(labels) = &mut watched.labels {
+        labels.max_pending = 2;
+    }
+    let watched = Arc::new(watched);
+    let announced = announced(&watched);
+    let mut capture = fixtures::capture(&watched, &announced);
+    let records: Vec<_> = (0..3)
+        .map(|n| as_stored(new_record(topics::INFERENCES, 0, &event(&format!("i{n}"), START_MS, n)), n, START_MS))
+        .collect();
+    let stopped = capture.absorb(Input::Records {
+        topic: topics::INFERENCES,
+        partition: 0,
+        records: &records,
+        delivery: Delivery::Live,
+    });
+    let message = stopped.unwrap_err().to_string();
+    assert!(message.contains("2 ids wait for labels, the bound is 2: nothing was dropped"), "{message}");
+    assert!(message.contains("raise labels.max_pending"), "{message}");
+}

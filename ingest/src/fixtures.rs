@@ -1,0 +1,429 @@
+//! What the tests of the stages share: one watched model, its events as JSON, a reference of it, and a driver that takes
+//! capture through any interleaving, any epochs and any crash.
+
+use crate::capture::{Capture, CaptureSpec};
+use crate::control::Control;
+use crate::decode::{Decoder, Limits, Privacy, Source};
+use crate::join::LabelPolicy;
+use crate::learn::learn_reference;
+use crate::log::{NewRecord, PartitionId, Record};
+use crate::partial::{CaptureEpoch, EventCounts, Partial, PartialBody};
+use crate::partition::partition_of;
+use crate::references::ReferenceBook;
+use crate::segments::{SegmentSource, SegmentSpec};
+use crate::stage::{Delivery, Epoch, Input, Seal, Stage};
+use crate::store::{Artifacts, Store};
+use crate::topics;
+use crate::watched::{SequentialPolicy, WatchedModel};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use detectors::panel::{PanelPolicy, Thresholds};
+use detectors::reference::{Origin, Reference};
+use detectors::schema::{ColumnKind, ModelSchema, Task};
+use detectors::statistics::Statistic;
+use detectors::verdict::Segment;
+use detectors::windows::WindowSpec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub(crate) const MODEL: &str = "bed";
+/// A multiple of every width used here.
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const DISORDER_MS: i64 = 300;
+pub(crate) const HORIZON_MS: i64 = 3_000;
+pub(crate) const PARTITIONS: u32 = 2;
+
+/// Windows of two seconds every second; labels are mature after two and a bit.
+pub(crate) fn watched() -> WatchedModel {
+    let features = [
+        ("age".to_owned(), ColumnKind::Numeric),
+        ("load".to_owned(), ColumnKind::Numeric),
+        ("town".to_owned(), ColumnKind::Categorical),
+    ];
+    let fixed = [Statistic::Wasserstein, Statistic::JensenShannon, Statistic::ChiSquared];
+    let panel = PanelPolicy {
+        min_rows: 2,
+        thresholds: Thresholds::Fixed(fixed.into_iter().map(|statistic| (statistic, 0.4)).collect()),
+        ..PanelPolicy::default()
+    };
+    WatchedModel {
+        name: MODEL.into(),
+        schema: ModelSchema::new(features, Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() }),
+        windows: WindowSpec::new(Duration::from_secs(2), Duration::from_secs(1)).unwrap(),
+        step_ms: 400,
+        segments: vec![SegmentSpec {
+            name: "years".to_owned(),
+            source: SegmentSource::Expression("CASE WHEN age >= 50 THEN 'old' ELSE 'young' END".to_owned()),
+        }],
+        labels: Some(LabelPolicy {
+            ages_ms: vec![500, 2_100],
+            coverage: Some(0.9),
+            horizon_ms: HORIZON_MS,
+            absent: None,
+            max_pending: 10_000,
+        }),
+        panel,
+        sequential: SequentialPolicy { adwin: true, page_hinkley: true },
+    }
+}
+
+pub(crate) fn decoder(watched: &WatchedModel) -> Decoder {
+    let source = Source {
+        model: Arc::clone(&watched.name),
+        schema: watched.schema.clone(),
+        segments: watched.segments_from_events(),
+        privacy: Privacy::default(),
+        mapping: None,
+    };
+    Decoder::new(vec![source], Limits::default())
+}
+
+/// An event whose columns follow from `value`; numbers are dyadic, so that their sums are exact.
+pub(crate) fn event(id: &str, time_ms: i64, value: i64) -> Value {
+    json!({
+        "id": id, "time": time_ms, "model": MODEL, "version": "1",
+        "features": {"age": value % 90, "load": (value % 16) as f64 / 4.0, "town": format!("t{}", value % 3)},
+        "prediction": (value % 2).to_string(), "score": (value % 8) as f64 / 8.0,
+    })
+}
+
+pub(crate) fn label(id: &str, time_ms: i64, label: i64) -> Value {
+    json!({"id": id, "time": time_ms, "model": MODEL, "label": label.to_string()})
+}
+
+pub(crate) fn new_record(topic: &str, partition: PartitionId, value: &Value) -> NewRecord {
+    let value = Some(Bytes::from(value.to_string()));
+    NewRecord { topic: topic.to_owned(), partition, key: None, value, headers: Vec::new() }
+}
+
+pub(crate) fn as_stored(record: NewRecord, offset: i64, append_time_ms: i64) -> Record {
+    Record { offset, append_time_ms, key: record.key, value: record.value, headers: record.headers }
+}
+
+/// A reference learned from `rows` ordinary rows, and the record of `models` that announces it.
+pub(crate) struct Announced {
+    pub(crate) reference: Reference,
+    pub(crate) record: Record,
+    pub(crate) artifacts: Arc<Store>,
+    _directory: TempDir,
+}
+
+pub(crate) fn decoded(watched: &WatchedModel, events: &[Value]) -> RecordBatch {
+    let mut decoder = decoder(watched);
+    for (offset, event) in (0..).zip(events) {
+        decoder.decode_events(0, &as_stored(new_record(topics::INFERENCES, 0, event), offset, START_MS + 1_000_000));
+    }
+    decoder.take().unwrap().events.remove(0).batch
+}
+
+pub(crate) fn announced(watched: &Arc<WatchedModel>) -> Announced {
+    let events: Vec<_> = (0..400)
+        .map(|row| {
+            let mut event = event(&format!("r{row}"), START_MS + row * 50, row * 7);
+            event["label"] = json!((row % 2).to_string());
+            event
+        })
+        .collect();
+    let origin = Origin::File { name: "reference.jsonl".to_owned(), digest: String::new() };
+    let reference = learn_reference(watched, "1", &decoded(watched, &events), origin).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let artifacts = Arc::new(Store::in_directory(directory.path()).unwrap());
+    let artifact = Artifacts::put(artifacts.as_ref(), reference.to_bytes().unwrap().into()).unwrap();
+    let news = json!({"data": {"model": MODEL, "kind": "reference_learned", "version": "1", "artifact": artifact}});
+    let record = as_stored(new_record(topics::MODELS, 0, &news), 0, START_MS);
+    Announced { reference, record, artifacts, _directory: directory }
+}
+
+/// Records of every input partition, in log order.
+pub(crate) type Inputs = BTreeMap<(&'static str, PartitionId), Vec<Record>>;
+
+/// One thing that a source does.
+#[derive(Debug, Clone)]
+pub(crate) struct Act {
+    pub(crate) kind: u8,
+    pub(crate) id: u8,
+    pub(crate) advance_ms: i64,
+    pub(crate) back_ms: i64,
+    pub(crate) value: i64,
+}
+
+/// Predictions, labels, both, bad rows and heartbeats: ids come again, early, late and in conflict.
+pub(crate) fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = (0u8..14, 0u8..12, 0i64..400, 0i64..500, 0i64..1_000)
+        .prop_map(|(kind, id, advance_ms, back_ms, value)| Act { kind, id, advance_ms, back_ms, value });
+    prop::collection::vec(act, 1..70)
+}
+
+/// The records of these acts, with an end-of-input mark in every partition.
+pub(crate) fn inputs(acts: &[Act]) -> Inputs {
+    let mut inputs = Inputs::new();
+    let mut now_ms = START_MS;
+    let mut append = |record: NewRecord, now_ms: i64| {
+        let topic = if record.topic == topics::LABELS { topics::LABELS } else { topics::INFERENCES };
+        let records = inputs.entry((topic, record.partition)).or_insert_with(Vec::new);
+        // Offsets of a transactional log have holes.
+        let offset = records.last().map_or(0, |last: &Record| last.offset + 1 + now_ms % 2);
+        records.push(as_stored(record, offset, now_ms));
+    };
+    for act in acts {
+        now_ms += act.advance_ms;
+        let id = format!("p{}", act.id);
+        let partition = partition_of(&id, PARTITIONS);
+        let time_ms = now_ms - act.back_ms;
+        let record = match act.kind {
+            0..=6 => new_record(topics::INFERENCES, partition, &event(&id, time_ms, act.value)),
+            7..=10 => new_record(topics::LABELS, partition, &label(&id, time_ms, act.value % 2)),
+            11 => {
+                let mut event = event(&id, time_ms, act.value);
+                event["label"] = json!((act.value % 2).to_string());
+                new_record(topics::INFERENCES, partition, &event)
+            }
+            12 => new_record(topics::LABELS, partition, &json!({"id": id})),
+            _ => Control::Heartbeat(time_ms).to_record(topics::INFERENCES, partition),
+        };
+        append(record, now_ms);
+    }
+    for topic in [topics::INFERENCES, topics::LABELS] {
+        for partition in 0..PARTITIONS {
+            append(Control::EndOfInput(now_ms).to_record(topic, partition), now_ms);
+        }
+    }
+    inputs
+}
+
+/// What the runner does next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// Which input partition is read.
+    pub(crate) input: usize,
+    /// How many records are read at once.
+    pub(crate) records: usize,
+    /// What follows: 0 a crash, 1 to 3 the end of the epoch, anything else nothing.
+    pub(crate) then: u8,
+}
+
+pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = (0usize..4, 1usize..6, 0u8..12).prop_map(|(input, records, then)| Turn { input, records, then });
+    prop::collection::vec(turn, 0..80)
+}
+
+/// A capture stage with a log of its own: what is committed survives a crash, and nothing else does.
+pub(crate) struct Run<'a> {
+    watched: &'a Arc<WatchedModel>,
+    announced: &'a Announced,
+    inputs: &'a Inputs,
+    capture: Capture,
+    /// Places read to, as indices into the inputs' records.
+    read: BTreeMap<(&'static str, PartitionId), usize>,
+    committed: BTreeMap<(&'static str, PartitionId), usize>,
+    resume: BTreeMap<(String, PartitionId), i64>,
+    snapshot: Option<Bytes>,
+    /// What was written to `partials`, and how many dead letters.
+    pub(crate) epochs: Vec<Bytes>,
+    pub(crate) dead_letters: usize,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(watched: &'a Arc<WatchedModel>, announced: &'a Announced, inputs: &'a Inputs) -> Self {
+        Self {
+            watched,
+            announced,
+            inputs,
+            capture: capture(watched, announced),
+            read: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            resume: BTreeMap::new(),
+            snapshot: None,
+            epochs: Vec::new(),
+            dead_letters: 0,
+        }
+    }
+
+    /// Takes these turns, then reads what is left and ends the last epoch.
+    pub(crate) fn all(mut self, turns: &[Turn]) -> Self {
+        let places: Vec<_> = self.inputs.keys().copied().collect();
+        for turn in turns {
+            self.read(places[turn.input % places.len()], turn.records);
+            match turn.then {
+                0 => self.crash(),
+                1..=3 => self.seal(),
+                _ => {}
+            }
+        }
+        places.into_iter().for_each(|place| self.read(place, usize::MAX));
+        self.seal();
+        self
+    }
+
+    pub(crate) fn read(&mut self, place: (&'static str, PartitionId), records: usize) {
+        let from = self.read.get(&place).copied().unwrap_or(0);
+        let until = from.saturating_add(records).min(self.inputs[&place].len());
+        self.absorb(place, (from, until), Delivery::Live);
+        self.read.insert(place, until);
+    }
+
+    fn absorb(&mut self, place: (&'static str, PartitionId), (from, until): (usize, usize), delivery: Delivery) {
+        let (topic, partition) = place;
+        let records = &self.inputs[&place][from..until];
+        if !records.is_empty() {
+            self.capture.absorb(Input::Records { topic, partition, records, delivery }).unwrap();
+        }
+    }
+
+    pub(crate) fn seal(&mut self) {
+        let Epoch { records, snapshot, resume_from, .. } = self.capture.seal(Seal::Due).unwrap().unwrap();
+        for record in records {
+            match record.topic.as_str() {
+                topics::PARTIALS => self.epochs.push(record.value.unwrap()),
+                _ => self.dead_letters += 1,
+            }
+        }
+        self.snapshot = snapshot.or(self.snapshot.take());
+        self.committed = self.read.clone();
+        self.resume.extend(resume_from.into_iter().map(|point| ((point.topic, point.partition), point.offset)));
+    }
+
+    /// Starts anew from what is committed, as the runner does: all that is muted first.
+    pub(crate) fn crash(&mut self) {
+        self.capture = capture(self.watched, self.announced);
+        if let Some(snapshot) = &self.snapshot {
+            self.capture.restore(snapshot).unwrap();
+        }
+        self.read = self.committed.clone();
+        for (place, committed) in self.committed.clone() {
+            let resume = self.resume.get(&(place.0.to_owned(), place.1)).copied().unwrap_or(0);
+            let from = self.inputs[&place].partition_point(|record| record.offset < resume);
+            assert!(from <= committed, "a restart begins no later than where it had committed");
+            let half = from + (committed - from) / 2;
+            self.absorb(place, (from, half), Delivery::Muted);
+            self.absorb(place, (half, committed), Delivery::Muted);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for epoch in &self.epochs {
+            totals.add(rmp_serde::from_slice(epoch).unwrap());
+        }
+        totals
+    }
+}
+
+pub(crate) fn book(announced: &Announced) -> ReferenceBook {
+    ReferenceBook::new(Arc::clone(&announced.artifacts) as Arc<dyn Artifacts>)
+}
+
+pub(crate) fn announce(stage: &mut dyn Stage, announced: &Announced) {
+    let records = std::slice::from_ref(&announced.record);
+    stage.absorb(Input::Records { topic: topics::MODELS, partition: 0, records, delivery: Delivery::Live }).unwrap();
+}
+
+pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Capture {
+    let mut capture = Capture::new(CaptureSpec {
+        models: vec![Arc::clone(watched)],
+        partitions: PARTITIONS,
+        disorder: Duration::from_millis(DISORDER_MS as u64),
+        decoder: decoder(watched),
+        references: book(announced),
+    })
+    .unwrap();
+    announce(&mut capture, announced);
+    capture
+}
+
+/// Where a partial belongs: version, segment, what it is, start, and age or lateness.
+pub(crate) type Place = (String, Option<Segment>, &'static str, i64, u8);
+
+/// The sums over epochs.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) partials: BTreeMap<Place, PartialBody>,
+    pub(crate) counts: BTreeMap<(String, PartitionId, String), EventCounts>,
+    pub(crate) dead_letters: BTreeMap<(String, PartitionId, String), i64>,
+    pub(crate) ends: BTreeMap<(String, PartitionId), (i64, Option<i64>)>,
+    pub(crate) ticks: BTreeMap<(String, PartitionId), Vec<(i64, i64)>>,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, epoch: CaptureEpoch) {
+        for entry in epoch.ledger {
+            let place = (entry.to.topic.clone(), entry.to.partition);
+            let (end, watermark_ms) = self.ends.entry(place.clone()).or_default();
+            assert_eq!(entry.from, *end, "ranges of {place:?} join");
+            (*end, *watermark_ms) = (entry.to.offset, entry.watermark_ms);
+            self.ticks
+                .entry(place.clone())
+                .or_default()
+                .extend(entry.ticks.iter().map(|tick| (tick.at_ms, tick.offset)));
+            for (model, counts) in &entry.counts {
+                self.counts.entry((place.0.clone(), place.1, model.clone())).or_default().add(counts);
+            }
+            for (reason, count) in entry.dead_letters {
+                *self.dead_letters.entry((place.0.clone(), place.1, reason)).or_default() += count;
+            }
+        }
+        epoch.partials.into_iter().for_each(|partial| self.add_partial(partial));
+    }
+
+    fn add_partial(&mut self, partial: Partial) {
+        let (what, start_ms, age) = match &partial.body {
+            PartialBody::Inputs { pane_start_ms, late, .. } => ("inputs", *pane_start_ms, u8::from(*late)),
+            PartialBody::Rows { pane_start_ms, .. } => ("rows", *pane_start_ms, 0),
+            PartialBody::Outcomes { pane_start_ms, age, .. } => ("outcomes", *pane_start_ms, *age),
+            PartialBody::Step { step_start_ms, age, .. } => ("step", *step_start_ms, *age),
+        };
+        let place = (partial.version, partial.segment, what, start_ms, age);
+        let Some(so_far) = self.partials.get_mut(&place) else {
+            self.partials.insert(place, partial.body);
+            return;
+        };
+        match (so_far, partial.body) {
+            (PartialBody::Inputs { profile: so_far, .. }, PartialBody::Inputs { profile, .. }) => {
+                so_far.merge(&profile).unwrap();
+            }
+            (PartialBody::Rows { rows: so_far, .. }, PartialBody::Rows { rows, .. }) => *so_far += rows,
+            (PartialBody::Outcomes { quality: so_far, .. }, PartialBody::Outcomes { quality, .. }) => {
+                so_far.merge(&quality).unwrap();
+            }
+            (PartialBody::Step { moments: so_far, .. }, PartialBody::Step { moments, .. }) => so_far.merge(&moments),
+            (so_far, other) => panic!("{so_far:?} and {other:?} stand in one place"),
+        }
+    }
+
+    /// Integers are equal, floats within rounding.
+    pub(crate) fn assert_same(&self, other: &Self) {
+        assert_eq!(self.counts, other.counts);
+        assert_eq!(self.dead_letters, other.dead_letters);
+        assert_eq!(self.ends, other.ends);
+        assert_eq!(self.ticks, other.ticks);
+        assert_eq!(self.partials.keys().collect::<Vec<_>>(), other.partials.keys().collect::<Vec<_>>());
+        for (place, body) in &self.partials {
+            assert_alike(&tree(body), &tree(&other.partials[place]), &format!("{place:?}"));
+        }
+    }
+}
+
+pub(crate) fn tree<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+/// Equal, but for the rounding of sums of floats in another order.
+pub(crate) fn assert_alike(one: &Value, other: &Value, place: &str) {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            one.iter().zip(other).for_each(|(one, other)| assert_alike(one, other, place));
+        }
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => {
+            one.iter().for_each(|(key, one)| assert_alike(one, &other[key], &format!("{place}.{key}")));
+        }
+        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap(), other.as_f64().unwrap());
+            assert!((one - other).abs() <= 1e-9 * one.abs().max(1.0), "{place}: {one} and {other}");
+        }
+        _ => assert_eq!(one, other, "{place}"),
+    }
+}

@@ -1,0 +1,132 @@
+//! What the join promises of one id.
+
+use super::*;
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema};
+
+const HORIZON_MS: i64 = 100;
+
+fn policy() -> LabelPolicy {
+    LabelPolicy { ages_ms: vec![10, 50], coverage: None, horizon_ms: HORIZON_MS, absent: None, max_pending: 3 }
+}
+
+fn join() -> LabelJoin {
+    LabelJoin::new(policy())
+}
+
+fn prediction(time_ms: i64, watermark_ms: Option<i64>) -> Prediction {
+    let schema = Arc::new(Schema::new(vec![Field::new("time", DataType::Int64, false)]));
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![time_ms]))]).unwrap();
+    Prediction { version: "1".into(), batch: Arc::new(batch), row: 0, time_ms, watermark_ms, offset: 0, late: false }
+}
+
+fn label(class: &str, time_ms: i64) -> Label {
+    Label { value: LabelValue::Class(class.into()), time_ms, watermark_ms: None, offset: 0 }
+}
+
+/// Label, age and sign of what has been found since the last call.
+fn outcomes(join: &mut LabelJoin) -> Vec<(String, i64, i8)> {
+    let task = Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() };
+    let Some((_, batch)) = join.take_outcomes(&task).unwrap().pop() else { return Vec::new() };
+    let column = |name: &str| batch.column_by_name(name).unwrap();
+    let labels = column(OUTCOME_LABEL).as_string::<i32>();
+    let ages = column(OUTCOME_AGE).as_primitive::<Int64Type>();
+    let signs = column(OUTCOME_SIGN).as_primitive::<Int8Type>();
+    (0..batch.num_rows()).map(|row| (labels.value(row).to_owned(), ages.value(row), signs.value(row))).collect()
+}
+
+#[test]
+fn a_label_has_the_first_age_that_it_makes() {
+    for (delay_ms, age) in [(-3, 0), (0, 0), (10, 0), (11, 1), (50, 1), (51, 2), (HORIZON_MS, 2)] {
+        let mut join = join();
+        join.predict("a", prediction(1_000, None), None).unwrap();
+        assert_eq!(join.label("a", label("1", 1_000 + delay_ms)).unwrap(), Matched::First);
+        assert_eq!(outcomes(&mut join), [("1".to_owned(), age, 1)], "after {delay_ms} ms");
+    }
+}
+
+#[test]
+fn a_second_label_takes_the_first_one_back_at_the_greater_age() {
+    let mut join = join();
+    join.predict("a", prediction(1_000, None), None).unwrap();
+    join.label("a", label("1", 1_005)).unwrap();
+    assert_eq!(join.label("a", label("0", 1_030)).unwrap(), Matched::Replaced);
+    let found = outcomes(&mut join);
+    assert_eq!(found, [("1".to_owned(), 0, 1), ("1".to_owned(), 1, -1), ("0".to_owned(), 1, 1)]);
+}
+
+#[test]
+fn labels_that_come_first_wait_and_count_in_their_order() {
+    let mut join = join();
+    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), Matched::Waiting);
+    assert_eq!(join.label("a", label("0", 1_006)).unwrap(), Matched::Waiting);
+    let (taken, matched) = join.predict("a", prediction(1_000, None), None).unwrap();
+    assert_eq!((taken, matched), (Taken::First, vec![Matched::First, Matched::Replaced]));
+    assert_eq!(outcomes(&mut join).last(), Some(&("0".to_owned(), 0, 1)));
+}
+
+#[test]
+fn a_label_beyond_the_horizon_waits_for_another_prediction_and_is_an_orphan_then() {
+    let mut join = join();
+    join.predict("a", prediction(1_000, None), None).unwrap();
+    assert_eq!(join.label("a", label("1", 1_000 + HORIZON_MS + 1)).unwrap(), Matched::Waiting);
+    let passed = join.pass(Some(5_000), Some(5_000));
+    assert_eq!(passed, Passed { expired: 1, orphaned: 1, declared: 0 });
+    assert_eq!(join.held(), 0);
+}
+
+#[test]
+fn an_id_may_come_again_after_its_horizon_and_keeps_its_labels_apart() {
+    let mut join = join();
+    join.predict("a", prediction(1_000, None), None).unwrap();
+    let (taken, _) = join.predict("a", prediction(1_050, Some(1_000)), None).unwrap();
+    assert_eq!(taken, Taken::LaterDuplicate);
+    let (taken, _) = join.predict("a", prediction(1_201, Some(1_200)), None).unwrap();
+    assert_eq!(taken, Taken::First);
+    join.label("a", label("1", 1_100)).unwrap();
+    join.label("a", label("0", 1_203)).unwrap();
+    assert_eq!(outcomes(&mut join), [("1".to_owned(), 2, 1), ("0".to_owned(), 0, 1)]);
+}
+
+#[test]
+fn an_absent_label_is_declared_before_any_label_read_after_its_time() {
+    let absent = Some(AbsentMeans { label: "0".to_owned(), after_ms: 40 });
+    let late = Label { watermark_ms: Some(1_060), ..label("1", 1_060) };
+    let passes: [fn(&mut LabelJoin); 2] = [
+        |_| {},
+        |join| {
+            join.pass(Some(1_060), Some(1_060));
+        },
+    ];
+    for pass_between in passes {
+        let mut join = LabelJoin::new(LabelPolicy { absent: absent.clone(), ..policy() });
+        join.predict("a", prediction(1_000, None), None).unwrap();
+        pass_between(&mut join);
+        join.label("a", late.clone()).unwrap();
+        let found = outcomes(&mut join);
+        assert_eq!(found, [("0".to_owned(), 1, 1), ("0".to_owned(), 2, -1), ("1".to_owned(), 2, 1)]);
+    }
+}
+
+#[test]
+fn late_predictions_are_joined_and_count_in_no_window() {
+    let mut join = join();
+    join.predict("a", Prediction { late: true, ..prediction(1_000, None) }, None).unwrap();
+    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), Matched::First);
+    assert!(!join.has_outcomes());
+}
+
+#[test]
+fn the_bound_refuses_new_ids_and_drops_nothing() {
+    let mut join = join();
+    for id in ["a", "b", "c"] {
+        join.predict(id, prediction(1_000, None), None).unwrap();
+    }
+    assert!(matches!(
+        join.predict("d", prediction(1_000, None), None),
+        Err(JoinError::TooManyPending { held: 3, bound: 3 })
+    ));
+    assert!(join.label("e", label("1", 1_000)).is_err());
+    assert_eq!(join.label("a", label("1", 1_000)).unwrap(), Matched::First);
+    assert_eq!(join.held(), 3);
+}

@@ -1,0 +1,271 @@
+//! What the monitor promises: each thing once, in event-time order, whatever the epochs and wherever it was stopped.
+
+use super::*;
+use crate::fixtures::{self, Act, Announced, DISORDER_MS, PARTITIONS, Run, START_MS, announced, assert_alike, tree};
+use crate::partial::{EventCounts, LedgerEntry};
+use detectors::verdict::{Finality, Monitor, Position, Severity};
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+fn house() -> &'static (Arc<WatchedModel>, Announced) {
+    static HOUSE: OnceLock<(Arc<WatchedModel>, Announced)> = OnceLock::new();
+    HOUSE.get_or_init(|| {
+        let watched = Arc::new(fixtures::watched());
+        let announced = announced(&watched);
+        (watched, announced)
+    })
+}
+
+fn monitor() -> MonitorStage {
+    let (watched, announced) = house();
+    let references = fixtures::book(announced);
+    let mut stage =
+        MonitorStage::new(MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, references });
+    fixtures::announce(&mut stage, announced);
+    stage
+}
+
+fn record(offset: usize, value: Vec<u8>) -> Record {
+    Record { offset: offset as i64, append_time_ms: 0, key: None, value: Some(value.into()), headers: Vec::new() }
+}
+
+fn feed(stage: &mut MonitorStage, records: &[Record], delivery: Delivery) -> Result<(), StageError> {
+    stage.absorb(Input::Records { topic: topics::PARTIALS, partition: 0, records, delivery })
+}
+
+/// What a monitor told of these epochs, restarted after each at which `crashes` says so.
+fn told(epochs: &[bytes::Bytes], crashes: impl Fn(usize) -> bool) -> Vec<MonitorEvent> {
+    let records: Vec<_> = epochs.iter().enumerate().map(|(offset, epoch)| record(offset, epoch.to_vec())).collect();
+    let mut stage = monitor();
+    let mut events = Vec::new();
+    let (mut resume, mut snapshot) = (0, None);
+    for (place, one) in records.iter().enumerate() {
+        feed(&mut stage, std::slice::from_ref(one), Delivery::Live).unwrap();
+        let epoch = stage.seal(Seal::Due).unwrap().unwrap();
+        events.extend(epoch.records.into_iter().map(decode));
+        resume = epoch.resume_from.first().map_or(resume, |point| point.offset as usize);
+        snapshot = epoch.snapshot.or(snapshot);
+        if crashes(place) {
+            stage = monitor();
+            stage.restore(snapshot.as_deref().unwrap()).unwrap();
+            feed(&mut stage, &records[resume..=place], Delivery::Muted).unwrap();
+        }
+    }
+    events
+}
+
+fn decode(record: NewRecord) -> MonitorEvent {
+    cloud_event::decode(&fixtures::as_stored(record, 0, 0)).unwrap()
+}
+
+/// Everything but what is provisional, which tells how far labels have been read.
+fn finals(events: &[MonitorEvent]) -> Vec<serde_json::Value> {
+    let is_final = |event: &&MonitorEvent| match event {
+        MonitorEvent::Verdict(verdict) => verdict.finality == Finality::Final,
+        MonitorEvent::PaneMatured(_) => true,
+    };
+    events.iter().filter(is_final).map(tree).collect()
+}
+
+fn verdicts(events: &[MonitorEvent]) -> Vec<&Verdict> {
+    let verdicts = events.iter().filter_map(|event| match event {
+        MonitorEvent::Verdict(verdict) => Some(verdict.as_ref()),
+        MonitorEvent::PaneMatured(_) => None,
+    });
+    verdicts.collect()
+}
+
+/// A quiet stream: a prediction and its label every 90 ms.
+fn acts(count: i64) -> Vec<Act> {
+    let act = |n: i64| Act {
+        kind: if n % 2 == 0 { 0 } else { 7 },
+        id: (n / 2 % 200) as u8,
+        advance_ms: 45,
+        back_ms: 0,
+        value: n * 7,
+    };
+    (0..count).map(act).collect()
+}
+
+fn epochs(acts: &[Act], turns: &[fixtures::Turn]) -> Vec<bytes::Bytes> {
+    let (watched, announced) = house();
+    Run::new(watched, announced, &fixtures::inputs(acts)).all(turns).epochs
+}
+
+fn small_epochs() -> Vec<fixtures::Turn> {
+    (0..300).map(|input| fixtures::Turn { input, records: 2, then: 1 }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn verdicts_do_not_depend_on_epochs_or_restarts(
+        acts in fixtures::acts(), turns in fixtures::turns(), crashes in prop::collection::vec(any::<bool>(), 100)
+    ) {
+        let whole = finals(&told(&epochs(&acts, &[]), |_| false));
+        let parted = finals(&told(&epochs(&acts, &turns), |place| crashes[place % crashes.len()]));
+        prop_assert_eq!(whole.len(), parted.len());
+        for (one, other) in whole.iter().zip(&parted) {
+            assert_alike(one, other, "verdicts");
+        }
+    }
+}
+
+#[test]
+fn a_restart_after_every_record_changes_no_verdict() {
+    let epochs = epochs(&acts(200), &small_epochs());
+    assert!(epochs.len() > 50);
+    assert_eq!(finals(&told(&epochs, |_| false)), finals(&told(&epochs, |_| true)));
+}
+
+#[test]
+fn each_window_is_judged_once_and_the_end_of_input_closes_the_last() {
+    let events = told(&epochs(&acts(200), &small_epochs()), |_| false);
+    let mut once = BTreeSet::new();
+    for verdict in verdicts(&events).into_iter().filter(|verdict| verdict.finality == Finality::Final) {
+        assert!(once.insert(verdict.id.clone()), "{verdict:?} is final twice");
+    }
+    // The last prediction lies at 198 times 45 ms after the first.
+    let last_end = START_MS + 198 * 45 / 1_000 * 1_000 + 2_000;
+    for monitor in [Monitor::Drift, Monitor::Quality] {
+        let of_monitor =
+            verdicts(&events).into_iter().filter(|verdict| verdict.monitor == monitor && verdict.segment.is_none());
+        let finals: Vec<_> = of_monitor.filter(|verdict| verdict.finality == Finality::Final).collect();
+        assert_eq!(finals.iter().map(|verdict| verdict.window.end_ms).max(), Some(last_end), "{monitor:?}");
+        assert_eq!(finals.len(), 10, "{monitor:?}");
+    }
+}
+
+#[test]
+fn a_provisional_verdict_is_replaced_under_its_id() {
+    let events = told(&epochs(&acts(100), &small_epochs()), |_| false);
+    let mut provisional = BTreeSet::new();
+    for verdict in verdicts(&events).into_iter().filter(|verdict| verdict.monitor == Monitor::Quality) {
+        match verdict.finality {
+            Finality::Provisional => assert!(provisional.insert(verdict.id.clone())),
+            Finality::Final => assert!(provisional.remove(&verdict.id), "{verdict:?} was never provisional"),
+        }
+    }
+    assert!(provisional.is_empty(), "these never became final: {provisional:?}");
+}
+
+#[test]
+fn a_pane_matures_with_the_rows_it_had_and_a_cut_that_covers_its_labels() {
+    let events = told(&epochs(&acts(100), &[]), |_| false);
+    let panes: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            MonitorEvent::PaneMatured(matured) => Some(matured),
+            MonitorEvent::Verdict(_) => None,
+        })
+        .collect();
+    assert_eq!(panes.iter().map(|pane| pane.rows).sum::<i64>(), 50);
+    assert_eq!(panes.iter().map(|pane| pane.labelled).sum::<i64>(), 50);
+    assert_eq!(panes[0].pane, Window { start_ms: START_MS, end_ms: START_MS + 1_000 });
+    assert_eq!(panes[0].cut.positions.len(), 4, "every input partition has its place");
+}
+
+#[test]
+fn steps_that_do_not_divide_panes_mature_at_the_same_cut_in_any_epochs() {
+    let (whole, parted) = (epochs(&acts(160), &[]), epochs(&acts(160), &small_epochs()));
+    let cuts = |epochs: &[bytes::Bytes]| {
+        let events = told(epochs, |_| false);
+        events.into_iter().filter(|event| matches!(event, MonitorEvent::PaneMatured(_))).collect::<Vec<_>>()
+    };
+    assert_ne!(house().0.windows.pane_ms() % house().0.step_ms, 0);
+    assert_eq!(cuts(&whole), cuts(&parted));
+}
+
+#[test]
+fn a_sparse_partition_holds_no_window_while_its_source_sends_heartbeats() {
+    let (watched, announced) = house();
+    let mut inputs = fixtures::Inputs::new();
+    let busy = fixtures::new_record(topics::INFERENCES, 0, &fixtures::event("a", START_MS, 1));
+    inputs.insert((topics::INFERENCES, 0), vec![fixtures::as_stored(busy, 0, START_MS + 1_000_000)]);
+    for (topic, partition) in
+        [(topics::INFERENCES, 1), (topics::LABELS, 0), (topics::LABELS, 1), (topics::INFERENCES, 0)]
+    {
+        let heartbeat = crate::control::Control::Heartbeat(START_MS + 2_000 + DISORDER_MS);
+        let records = inputs.entry((topic, partition)).or_default();
+        let offset = records.len() as i64;
+        records.push(fixtures::as_stored(heartbeat.to_record(topic, partition), offset, START_MS + 1_000_000));
+    }
+    let events = told(&Run::new(watched, announced, &inputs).all(&[]).epochs, |_| false);
+    let closed =
+        verdicts(&events).into_iter().filter(|verdict| verdict.monitor == Monitor::Drift && verdict.segment.is_none());
+    let ends: Vec<_> = closed.map(|verdict| verdict.window.end_ms).collect();
+    assert_eq!(ends, [START_MS + 1_000, START_MS + 2_000]);
+}
+
+#[test]
+fn rows_without_a_reference_are_learning() {
+    let watched = &house().0;
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = Arc::new(crate::store::Store::in_directory(directory.path()).unwrap());
+    let body = PartialBody::Rows { pane_start_ms: START_MS, rows: 5 };
+    let partial =
+        Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
+    let epoch = CaptureEpoch { ledger: everywhere(0, 1, START_MS + 10_000), partials: vec![partial] };
+    let references = ReferenceBook::new(nothing);
+    let mut stage =
+        MonitorStage::new(MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, references });
+    feed(&mut stage, &[record(0, rmp_serde::to_vec(&epoch).unwrap())], Delivery::Live).unwrap();
+    let events: Vec<_> = stage.seal(Seal::Due).unwrap().unwrap().records.into_iter().map(decode).collect();
+    let drift = verdicts(&events).into_iter().find(|verdict| verdict.monitor == Monitor::Drift).cloned().unwrap();
+    assert_eq!((drift.severity, drift.rows, drift.labelled), (Severity::Learning, 5, None));
+}
+
+fn entry(topic: &str, partition: u32, (from, to): (i64, i64), watermark_ms: i64) -> LedgerEntry {
+    LedgerEntry {
+        from,
+        to: Position { topic: topic.to_owned(), partition, offset: to },
+        watermark_ms: Some(watermark_ms),
+        idle: false,
+        ticks: Vec::new(),
+        counts: BTreeMap::from([(fixtures::MODEL.to_owned(), EventCounts::default())]),
+        dead_letters: BTreeMap::new(),
+    }
+}
+
+fn everywhere(from: i64, to: i64, watermark_ms: i64) -> Vec<LedgerEntry> {
+    let partitions = |topic| (0..PARTITIONS).map(move |partition| entry(topic, partition, (from, to), watermark_ms));
+    partitions(topics::INFERENCES).chain(partitions(topics::LABELS)).collect()
+}
+
+fn epoch_of(ledger: Vec<LedgerEntry>, rows: i64) -> Vec<u8> {
+    let body = PartialBody::Rows { pane_start_ms: START_MS, rows };
+    let partial =
+        Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
+    rmp_serde::to_vec(&CaptureEpoch { ledger, partials: vec![partial] }).unwrap()
+}
+
+#[test]
+fn a_gap_in_the_ledger_stops_the_monitor_and_names_its_place() {
+    let mut stage = monitor();
+    feed(&mut stage, &[record(0, epoch_of(everywhere(0, 5, START_MS), 1))], Delivery::Live).unwrap();
+    let gap = epoch_of(vec![entry(topics::INFERENCES, 1, (7, 9), START_MS)], 1);
+    let stopped = feed(&mut stage, &[record(1, gap)], Delivery::Live).unwrap_err();
+    assert_eq!(stopped.to_string(), "ledger gap on inferences/1: expected input from offset 5, got 7");
+}
+
+#[test]
+fn an_epoch_that_overlaps_the_ledger_counts_once_even_after_a_restart() {
+    let first = || epoch_of(everywhere(0, 5, START_MS), 3);
+    let last = epoch_of(everywhere(5, 6, START_MS + 60_000), 4);
+    for restarts in [false, true] {
+        let epochs = [first(), first(), last.clone()].map(bytes::Bytes::from);
+        let events = told(&epochs, |place| restarts && place == 1);
+        let rows: Vec<_> = verdicts(&events).iter().filter(|v| v.monitor == Monitor::Drift).map(|v| v.rows).collect();
+        assert_eq!(rows, [7, 7], "two windows hold the pane; restarted: {restarts}");
+    }
+}
+
+#[test]
+fn an_epoch_that_was_counted_in_part_stops_the_monitor() {
+    let mut stage = monitor();
+    feed(&mut stage, &[record(0, epoch_of(everywhere(0, 5, START_MS), 1))], Delivery::Live).unwrap();
+    let mixed = vec![entry(topics::INFERENCES, 0, (0, 5), START_MS), entry(topics::INFERENCES, 1, (5, 6), START_MS)];
+    let stopped = feed(&mut stage, &[record(1, epoch_of(mixed, 1))], Delivery::Live).unwrap_err();
+    assert!(stopped.to_string().contains("counted in part"), "{stopped}");
+}
