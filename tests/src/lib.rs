@@ -1,1 +1,130 @@
-//! Whole-system flows.
+//! What the flow tests have in common: a folder with a configuration, the binary, and what a finished log says.
+
+use anyhow::{Context, Result, bail};
+use detectors::verdict::{Finality, MonitorEvent, Verdict};
+use ingest::archive::index::ArchiveIndex;
+use ingest::archive::parquet_file::from_parquet;
+use ingest::cloud_event;
+use ingest::log::embedded::{EmbeddedLog, Options};
+use ingest::log::{Log, ReadBudget, Record};
+use ingest::store::Store;
+use ingest::topics;
+use retrain::lifecycle::ModelEvent;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder in which driftline runs.
+pub struct Workplace {
+    folder: tempfile::TempDir,
+    binary: PathBuf,
+}
+
+impl Workplace {
+    /// A fresh folder with this configuration; `binary` is the driftline under test.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(binary: &str, configuration: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("driftline.yaml"), configuration)?;
+        Ok(Self { folder, binary: PathBuf::from(binary) })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into the folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, contents: &str) -> Result<()> {
+        Ok(std::fs::write(self.path().join(name), contents)?)
+    }
+
+    /// A driftline with these arguments, in the folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.path()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs driftline to its end; its standard output.
+    ///
+    /// # Errors
+    /// When it does not end with 0; the message holds what it said.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).output().context("starting driftline")?;
+        if !output.status.success() {
+            bail!("driftline {arguments:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// What the folder's log and archive hold, once no driftline runs.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn outcome(&self) -> Result<Outcome> {
+        let data = self.path().join("driftline-data");
+        let log = EmbeddedLog::open(&data, Options::default())?;
+        let store = Store::in_directory(&data.join("artifacts"))?;
+        Outcome::read(log.as_ref(), &store)
+    }
+}
+
+/// What a run leaves behind, in a form that two runs can be compared by.
+#[derive(Debug, PartialEq)]
+pub struct Outcome {
+    /// Final verdicts in order.
+    pub verdicts: Vec<Verdict>,
+    /// The registry's events in order.
+    pub models: Vec<ModelEvent>,
+    /// Archived rows: topic, partition, offset and place in the record, sorted.
+    pub archived: Vec<(String, i32, i64, i32)>,
+}
+
+impl Outcome {
+    fn read(log: &dyn Log, store: &Store) -> Result<Self> {
+        let mut verdicts = Vec::new();
+        for record in all(log, topics::VERDICTS)? {
+            match cloud_event::decode(&record)? {
+                MonitorEvent::Verdict(verdict) if verdict.finality == Finality::Final => verdicts.push(*verdict),
+                _ => {}
+            }
+        }
+        let models = all(log, topics::MODELS)?.iter().map(cloud_event::decode).collect::<Result<_, _>>()?;
+        Ok(Self { verdicts, models, archived: archived(log, store)? })
+    }
+}
+
+fn archived(log: &dyn Log, store: &Store) -> Result<Vec<(String, i32, i64, i32)>> {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Int32Type, Int64Type};
+    let mut index = ArchiveIndex::default();
+    index.refresh(log)?;
+    let mut places = Vec::new();
+    for file in index.all() {
+        let rows = from_parquet(store.read(&file.path)?)?;
+        let column = |name: &str| rows.column_by_name(name).with_context(|| format!("{} has no {name}", file.path));
+        let partitions = column(ingest::columns::PARTITION)?.as_primitive::<Int32Type>().values().to_vec();
+        let offsets = column(ingest::columns::OFFSET)?.as_primitive::<Int64Type>().values().to_vec();
+        let indices = column(ingest::columns::INDEX)?.as_primitive::<Int32Type>().values().to_vec();
+        let rows = partitions.into_iter().zip(offsets).zip(indices);
+        places.extend(rows.map(|((partition, offset), index)| (file.topic.clone(), partition, offset, index)));
+    }
+    places.sort();
+    Ok(places)
+}
+
+fn all(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut next = log.bounds(topic, 0)?.first;
+    loop {
+        let read = log.read(topic, 0, next, ReadBudget { records: 4_096, bytes: 16 << 20 })?;
+        let Some(last) = read.last() else { return Ok(records) };
+        next = last.offset + 1;
+        records.extend(read);
+    }
+}

@@ -72,6 +72,8 @@ pub struct Capture {
     references: ReferenceBook,
     runtime: Runtime,
     dead_letters: Vec<NewRecord>,
+    /// Whether anything but inputs was read since the last epoch.
+    has_read: bool,
 }
 
 impl Capture {
@@ -106,6 +108,7 @@ impl Capture {
             references: spec.references,
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
             dead_letters: Vec::new(),
+            has_read: false,
         })
     }
 
@@ -406,6 +409,8 @@ impl Stage for Capture {
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
         match input {
             Input::Records { topic, records, .. } if topic == topics::MODELS => {
+                // Whatever is committed names the low marks anew; an epoch that did not would lose them.
+                self.has_read = true;
                 for record in records {
                     self.references.absorb(record)?;
                 }
@@ -439,8 +444,13 @@ impl Stage for Capture {
         }
         let ledger: Vec<_> = self.inputs.values_mut().filter_map(InputState::seal).collect();
         if ledger.is_empty() {
-            return Ok(Some(Epoch::default()));
+            if !std::mem::take(&mut self.has_read) {
+                return Ok(Some(Epoch::default()));
+            }
+            let (snapshot, resume_from) = self.snapshot()?;
+            return Ok(Some(Epoch { snapshot: Some(snapshot), resume_from, ..Epoch::default() }));
         }
+        self.has_read = false;
         let value = rmp_serde::to_vec(&CaptureEpoch { ledger, partials })
             .map_err(|error| StageError::failed("writing partials", error))?;
         let mut records = std::mem::take(&mut self.dead_letters);

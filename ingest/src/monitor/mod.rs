@@ -291,6 +291,8 @@ impl Stage for MonitorStage {
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
         match input {
             Input::Records { topic, records, .. } if topic == topics::MODELS => {
+                // Whatever is committed names the low mark anew; an epoch that did not would lose it.
+                self.changed = true;
                 for record in records {
                     self.references.absorb(record)?;
                 }

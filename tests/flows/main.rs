@@ -1,0 +1,19 @@
+//! Whole-system flows on the embedded log, through the binary.
+
+mod demo;
+mod kill;
+mod sea_losing;
+
+/// The driftline under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_driftline-under-test");
+
+/// A folder of the shared streams; `None` (told) where they are not at hand, which fails where they are required.
+pub(crate) fn shared(name: &str) -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("DRIFTLINE_SHARED").map(std::path::PathBuf::from);
+    let found = folder.map(|folder| folder.join(name)).filter(|folder| folder.exists());
+    if found.is_none() {
+        assert!(std::env::var_os("DRIFTLINE_REQUIRE_SHARED").is_none(), "{name} is required and not there");
+        eprintln!("SKIPPED: no {name} under DRIFTLINE_SHARED");
+    }
+    found
+}

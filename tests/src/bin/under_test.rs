@@ -1,0 +1,7 @@
+//! The driftline binary once more, where the flow tests can find it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    driftline::command::main()
+}
