@@ -79,7 +79,8 @@ pub fn learn_reference(
     let learner = Learner { watched, segmenter: segmenter(watched)?, runtime: runtime()? };
     let failed = |source| LearnError::Query { model: watched.name.to_string(), source: Box::new(source) };
     let layouts = layouts(watched, rows);
-    let rows = learner.segmenter.extend(rows).map_err(failed)?;
+    let rows = event_columns(watched, rows).map_err(|error| failed(error.into()))?;
+    let rows = learner.segmenter.extend(&rows).map_err(failed)?;
     let profiles = learner.profiles(&rows, &layouts).map_err(failed)?;
     let (qualities, steps) = learner.qualities(&rows).map_err(failed)?;
     let known = frequent_segments(&profiles);
@@ -96,6 +97,13 @@ pub fn learn_reference(
         steps,
     };
     Ok(Reference::new(parts)?)
+}
+
+/// The columns that events have: rows of a training set bring the values of their segments too, which are found anew.
+fn event_columns(watched: &WatchedModel, rows: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let schema = columns::event_schema(&watched.schema, &watched.segments_from_events());
+    let places = schema.fields().iter().map(|field| rows.schema_ref().index_of(field.name()));
+    rows.project(&places.collect::<Result<Vec<_>, _>>()?)
 }
 
 struct Learner<'a> {
