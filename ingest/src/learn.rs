@@ -106,6 +106,9 @@ fn event_columns(watched: &WatchedModel, rows: &RecordBatch) -> Result<RecordBat
     rows.project(&places.collect::<Result<Vec<_>, _>>()?)
 }
 
+/// Quality by pane, and moments by step.
+type Qualities = (Vec<Cell<Quality>>, Vec<Cell<StepMoments>>);
+
 struct Learner<'a> {
     watched: &'a WatchedModel,
     segmenter: Segmenter,
@@ -129,10 +132,7 @@ impl Learner<'_> {
     }
 
     /// Quality by pane and moments by step of the rows that have a label; nothing where none has.
-    fn qualities(
-        &self,
-        rows: &RecordBatch,
-    ) -> Result<(Vec<Cell<Quality>>, Vec<Cell<StepMoments>>), datafusion::common::DataFusionError> {
+    fn qualities(&self, rows: &RecordBatch) -> Result<Qualities, datafusion::common::DataFusionError> {
         let Some(labels) = rows.column_by_name(LABEL) else { return Ok((Vec::new(), Vec::new())) };
         let labelled = filter_record_batch(rows, &is_not_null(labels)?)?;
         if labelled.num_rows() == 0 {

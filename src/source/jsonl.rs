@@ -17,7 +17,7 @@ pub(super) fn open(file: &Path) -> Result<Batches, SourceError> {
         .map_err(|error| broken(format!("not one JSON object a line, with one kind of value a key ({error})")))?;
     let order = first_keys(file)?;
     let place = |field: &Arc<Field>| order.iter().position(|key| key == field.name()).unwrap_or(usize::MAX);
-    let mut fields: Vec<_> = inferred.fields().iter().map(|field| plain(field)).collect();
+    let mut fields: Vec<_> = inferred.fields().iter().map(plain).collect();
     fields.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.name().cmp(b.name())));
     let schema = Arc::new(Schema::new(fields));
     let reader = ReaderBuilder::new(schema.clone())

@@ -100,15 +100,41 @@ impl Adwin {
 
     /// Drops old buckets until no cut shows a change; `None` if there was none at all.
     fn shrink(&mut self) -> Option<Change> {
+        let sharpest_ms = self.sharpest_cut_ms();
         let mut dropped = Segment::default();
         while self.has_change() {
             let oldest = self.window.pop_oldest()?;
             dropped = dropped.with(&oldest.values);
         }
-        let change_point_ms = self.window.start_ms().filter(|_| dropped.n > 0)?;
+        let kept_ms = self.window.start_ms().filter(|_| dropped.n > 0)?;
+        let change_point_ms = sharpest_ms.map_or(kept_ms, |sharpest_ms| sharpest_ms.max(kept_ms));
         let (before, after) = (dropped.mean(), self.window.total().mean());
         let direction = if after > before { Direction::Rising } else { Direction::Falling };
         Some(Change { change_point_ms, direction, before, after })
+    }
+
+    /// Start of the values after the cut at which the two means differ most, in units of the difference's own error.
+    ///
+    /// What is dropped is only as much as must be, so the window that is kept still begins before the change when the
+    /// change is small against the window; this cut is the likelier one (for a normal mean it is the most likely).
+    fn sharpest_cut_ms(&self) -> Option<i64> {
+        let total = *self.window.total();
+        let min_part = i64::from(self.policy.min_part);
+        let (mut old_n, mut old_sum) = (0, 0.0);
+        let mut sharpest: Option<(f64, i64)> = None;
+        for bucket in self.window.oldest_first() {
+            let new_n = total.n - old_n;
+            if old_n >= min_part && new_n >= min_part {
+                let difference = old_sum / old_n as f64 - (total.sum - old_sum) / new_n as f64;
+                let sharpness = difference * difference * (old_n as f64 * new_n as f64 / total.n as f64);
+                if sharpest.is_none_or(|(most, _)| sharpness > most) {
+                    sharpest = Some((sharpness, bucket.start_ms));
+                }
+            }
+            old_n += bucket.values.n;
+            old_sum += bucket.values.sum;
+        }
+        sharpest.map(|(_, start_ms)| start_ms)
     }
 
     /// Whether the two sides of some cut differ by more than chance allows.

@@ -27,6 +27,10 @@ pub(crate) struct Place {
 
 /// One column of values.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are a few dozen of these, and a value is pushed to one for every row"
+)]
 pub(crate) enum Column {
     Number(NumberColumn),
     Text(TextColumn),

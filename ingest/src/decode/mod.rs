@@ -329,6 +329,7 @@ impl Decoder {
         outcome
     }
 
+    #[expect(clippy::boxed_local, reason = "faults are boxed wherever they are made")]
     fn refuse(&mut self, record: &Record, fault: Box<Fault>) {
         let bytes = record.value.clone().unwrap_or_default();
         let private = self.sources.iter().any(|source| source.source.privacy.is_restrictive());

@@ -218,10 +218,6 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// When the partition does not exist, `from` has passed its retention, or the storage fails.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a place in the log has three parts; a type for it would be built for each read"
-    )]
     fn read(
         &self,
         topic: &str,

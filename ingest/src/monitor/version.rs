@@ -24,6 +24,8 @@ pub(super) struct Judged {
     sequential: Vec<(String, Sequential)>,
     /// Starts of windows whose quality has been judged for good.
     matured: BTreeSet<i64>,
+    /// Start of the first of the windows in a row whose quality was below the reference's, by slice.
+    below_since: Vec<(Option<Segment>, i64)>,
 }
 
 /// A version under watch.
@@ -89,9 +91,27 @@ impl WatchedVersion {
                 (None, Some(_)) => Some(no_labels()),
                 (_, None) => None,
             };
-            verdicts.push(self.judged(window, &segment, Monitor::Quality, &slice, judgement));
+            let since_ms =
+                judgement.as_ref().and_then(|judgement| self.below_since(window, &segment, &judgement.outcome));
+            let mut verdict = self.judged(window, &segment, Monitor::Quality, &slice, judgement);
+            verdict.change_point_ms = since_ms.filter(|_| verdict.severity == Severity::Drift);
+            verdicts.push(verdict);
         }
         Ok(verdicts)
+    }
+
+    /// Since when a slice's quality has been below the reference's without a break; `None` where it is not.
+    fn below_since(&mut self, window: Window, segment: &Option<Segment>, outcome: &Outcome) -> Option<i64> {
+        let below = &mut self.judged.below_since;
+        let place = below.iter().position(|(of, _)| of == segment);
+        match (outcome, place) {
+            (Outcome::Exceeded, None) => below.push((segment.clone(), window.start_ms)),
+            (Outcome::Within, Some(place)) => {
+                below.swap_remove(place);
+            }
+            _ => {}
+        }
+        below.iter().find(|(of, _)| of == segment).map(|(_, since_ms)| *since_ms)
     }
 
     /// Hands a matured step to the sequential detectors; a verdict for each that finds the error risen.
