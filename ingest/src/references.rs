@@ -4,13 +4,18 @@
 //! against its model's default, the champion's, and its verdicts say so. Other lifecycle events pass by unread.
 
 use crate::log::Record;
-use crate::stage::StageError;
+use crate::stage::{ResumePoint, StageError};
 use crate::store::Artifacts;
 use crate::topics;
 use detectors::reference::Reference;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// References are read from the start of `models` after every restart: they are kept nowhere else.
+pub(crate) fn resume_point() -> ResumePoint {
+    ResumePoint { topic: topics::MODELS.to_owned(), partition: 0, offset: 0 }
+}
 
 /// A reference and the right by which it is used.
 #[derive(Debug, Clone)]

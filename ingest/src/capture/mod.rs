@@ -390,7 +390,7 @@ impl Capture {
             partition: input.partition,
             offset: input.resume.offset,
         });
-        let resume = resume.collect();
+        let resume = resume.chain([crate::references::resume_point()]).collect();
         let bytes = rmp_serde::to_vec(&snapshots).map_err(|error| StageError::failed("writing a snapshot", error))?;
         Ok((bytes.into(), resume))
     }

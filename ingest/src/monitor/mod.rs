@@ -322,7 +322,7 @@ impl Stage for MonitorStage {
             files: Vec::new(),
             records: std::mem::take(&mut self.out),
             snapshot: Some(snapshot.into()),
-            resume_from: vec![resume],
+            resume_from: vec![resume, crate::references::resume_point()],
         }))
     }
 }
