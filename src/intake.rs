@@ -1,7 +1,8 @@
 //! The edge between HTTP and the log: bodies become records, and are durable before they are acknowledged.
 
+use bytes::Bytes;
 use dashboards::api::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
-use ingest::decode::{self, EventKind, Limits, Router, Source};
+use ingest::decode::{self, EventKind, Limits, REDACTED_HEADER, Redactor, Router, Source};
 use ingest::log::{Log, NewRecord};
 use ingest::topics;
 use std::sync::Arc;
@@ -9,16 +10,33 @@ use std::sync::Arc;
 /// The largest record that is made of a body's events.
 const MOST_RECORD_BYTES: usize = 1 << 20;
 
+type Header = (String, Bytes);
+
 /// Appends submissions to the input topics.
 pub struct LogIntake {
     log: Arc<dyn Log>,
     router: Router,
+    redactor: Option<Redactor>,
 }
 
 impl LogIntake {
     /// An intake for these models.
     pub fn new(log: Arc<dyn Log>, sources: &[Source], partitions: u32) -> Self {
-        Self { log, router: Router::new(sources, Limits::default(), partitions, MOST_RECORD_BYTES) }
+        let limits = Limits::default();
+        let router = Router::new(sources, limits, partitions, MOST_RECORD_BYTES);
+        Self { log, router, redactor: Redactor::new(sources, limits) }
+    }
+
+    /// A record's value and headers as its privacy allows.
+    fn stored(&self, kind: EventKind, format: decode::Format, value: Bytes) -> (Bytes, Vec<Header>) {
+        let mut headers = vec![("content-type".to_owned(), format.content_type().into())];
+        match (&self.redactor, kind) {
+            (Some(redactor), EventKind::Inference) => {
+                headers.push((REDACTED_HEADER.to_owned(), Bytes::new()));
+                (redactor.redact(format, &value), headers)
+            }
+            _ => (value, headers),
+        }
     }
 }
 
@@ -34,13 +52,9 @@ impl EventIntake for LogIntake {
             Format::MessagePack => decode::Format::MessagePack,
         };
         let routed = self.router.route(kind, format, &submission.body);
-        let content_type = ("content-type".to_owned(), format.content_type().into());
-        let records = routed.records.into_iter().map(|(partition, value)| NewRecord {
-            topic: topic.to_owned(),
-            partition,
-            key: None,
-            value: Some(value),
-            headers: vec![content_type.clone()],
+        let records = routed.records.into_iter().map(|(partition, value)| {
+            let (value, headers) = self.stored(kind, format, value);
+            NewRecord { topic: topic.to_owned(), partition, key: None, value: Some(value), headers }
         });
         let records: Vec<_> = records.collect();
         if !records.is_empty() {

@@ -9,11 +9,13 @@ use crate::champion::Champion;
 use crate::cli::Speed;
 use crate::service::Service;
 use crate::setup::ModelSetup;
+use crate::source::privacy::redacted;
 use crate::source::typed::{self, Wanted};
 use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, RowBatch, SourceError};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use ingest::control::Control;
+use ingest::decode::{Format, REDACTED_HEADER, Source};
 use ingest::log::{NewRecord, Transaction};
 use ingest::topics;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,7 @@ pub struct Replay<'a> {
     encoder: EventEncoder,
     champion: Option<Champion>,
     features: Vec<Wanted>,
+    source: Source,
     file: PathBuf,
     place: Place,
     started: Option<(Instant, i64)>,
@@ -88,14 +91,21 @@ impl<'a> Replay<'a> {
             Some(_) => None,
             None => Some(Champion::new(Arc::clone(setup), Arc::clone(&grounds.store), Arc::clone(&grounds.log))?),
         };
-        let features = setup.watched.schema.features().map(|feature| Wanted {
-            from: spec.encoder.renamed.get(&feature.name).unwrap_or(&feature.name).clone(),
-            name: feature.name.clone(),
-            kind: feature.kind,
-        });
+        let features = setup.watched.schema.features().map(|feature| setup.wanted(feature));
         let (features, file) = (features.collect(), spec.encoder.file.clone());
         let encoder = EventEncoder::new(spec.encoder.clone());
-        Ok(Self { service, spec, group, encoder, champion, features, file, place, started: None })
+        Ok(Self {
+            service,
+            spec,
+            group,
+            encoder,
+            champion,
+            features,
+            source: setup.source.clone(),
+            file,
+            place,
+            started: None,
+        })
     }
 
     /// How far an earlier replay of the same name had come.
@@ -132,6 +142,7 @@ impl<'a> Replay<'a> {
     }
 
     fn chunk(&mut self, rows: &RowBatch) -> Result<()> {
+        let rows = &redacted(&self.file, rows, &self.source, &self.spec.encoder.renamed)?;
         let after = rows.first_row + rows.batch.num_rows() as u64;
         if after <= self.place.rows {
             // Appended before: encoded again only for the labels that were still to come.
@@ -200,13 +211,15 @@ impl<'a> Replay<'a> {
 }
 
 fn new_record(topic: &str, record: EncodedRecord) -> NewRecord {
-    let content_type = Bytes::from_static(ingest::decode::Format::MessagePack.content_type().as_bytes());
+    let content_type = Bytes::from_static(Format::MessagePack.content_type().as_bytes());
+    // Its rows were redacted before they were encoded.
+    let redacted = (REDACTED_HEADER.to_owned(), Bytes::new());
     NewRecord {
         topic: topic.to_owned(),
         partition: record.partition,
         key: None,
         value: Some(record.value),
-        headers: vec![("content-type".to_owned(), content_type)],
+        headers: vec![("content-type".to_owned(), content_type), redacted],
     }
 }
 

@@ -1,7 +1,9 @@
 //! One model as the service runs it: what is watched, how it is decoded, and what trains and answers.
 
 use crate::config::{Config, ConfigError, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use crate::source::typed::Wanted;
 use anyhow::{Context, Result};
+use detectors::schema::ColumnSchema;
 use ingest::decode::{Decoder, HashKey, Limits, Source};
 use ingest::watched::WatchedModel;
 use retrain::lifecycle::{ArtifactFormat, ModelVersion};
@@ -13,6 +15,7 @@ use retrain::scorer::{Scorer, ScoringError};
 use retrain::trainer::Trainer;
 use retrain::trainer::builtin::BuiltinTrainer;
 use retrain::trainer::command::CommandTrainer;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +36,8 @@ pub struct ModelSetup {
     pub watched: Arc<WatchedModel>,
     /// How its records are decoded.
     pub source: Source,
+    /// The column of each feature that does not stand under its own name in files.
+    pub renamed: BTreeMap<String, String>,
     /// When it is retrained, and what a challenger must show.
     pub retrain: RetrainPolicy,
     /// What trains challengers; `None` watches the model only.
@@ -70,6 +75,7 @@ impl ModelSetup {
         Ok(Self {
             watched: model.watched(),
             source,
+            renamed: model.renamed_features(),
             retrain: model.retrain.clone(),
             trainer,
             scorer,
@@ -81,6 +87,12 @@ impl ModelSetup {
     /// The model's name.
     pub fn name(&self) -> &str {
         &self.watched.name
+    }
+
+    /// A feature as a file has it.
+    pub fn wanted(&self, feature: &ColumnSchema) -> Wanted {
+        let from = self.renamed.get(&feature.name).unwrap_or(&feature.name);
+        Wanted { from: from.clone(), name: feature.name.clone(), kind: feature.kind }
     }
 
     /// What trains it.

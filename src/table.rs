@@ -1,6 +1,7 @@
 //! The rows of a file as a reference or a training set: the columns that decoded events have, with labels.
 
 use crate::setup::ModelSetup;
+use crate::source::privacy::redacted;
 use crate::source::typed::{self, Wanted};
 use crate::source::{self, EventTime, FileColumns, RowBatch, SourceError};
 use anyhow::{Context, Result, bail};
@@ -51,6 +52,7 @@ impl TableSpec {
 
     fn batch(&self, setup: &ModelSetup, rows: &RowBatch) -> Result<RecordBatch> {
         let schema = event_schema(&setup.watched.schema, &setup.watched.segments_from_events());
+        let rows = &redacted(&self.file, rows, &setup.source, &setup.renamed)?;
         let given = typed::columns(&self.file, rows, &self.wanted(setup)?)?;
         let count = rows.batch.num_rows();
         let columns = schema.fields().iter().map(|field| -> Result<ArrayRef> {
@@ -72,8 +74,7 @@ impl TableSpec {
     /// Every column that the file is to give, under the name that events have for it.
     fn wanted(&self, setup: &ModelSetup) -> Result<Vec<Wanted>> {
         let schema = &setup.watched.schema;
-        let mut wanted: Vec<_> =
-            schema.features().map(|f| Wanted { from: f.name.clone(), name: f.name.clone(), kind: f.kind }).collect();
+        let mut wanted: Vec<_> = schema.features().map(|feature| setup.wanted(feature)).collect();
         let mut want = |from: &str, name: &str, kind| {
             wanted.push(Wanted { from: from.to_owned(), name: name.to_owned(), kind });
         };

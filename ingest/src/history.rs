@@ -145,7 +145,7 @@ impl History {
                     _ => self.decoder.decode_events(partition, record),
                 }
             }
-            let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
+            let decoded = self.decoder.take_storable().map_err(|error| StageError::failed("decoding", error))?;
             let events = decoded.events.into_iter().filter(|batch| batch.model == watched.name);
             kept.events.extend(events.map(|batch| batch.batch));
             let labels = decoded.labels.into_iter().filter(|batch| batch.model == watched.name);

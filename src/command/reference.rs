@@ -2,7 +2,7 @@
 
 use super::run::bootstrap;
 use crate::cli::{Exit, ReferenceArgs};
-use crate::config::Config;
+use crate::config::{Config, ModelConfig};
 use crate::service::Grounds;
 use crate::setup::{ModelSetup, decoder};
 use crate::source::{EventTime, FileColumns};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use detectors::reference::Origin;
 use detectors::verdict::{Cut, Position};
+use ingest::decode::Policy;
 use ingest::history::History;
 use ingest::learn::learn_reference;
 use ingest::store::{Artifacts, digest};
@@ -101,11 +102,11 @@ fn replace_reference(
 
 fn rows_of(args: &ReferenceArgs, grounds: &Grounds, setup: &Arc<ModelSetup>) -> Result<(RecordBatch, Origin)> {
     if let (Some(from), Some(until)) = (args.from, args.until) {
+        check_stored(grounds, setup)?;
         let (from_ms, until_ms) = (millis(from), millis(until));
         return Ok((archived(grounds, setup, from_ms..until_ms)?, Origin::Archive { from_ms, until_ms }));
     }
-    let configured = grounds.config().models.values().find(|model| model.name.as_str() == setup.name());
-    let configured = configured.and_then(|model| model.reference.as_ref());
+    let configured = configured(grounds, setup).and_then(|model| model.reference.as_ref());
     let (file, columns) = match (&args.from_file, configured) {
         (Some(file), configured) => {
             let given = args.columns.file_columns(EventTime::default())?;
@@ -119,6 +120,20 @@ fn rows_of(args: &ReferenceArgs, grounds: &Grounds, setup: &Arc<ModelSetup>) -> 
     };
     let origin = file_origin(&file)?;
     Ok((TableSpec { file, columns }.read(setup)?, origin))
+}
+
+fn configured<'a>(grounds: &'a Grounds, setup: &ModelSetup) -> Option<&'a ModelConfig> {
+    grounds.config().models.values().find(|model| model.name.as_str() == setup.name())
+}
+
+/// Refuses to learn from rows that lack values because of their privacy.
+fn check_stored(grounds: &Grounds, setup: &ModelSetup) -> Result<()> {
+    let privacy = configured(grounds, setup).map(|model| &model.privacy);
+    let unstored = privacy.into_iter().flatten().find(|(_, policy)| **policy == Policy::ProfileOnly);
+    if let Some((feature, _)) = unstored {
+        bail!("no values of `{feature}` are stored (privacy: profile_only): learn the reference with --from-file");
+    }
+    Ok(())
 }
 
 /// Every row of the log and the archive with event time in the span.

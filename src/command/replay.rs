@@ -83,7 +83,7 @@ fn encoder(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<Enc
         model: setup.name().to_owned(),
         version,
         schema,
-        renamed: std::collections::BTreeMap::new(),
+        renamed: setup.renamed.clone(),
         id: columns.id,
         time: columns.time,
         label: columns.label,

@@ -132,6 +132,14 @@ pub enum Problem {
         /// The second.
         other: &'static str,
     },
+    /// A feature without stored values in a model that is trained on what is stored.
+    #[error(
+        "`privacy: {policy}` leaves no values to train on: keep or hash the feature, or remove the model's `trainer`"
+    )]
+    Untrainable {
+        /// The feature's policy.
+        policy: &'static str,
+    },
     /// A hash that cannot be made of the column.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),

@@ -155,6 +155,10 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("amount: numeric", "amount: number"),
         ("amount: numeric", "amount: {kind: numeric, privacy: hash}"),
         ("amount: numeric", "amount: {kind: numeric, secret: yes}"),
+        (
+            "country: categorical\n    windows: {size: 1h}",
+            "country: {kind: categorical, privacy: profile_only}\n    windows: {size: 1h}\n    trainer: {builtin: {}}",
+        ),
         ("amount: numeric", "label: numeric"),
         ("      amount: numeric\n      country: categorical", "      {}"),
         ("{size: 1h}", "{size: 1}"),

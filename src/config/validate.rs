@@ -49,6 +49,9 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
     };
     check_hashes(&path, &privacy, &watched.schema)?;
     let trainer = raw.trainer.map(|trainer| self::trainer(&path, trainer, folder)).transpose()?;
+    if trainer.is_some() {
+        check_trainable(&path, &privacy)?;
+    }
     let reference = match raw.reference {
         None => None,
         Some(reference) => Some(ReferenceConfig {
@@ -154,6 +157,19 @@ fn check_hashes(path: &str, policies: &Policies, schema: &ModelSchema) -> Valida
             refuse(format!("{path}.features.{column}"), problem)
         }
     }
+}
+
+/// Refuses features that a trainer would find empty.
+fn check_trainable(path: &str, policies: &Policies) -> Validated<()> {
+    for (name, policy) in policies {
+        let policy = match policy {
+            Policy::ProfileOnly => "profile_only",
+            Policy::Drop => "drop",
+            Policy::Keep | Policy::Hash => continue,
+        };
+        return refuse(format!("{path}.features.{name}"), Problem::Untrainable { policy });
+    }
+    Ok(())
 }
 
 fn segments(path: &str, raw: Ordered<String>, schema: &ModelSchema) -> Validated<Vec<SegmentSpec>> {

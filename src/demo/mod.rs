@@ -99,7 +99,7 @@ fn stream(service: &Service, setup: &Arc<ModelSetup>, (seed, teller): (u64, &mut
         model: MODEL.to_owned(),
         version: String::new(),
         schema: setup.watched.schema.clone(),
-        renamed: std::collections::BTreeMap::new(),
+        renamed: setup.renamed.clone(),
         id: Some("id".to_owned()),
         time: EventTime::Column("time".to_owned()),
         label: Some("needs".to_owned()),

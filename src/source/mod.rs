@@ -18,6 +18,7 @@ mod error;
 mod infer;
 mod jsonl;
 mod parquet;
+pub mod privacy;
 mod time;
 pub mod typed;
 

@@ -90,7 +90,7 @@ impl Archive {
             }
         }
         // Bad rows are capture's to tell of; the archive holds good ones.
-        let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
+        let decoded = self.decoder.take_storable().map_err(|error| StageError::failed("decoding", error))?;
         for batch in decoded.events {
             self.keep(topic, &batch.model, &batch.batch)?;
         }

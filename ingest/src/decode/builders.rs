@@ -60,6 +60,7 @@ impl Column {
                 Cell::Text(_) | Cell::Int(_) | Cell::Uint(_) => {
                     column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())));
                 }
+                Cell::Hash(hash) => column.push_bytes(hash.resolve(&mut Vec::new())),
                 _ => column.push(Cell::Null),
             },
         }

@@ -18,6 +18,8 @@ pub(crate) enum Cell<'a> {
     Wrong,
     Number(f64),
     Text(Text<'a>),
+    /// Text that is the hash of a category already.
+    Hash(Text<'a>),
     /// An integer that stands for a category.
     Int(i64),
     /// As `Int`, above its range.
@@ -55,7 +57,7 @@ impl<'a> Cell<'a> {
     #[inline]
     pub(crate) fn write_category(self, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Text(text) => text.append_to(out),
+            Self::Text(text) | Self::Hash(text) => text.append_to(out),
             Self::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
             Self::Uint(value) => out.extend_from_slice(value.to_string().as_bytes()),
             _ => return false,

@@ -165,6 +165,14 @@ pub struct Mapping {
     segments: Vec<(usize, Place)>,
 }
 
+/// Where a row has its features.
+pub(crate) struct FeaturesAt {
+    /// The map or array of all of them.
+    pub(crate) all: Option<usize>,
+    /// Columns of those that are mapped one by one, and where their values start.
+    pub(crate) each: Vec<(usize, usize)>,
+}
+
 /// A checked origin.
 #[derive(Debug, Clone, PartialEq)]
 enum Place {
@@ -261,6 +269,18 @@ impl Mapping {
             head.put(Field::Time, Part { value, at }).map_err(|fault| fault.within("time"))?;
         }
         Ok(head)
+    }
+
+    /// Finds the features of a row.
+    pub(crate) fn features<'a, C: Cursor<'a>>(&self, walk: &mut Walk<'_, C>) -> Read<FeaturesAt> {
+        let all = self.features.as_ref().map(|path| walk.find(path)).transpose()?.flatten();
+        let mut each = Vec::new();
+        for (column, _, place) in &self.columns {
+            if let Place::Path(path) = place {
+                each.extend(walk.find(path)?.map(|at| (*column, at)));
+            }
+        }
+        Ok(FeaturesAt { all, each })
     }
 
     fn check_model<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>, source: &ActiveSource) -> Read<()> {

@@ -4,7 +4,7 @@
 //! - A record's rows fail one by one. A bad row becomes a [`BadRow`] and leaves no trace in the batches; its neighbours arrive.
 //! - Rows keep their order within a batch, and carry their place in the log.
 //! - JSON and MessagePack of the same event give equal rows; everything above the two cursors is compiled for both.
-//! - A column's privacy policy holds before a value is built.
+//! - A column's privacy policy holds before a value is built; whoever keeps rows takes them by [`Decoder::take_storable`].
 //!
 //! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
 //! integers (in decimal). Anything else is null and listed in `wrong_type`. NaN and infinities are kept. A feature that is
@@ -23,6 +23,7 @@ mod mapping;
 mod msgpack;
 mod number;
 mod privacy;
+mod redactor;
 mod route;
 mod source;
 
@@ -33,6 +34,7 @@ pub use mapping::{
     Constant, FeatureOrigins, Mapping, MappingError, MappingSettings, Origin, Scalar, TimeOrigin, TimePath, TimeUnit,
 };
 pub use privacy::{HashKey, Policy, Privacy, PrivacyError};
+pub use redactor::{REDACTED_HEADER, Redactor};
 pub use route::{EventKind, Rejected, Routed, Router};
 pub use source::Source;
 
@@ -206,6 +208,20 @@ impl Decoder {
         Ok(decoded)
     }
 
+    /// As [`Decoder::take`], without the values that may be profiled only: for whoever keeps rows.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take_storable(&mut self) -> Result<Decoded, ArrowError> {
+        let mut decoded = self.take()?;
+        for EventBatch { model, batch, .. } in &mut decoded.events {
+            if let Some(source) = self.sources.iter().find(|source| source.source.model == *model) {
+                *batch = source.source.privacy.redact(batch)?;
+            }
+        }
+        Ok(decoded)
+    }
+
     fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) {
         let Some(value) = record.value.as_ref().filter(|value| !value.is_empty()) else {
             return self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
@@ -219,7 +235,8 @@ impl Decoder {
         let place = Place { partition, offset: record.offset, index: 0, append_time_ms: record.append_time_ms };
         // A handle of its own, because cells may borrow constants of a mapping while the decoder changes.
         let mapped = self.mapped.clone();
-        let task = Task { place, rows, mapped: &mapped };
+        let redacted = record.header(REDACTED_HEADER).is_some();
+        let task = Task { place, rows, mapped: &mapped, redacted };
         let spoilt = match format {
             Format::Json => self.decode_rows(&mut Json::new(value), &task),
             Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), &task),
@@ -265,6 +282,9 @@ impl Decoder {
             return Ok(());
         }
         source.read_outputs(cursor, head, cells)?;
+        if task.redacted {
+            source.take_hashes(cells);
+        }
         let version = head.require_version(start)?;
         if let Some(builder) = source.builder(version, &mut self.full_events) {
             builder.push(&GoodRow { place: task.place, time_ms, head, cells, label });
@@ -377,6 +397,8 @@ struct Task<'a> {
     place: Place,
     rows: Rows,
     mapped: &'a [(usize, Mapping)],
+    /// Whether hashed features come as their hashes already.
+    redacted: bool,
 }
 
 impl Directory {

@@ -1,8 +1,8 @@
 //! What may be stored of each column.
 //!
 //! A policy is applied before anything leaves the decoder: a dropped value is never built, a hashed one is built as its hash.
-//! A value that is `profile_only` lives in memory until the profiles are filled and is taken out by [`Privacy::redact`] before
-//! a batch is archived. Dead letters of a model with any such column hold no payload at all, because the bytes of a bad row
+//! A value that is `profile_only` lives in memory until the profiles are filled; [`Privacy::redact`] takes it out of whatever
+//! is archived or trained on. Dead letters of a model with any such column hold no payload at all, because the bytes of a bad row
 //! cannot be trusted to say which part of them is which column.
 
 use crate::columns::SEGMENT_PREFIX;
@@ -157,6 +157,11 @@ impl Privacy {
         });
         let columns = columns.collect();
         RecordBatch::try_new(schema, columns)
+    }
+
+    /// The hash of a value in hex; `None` where there is no key.
+    pub fn hash(&self, value: &[u8]) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.key.as_ref()?.hash(value)).into_owned())
     }
 
     pub(super) fn key(&self) -> Option<&HashKey> {

@@ -245,6 +245,15 @@ impl ActiveSource {
         self.read_segments(cursor, head.segment, cells).map_err(|fault| fault.within("segment"))
     }
 
+    /// Takes the texts of hashed columns for the hashes that they are.
+    pub(crate) fn take_hashes(&self, cells: &mut [Cell<'_>]) {
+        for (plan, cell) in self.plans.iter().zip(cells) {
+            if let (Policy::Hash, Cell::Text(hash)) = (plan.policy, *cell) {
+                *cell = Cell::Hash(hash);
+            }
+        }
+    }
+
     pub(crate) fn fill<'a>(&self, index: usize, part: Part<'a>, cells: &mut [Cell<'a>]) -> Read<()> {
         if let (Some(plan), Some(cell)) = (self.plans.get(index), cells.get_mut(index)) {
             *cell = plan.cell(part.value);

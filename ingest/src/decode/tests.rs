@@ -7,6 +7,7 @@ use arrow::datatypes::{Float64Type, Int64Type, UInt16Type};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use proptest::prelude::*;
 use serde_json::{Value as Tree, json};
+use std::collections::BTreeMap;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -202,6 +203,54 @@ fn what_may_not_be_stored_is_in_no_batch_and_no_dead_letter() {
     let letter = decoded.bad[0].to_dead_letter("inferences", 3, &record("x"));
     let expected = format!(r#"{{"id":"bad","time":{},"model":"bed"}}"#, NOW_MS - 5);
     assert_eq!((letter.topic.as_str(), letter.value.unwrap()), ("inferences-dlt", Bytes::from(expected)));
+}
+
+#[test]
+fn a_value_that_may_be_profiled_only_is_in_no_batch_that_is_kept() {
+    let privacy = Privacy::new([("age".to_owned(), Policy::ProfileOnly)].into(), None, &schema(), &[]).unwrap();
+    let mut decoder = Decoder::new(vec![source(privacy)], Limits::default());
+    let ages = |decoded: Decoded| decoded.events[0].batch.column_by_name("age").unwrap().null_count();
+    decoder.decode_events(0, &record(event("a").to_string()));
+    assert_eq!(ages(decoder.take_storable().unwrap()), 1);
+    decoder.decode_events(0, &record(event("a").to_string()));
+    assert_eq!(ages(decoder.take().unwrap()), 0, "what is profiled has it");
+}
+
+#[test]
+fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_before() {
+    let policies = [("town".to_owned(), Policy::Hash), ("age".to_owned(), Policy::Drop)].into();
+    let privacy = || Privacy::new(BTreeMap::clone(&policies), Some(HashKey::new(b"key")), &schema(), &[]).unwrap();
+    let settings: MappingSettings = serde_json::from_value(json!({
+        "id": "uuid", "time": "ts", "version": {"constant": 4},
+        "features": {"age": "payload.0.age", "town": "payload.0.town"}, "prediction": "answer",
+    }))
+    .unwrap();
+    let mapped = || Source { mapping: Some(Mapping::new(&settings, &schema(), &[]).unwrap()), ..source(privacy()) };
+    let redactor = Redactor::new(&[mapped()], Limits::default()).unwrap();
+    let foreign = json!({"uuid": "m", "ts": 5, "payload": [{"town": "Secretville", "age": 4242}], "answer": "0"});
+    let rows = json!([
+        with("features", json!({"town": "Secretville", "age": 4242})),
+        with("features", json!([4242, "Secretville"])),
+        with("features", json!({"age": 4242, "town": ["Secretville", {"a": 4242}], "other": 1})),
+        foreign,
+    ]);
+    for body in [Bytes::from(rows.to_string()), Bytes::from(msgpack(&rows))] {
+        let format = Format::of_bytes(&body).unwrap();
+        let stored = redactor.redact(format, &body);
+        let text = String::from_utf8_lossy(&stored);
+        assert!(!text.contains("Secretville") && !text.contains("4242"), "{text}");
+        assert!(format == Format::Json || !stored.windows(2).any(|bytes| bytes == 4242u16.to_be_bytes()));
+        let decode_all = |record: Record| {
+            let mut decoder = Decoder::new(vec![mapped()], Limits::default());
+            decoder.decode_events(0, &record);
+            let decoded = decoder.take().unwrap();
+            (reasons(&decoded), decoded.events.into_iter().map(|events| events.batch).collect::<Vec<_>>())
+        };
+        let mut marked = record(stored);
+        marked.headers.push((REDACTED_HEADER.to_owned(), Bytes::new()));
+        assert_eq!(decode_all(marked), decode_all(record(body)));
+    }
+    assert!(Redactor::new(&[source(Privacy::default())], Limits::default()).is_none());
 }
 
 #[test]
