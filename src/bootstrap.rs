@@ -13,6 +13,7 @@ use ingest::learn::{learn_reference, time_span};
 use ingest::log::{Log, NewRecord};
 use ingest::store::{Artifacts, Store};
 use ingest::topics;
+use retrain::cross_fit::cross_fit;
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
@@ -76,7 +77,7 @@ impl Bootstrap<'_> {
         let training_set = to_parquet(&rows.schema(), std::slice::from_ref(rows))?;
         let training_set = ArtifactId(self.store.put(training_set)?);
         let version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
-        let answered = self.answered(setup, rows, (&version, &trained))?;
+        let answered = self.answered(setup, (&version, &trained), &job)?;
         let origin = Origin::TrainingSet { digest: training_set.0 };
         let reference = learn_reference(&setup.watched, FIRST_VERSION, &answered, origin)?;
         self.register(setup, version, &reference)
@@ -118,15 +119,24 @@ impl Bootstrap<'_> {
         }
     }
 
-    /// The rows with the trained version's answers in place of their own.
+    /// The rows with answers in place of their own: of models that were not trained on them, where half of the rows makes one.
     fn answered(
         &self,
         setup: &ModelSetup,
-        rows: &RecordBatch,
         (version, trained): (&ModelVersion, &TrainedModel),
+        job: &TrainingJob<'_>,
     ) -> Result<RecordBatch> {
-        let mut scorer = setup.scorer(version, &trained.artifact, &CancellationToken::new())?;
-        let answers = scorer.score(rows)?;
+        let (rows, stop) = (job.rows, CancellationToken::new());
+        let own = setup.scorer(version, &trained.artifact, &stop)?.score(rows)?;
+        let scorer_of = |half: &TrainedModel| setup.scorer(version, &half.artifact, &stop);
+        let held_out = match setup.trainer() {
+            Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
+            None => Ok(own.clone()),
+        };
+        let answers = held_out.unwrap_or_else(|error| {
+            tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
+            own
+        });
         let replaced = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
             answers.column_by_name(field.name()).map_or_else(|| Arc::clone(column), Arc::clone)
         });

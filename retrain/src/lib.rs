@@ -18,6 +18,8 @@ pub mod rows_file;
 pub mod scorer;
 pub mod trainer;
 
+pub mod cross_fit;
+
 pub mod evidence;
 pub mod gate;
 pub mod trial;

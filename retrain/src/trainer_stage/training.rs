@@ -1,11 +1,12 @@
 //! One training: freezes the rows, trains, checks that the artifact answers, learns the new version's reference.
 
 use super::TrainerStage;
+use crate::cross_fit::cross_fit;
 use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
 use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
 use crate::trial::{TrialError, features, training_set, with_answers};
-use crate::workshop::{ArtifactError, RowSpan};
+use crate::workshop::{Apprentice, ArtifactError, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
@@ -13,11 +14,17 @@ use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use std::error::Error;
+use tokio_util::sync::CancellationToken;
+
+/// The metric of a version whose reference was learned from its own answers to its training rows.
+const IN_SAMPLE: &str = "reference_in_sample";
 
 /// A version that was trained and has yet to answer.
 struct Candidate {
     version: ModelVersion,
     artifact: Bytes,
+    /// Answers to the training rows by models that were not trained on them.
+    held_out: Option<RecordBatch>,
 }
 
 /// A version that was trained and can answer, with its reference.
@@ -95,31 +102,57 @@ impl TrainerStage {
         let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
         let lineage = lineage(request, &trained, &set, digest);
         let version = ModelVersion {
-            version: name,
+            version: name.clone(),
             artifact: Some((artifact, trained.format)),
             schema: apprentice.schema.clone(),
             lineage,
         };
-        self.with_reference(request, Candidate { version, artifact: trained.artifact }, &rows)
+        let held_out = held_out_answers(apprentice, &version, &job, &self.workshop.stop)?;
+        self.with_reference(request, Candidate { version, artifact: trained.artifact, held_out }, &rows)
     }
 
-    /// Asks the new version for its own answers to the training rows, and learns its reference from them.
+    /// Asks the new version for its answers, which shows that it can give them, and learns its reference.
     fn with_reference(
         &mut self,
         request: &RetrainRequest,
         candidate: Candidate,
         rows: &RecordBatch,
     ) -> Result<Graduate, Fall> {
-        let Candidate { version, artifact } = candidate;
+        let Candidate { mut version, artifact, held_out } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
         let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Fall::Training(chain_of(&error)))?;
-        let rows = with_answers(rows, &answers, &apprentice.schema)?;
+        if held_out.is_none() {
+            version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
+        }
+        let rows = with_answers(rows, &held_out.unwrap_or(answers), &apprentice.schema)?;
         let learned = self.workshop.references.learn(&request.model, &version.version, &rows);
         let (reference, bytes) = learned.map_err(Fall::World)?;
         let reference = (reference, self.workshop.artifacts.put(bytes)?);
         Ok(Graduate { version, reference })
+    }
+}
+
+/// Answers that the reference may promise; `None` where half of the rows does not make a model.
+fn held_out_answers(
+    apprentice: &Apprentice,
+    version: &ModelVersion,
+    job: &TrainingJob<'_>,
+    stop: &CancellationToken,
+) -> Result<Option<RecordBatch>, Fall> {
+    let scorer_of = |half: &TrainedModel| {
+        let artifact = version.artifact.as_ref().map(|(id, _)| (id.clone(), half.format));
+        (apprentice.scorer)(&ModelVersion { artifact, ..version.clone() }, &half.artifact)
+    };
+    match cross_fit(apprentice.trainer.as_ref(), &scorer_of, job, stop) {
+        Ok(answers) => Ok(Some(answers)),
+        Err(TrainingError::Stopped) => Err(Fall::Stopped),
+        Err(error) => {
+            let reason = chain_of(&error);
+            tracing::warn!(model = job.model, version = job.version, reason, "the reference is learned in-sample");
+            Ok(None)
+        }
     }
 }
 
