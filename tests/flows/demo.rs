@@ -9,6 +9,7 @@ fn the_demo_finds_the_drift_and_recovers() {
     let ending: serde_json::Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
     let number = |field: &str| ending[field].as_f64().unwrap_or_else(|| panic!("{field} in {ending}"));
     assert!(number("accuracy_recovered") > number("accuracy_drifted") + 0.05, "{ending}");
+    assert!(number("accuracy_recovered") > number("accuracy_reference") - 0.05, "{ending}");
     assert!(number("drift_detected_after_windows") <= 4.0, "{ending}");
     assert_eq!(number("false_alarms_before_drift"), 0.0, "{ending}");
     assert!(ending["promoted_version"].is_string(), "{ending}");
