@@ -8,14 +8,14 @@ use ingest::decode::{Decoder, Limits, Privacy, Source};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub const MODEL: &str = "bed";
-pub const VERSION: &str = "4";
+pub(crate) const MODEL: &str = "bed";
+pub(crate) const VERSION: &str = "4";
 /// Time of the first event; each further one comes a millisecond later.
-pub const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
 /// An event with its fields in the order of the wire format's description.
 #[derive(Serialize)]
-pub struct Event {
+pub(crate) struct Event {
     id: String,
     time: i64,
     model: &'static str,
@@ -25,7 +25,7 @@ pub struct Event {
     score: f64,
 }
 
-pub fn event(n: u64) -> Event {
+pub(crate) fn event(n: u64) -> Event {
     let mut features = Map::new();
     for k in 0..10 {
         let raw = ((n * 31 + k * 17) % 1009) as f64;
@@ -51,14 +51,14 @@ pub fn event(n: u64) -> Event {
     }
 }
 
-pub fn schema() -> ModelSchema {
+pub(crate) fn schema() -> ModelSchema {
     let numbers = (0..10).map(|n| (format!("measure_{n:02}"), ColumnKind::Numeric));
     let categories = ["arrival", "complaint"].map(|name| (name.to_owned(), ColumnKind::Categorical));
     let task = Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() };
     ModelSchema::new(numbers.chain(categories), task)
 }
 
-pub fn decoder() -> Decoder {
+pub(crate) fn decoder() -> Decoder {
     let privacy = Privacy::default();
     let source = Source { model: MODEL.into(), schema: schema(), segments: Vec::new(), privacy, mapping: None };
     Decoder::new(vec![source], Limits::default())
