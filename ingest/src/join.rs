@@ -26,7 +26,7 @@ use arrow::error::ArrowError;
 use detectors::schema::Task;
 use outcome::gather;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -221,10 +221,10 @@ pub struct LabelJoin {
     policy: LabelPolicy,
     entries: HashMap<Arc<str>, Entry>,
     /// Ids of predictions by event time, and of waiting labels by theirs: for expiry.
-    predicted_at: BTreeMap<i64, Vec<Arc<str>>>,
-    labelled_at: BTreeMap<i64, Vec<Arc<str>>>,
+    predicted_at: BTreeSet<(i64, Arc<str>)>,
+    labelled_at: BTreeSet<(i64, Arc<str>)>,
     /// Ids whose absent label is to be declared, by the time that is due.
-    declared_at: BTreeMap<i64, Vec<Arc<str>>>,
+    declared_at: BTreeSet<(i64, Arc<str>)>,
     found: Found,
 }
 
@@ -242,9 +242,9 @@ impl LabelJoin {
         Self {
             policy,
             entries: HashMap::new(),
-            predicted_at: BTreeMap::new(),
-            labelled_at: BTreeMap::new(),
-            declared_at: BTreeMap::new(),
+            predicted_at: BTreeSet::new(),
+            labelled_at: BTreeSet::new(),
+            declared_at: BTreeSet::new(),
             found: Found::default(),
         }
     }
@@ -264,15 +264,16 @@ impl LabelJoin {
         prediction: Prediction,
         own: Option<LabelValue>,
     ) -> Result<(Taken, Vec<Matched>), JoinError> {
-        if let Some(first) = self.first_of(id, prediction.watermark_ms) {
+        let known = self.entries.get_key_value(id);
+        let first = known.and_then(|(_, entry)| entry.first_at(prediction.watermark_ms, self.policy.horizon_ms));
+        if let Some(first) = first {
             let is_later = prediction.time_ms > first.time_ms;
             return Ok((if is_later { Taken::LaterDuplicate } else { Taken::Duplicate }, Vec::new()));
         }
-        let id = self.hold(id)?;
-        self.predicted_at.entry(prediction.time_ms).or_default().push(Arc::clone(&id));
+        let id = self.hold(id, known)?;
+        self.predicted_at.insert((prediction.time_ms, Arc::clone(&id)));
         if let Some(absent) = &self.policy.absent {
-            let due = prediction.time_ms.saturating_add(absent.after_ms);
-            self.declared_at.entry(due).or_default().push(Arc::clone(&id));
+            self.declared_at.insert((prediction.time_ms.saturating_add(absent.after_ms), Arc::clone(&id)));
         }
         let Self { policy, entries, found, .. } = self;
         let entry = entries.entry(id).or_default();
@@ -281,6 +282,8 @@ impl LabelJoin {
         let fitting: Vec<Label> = entry.waiting.extract_if(.., |label| policy.fits(label, &prediction)).collect();
         let mut held = Held { prediction, counted: None };
         let matched = own.into_iter().chain(fitting).map(|label| found.count(policy, &mut held, label)).collect();
+        // There is almost never a second one, and an id in memory for months is to take no more than it needs.
+        entry.predictions.reserve_exact(1);
         entry.predictions.push(held);
         Ok((Taken::First, matched))
     }
@@ -295,8 +298,8 @@ impl LabelJoin {
         if let Some(held) = predictions.find(|held| policy.fits(&label, &held.prediction)) {
             return Ok(found.count(policy, held, label));
         }
-        let id = self.hold(id)?;
-        self.labelled_at.entry(label.time_ms).or_default().push(Arc::clone(&id));
+        let id = self.hold(id, self.entries.get_key_value(id))?;
+        self.labelled_at.insert((label.time_ms, Arc::clone(&id)));
         self.entries.entry(id).or_default().waiting.push(label);
         Ok(Matched::Waiting)
     }
@@ -344,17 +347,9 @@ impl LabelJoin {
             .collect()
     }
 
-    /// The prediction of which one that comes at this watermark is a duplicate.
-    fn first_of(&self, id: &str, watermark_ms: Option<i64>) -> Option<&Prediction> {
-        let horizon_ms = self.policy.horizon_ms;
-        let is_held =
-            |held: &&Held| watermark_ms.is_none_or(|at| at <= held.prediction.time_ms.saturating_add(horizon_ms));
-        self.entries.get(id)?.predictions.iter().find(is_held).map(|held| &held.prediction)
-    }
-
     /// The id as it is held, if the bound allows for it.
-    fn hold(&self, id: &str) -> Result<Arc<str>, JoinError> {
-        if let Some((held, _)) = self.entries.get_key_value(id) {
+    fn hold(&self, id: &str, known: Option<(&Arc<str>, &Entry)>) -> Result<Arc<str>, JoinError> {
+        if let Some((held, _)) = known {
             return Ok(Arc::clone(held));
         }
         let (held, bound) = (self.entries.len(), self.policy.max_pending);
@@ -408,6 +403,15 @@ impl LabelJoin {
     }
 }
 
+impl Entry {
+    /// The prediction of which one that comes at this watermark is a duplicate.
+    fn first_at(&self, watermark_ms: Option<i64>, horizon_ms: i64) -> Option<&Prediction> {
+        let is_held =
+            |held: &&Held| watermark_ms.is_none_or(|at| at <= held.prediction.time_ms.saturating_add(horizon_ms));
+        self.predictions.iter().find(is_held).map(|held| &held.prediction)
+    }
+}
+
 impl Found {
     fn count(&mut self, policy: &LabelPolicy, held: &mut Held, label: Label) -> Matched {
         self.declare(policy, held, label.watermark_ms);
@@ -450,9 +454,12 @@ impl Found {
     }
 }
 
-fn take_before(by_time: &mut BTreeMap<i64, Vec<Arc<str>>>, time_ms: i64) -> impl Iterator<Item = Arc<str>> + use<> {
-    let kept = by_time.split_off(&time_ms);
-    std::mem::replace(by_time, kept).into_values().flatten()
+fn take_before(by_time: &mut BTreeSet<(i64, Arc<str>)>, time_ms: i64) -> impl Iterator<Item = Arc<str>> + use<> {
+    let kept = match by_time.first() {
+        Some((first_ms, _)) if *first_ms < time_ms => by_time.split_off(&(time_ms, "".into())),
+        _ => std::mem::take(by_time),
+    };
+    std::mem::replace(by_time, kept).into_iter().map(|(_, id)| id)
 }
 
 #[cfg(test)]

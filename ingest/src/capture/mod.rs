@@ -14,7 +14,6 @@ mod rows;
 
 pub use model::{input_query, outcome_arguments};
 
-use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, OFFSET};
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch};
 use crate::join::{Label, Need, Prediction, Taken, label_at};
@@ -30,7 +29,7 @@ use bytes::Bytes;
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
-use rows::{PreparedRows, int64, log_place, strings};
+use rows::{LabelRows, PreparedRows, in_log_order};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +145,7 @@ impl Capture {
             }
         }
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
-        self.predictions(partition, decoded.events)?;
+        self.predictions(partition, &decoded.events)?;
         self.labels(partition, &decoded.labels)?;
         for bad in &decoded.bad {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
@@ -193,31 +192,13 @@ impl Capture {
         ends.max().unwrap_or(time_ms)
     }
 
-    fn predictions(&mut self, partition: PartitionId, batches: Vec<EventBatch>) -> Result<(), StageError> {
-        if let [batch] = batches.as_slice() {
-            let places: Vec<_> = (0..batch.batch.num_rows()).map(|row| (0, row)).collect();
-            return self.predictions_in_order(partition, &batches, &places);
-        }
-        let mut places = Vec::new();
-        for (index, batch) in batches.iter().enumerate() {
-            places.extend((0..batch.batch.num_rows()).map(|row| (index, row)));
-        }
-        let order = |(index, row): &(usize, usize)| log_place(&batches[*index].batch, *row);
-        places.sort_by_key(order);
-        self.predictions_in_order(partition, &batches, &places)
-    }
-
     /// Takes the rows in log order, whichever models and versions they belong to.
-    fn predictions_in_order(
-        &mut self,
-        partition: PartitionId,
-        batches: &[EventBatch],
-        places: &[(usize, usize)],
-    ) -> Result<(), StageError> {
+    fn predictions(&mut self, partition: PartitionId, batches: &[EventBatch]) -> Result<(), StageError> {
         let mut prepared = batches.iter().map(|batch| self.prepare(batch)).collect::<Result<Vec<_>, _>>()?;
-        for (index, row) in places {
-            let (Some(batch), Some(rows)) = (batches.get(*index), prepared.get_mut(*index)) else { continue };
-            self.prediction(partition, batch, rows, *row)?;
+        let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
+        for (index, row) in in_log_order(&logs) {
+            let (Some(batch), Some(rows)) = (batches.get(index), prepared.get_mut(index)) else { continue };
+            self.prediction(partition, batch, rows, row)?;
         }
         for (batch, rows) in batches.iter().zip(prepared) {
             if rows.label_counts != EventCounts::default() {
@@ -256,16 +237,15 @@ impl Capture {
     ) -> Result<(), StageError> {
         let input = input_of(&mut self.inputs, &self.settings, Source::Inferences, partition);
         let watermark_ms = input.watermark.at_ms();
-        let time_ms = rows.times.value(row);
-        let timeliness = input.observe(rows.offsets.value(row), time_ms, rows.appended.value(row));
+        let (time_ms, place) = (rows.log.times.value(row), rows.log.place(row));
+        let timeliness = input.observe(place.0, time_ms, rows.log.appended.value(row));
         let late = timeliness == Timeliness::Late;
         rows.counts.produced += 1;
         rows.counts.late += i64::from(late);
         rows.counts.future += i64::from(timeliness == Timeliness::Future);
         rows.late.push(i64::from(late));
-        let id = rows.ids.value(row);
+        let id = rows.log.ids.value(row);
         rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
-        let place = log_place(&batch.batch, row);
         let (Some(joined), Some(model)) = (&rows.joined, self.models.get_mut(&batch.model)) else { return Ok(()) };
         let Some(join) = model.join(partition) else { return Ok(()) };
         let prediction = Prediction {
@@ -281,7 +261,7 @@ impl Capture {
             |error| StageError::failed(format!("joining labels of {} in partition {partition}", batch.model), error);
         let (taken, matched) = match input.is_known_duplicate(place) {
             true => (Taken::Duplicate, Vec::new()),
-            false => join.predict(id, prediction, label_at(rows.labels(), row)).map_err(failed)?,
+            false => join.predict(id, prediction, label_at(&rows.labels, row)).map_err(failed)?,
         };
         if taken == Taken::LaterDuplicate {
             input.remember_duplicate(place);
@@ -293,48 +273,45 @@ impl Capture {
         Ok(())
     }
 
+    /// Takes the labels in log order, whichever models they belong to.
     fn labels(&mut self, partition: PartitionId, batches: &[LabelBatch]) -> Result<(), StageError> {
-        let mut places = Vec::new();
-        for (index, batch) in batches.iter().enumerate() {
-            places.extend((0..batch.batch.num_rows()).map(|row| (index, row)));
+        let mut prepared = batches.iter().map(|batch| LabelRows::new(&batch.batch)).collect::<Result<Vec<_>, _>>()?;
+        let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
+        for (index, row) in in_log_order(&logs) {
+            let (Some(batch), Some(rows)) = (batches.get(index), prepared.get_mut(index)) else { continue };
+            self.label(partition, &batch.model, rows, row)?;
         }
-        if batches.len() > 1 {
-            places.sort_by_key(|(index, row)| log_place(&batches[*index].batch, *row));
-        }
-        for (index, row) in places {
-            self.label(partition, &batches[index], row)?;
+        for (batch, rows) in batches.iter().zip(prepared) {
+            self.input(Source::Labels, partition).counts(&batch.model).add(&rows.counts);
         }
         Ok(())
     }
 
-    fn label(&mut self, partition: PartitionId, batch: &LabelBatch, row: usize) -> Result<(), StageError> {
-        let (Some(ids), Some(offsets), Some(times), Some(appended), Some(labels)) = (
-            strings(&batch.batch, EVENT_ID),
-            int64(&batch.batch, OFFSET),
-            int64(&batch.batch, EVENT_TIME),
-            int64(&batch.batch, APPEND_TIME),
-            batch.batch.column_by_name(columns::LABEL),
-        ) else {
-            return Err(StageError::failed("joining labels", "a label batch lacks a column"));
-        };
-        let mut counts = EventCounts { produced: 1, ..EventCounts::default() };
+    fn label(
+        &mut self,
+        partition: PartitionId,
+        model: &str,
+        rows: &mut LabelRows,
+        row: usize,
+    ) -> Result<(), StageError> {
+        let (time_ms, offset) = (rows.log.times.value(row), rows.log.place(row).0);
         let input = self.input(Source::Labels, partition);
         let watermark_ms = input.watermark.at_ms();
-        let timeliness = input.observe(offsets.value(row), times.value(row), appended.value(row));
-        counts.late += i64::from(timeliness == Timeliness::Late);
-        counts.future += i64::from(timeliness == Timeliness::Future);
-        let id = ids.value(row);
-        counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
-        if let Some(join) = self.models.get_mut(&batch.model).and_then(|model| model.join(partition))
-            && let Some(value) = label_at(labels, row)
+        let timeliness = input.observe(offset, time_ms, rows.log.appended.value(row));
+        rows.counts.produced += 1;
+        rows.counts.late += i64::from(timeliness == Timeliness::Late);
+        rows.counts.future += i64::from(timeliness == Timeliness::Future);
+        let id = rows.log.ids.value(row);
+        rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        if let Some(join) = self.models.get_mut(model).and_then(|model| model.join(partition))
+            && let Some(value) = label_at(&rows.labels, row)
         {
-            let time_ms = watermark_ms.map_or(times.value(row), |at| at.max(times.value(row)));
+            let time_ms = watermark_ms.map_or(time_ms, |at| at.max(time_ms));
             let matched = join
-                .label(id, Label { value, time_ms, watermark_ms, offset: offsets.value(row) })
-                .map_err(|error| StageError::failed(format!("joining labels of {}", batch.model), error))?;
-            counts.match_label(matched);
+                .label(id, Label { value, time_ms, watermark_ms, offset })
+                .map_err(|error| StageError::failed(format!("joining labels of {model}"), error))?;
+            rows.counts.match_label(matched);
         }
-        self.input(Source::Labels, partition).counts(&batch.model).add(&counts);
         Ok(())
     }
 

@@ -1,16 +1,17 @@
 //! Arrow columns under construction.
 //!
 //! A row is appended whole or not at all: everything that can be wrong with it has been found before the first column grows,
-//! so there is nothing to roll back. Text is copied once, straight from the record.
+//! so there is nothing to roll back. Text is copied once, straight from the record. Nulls are only counted until a value
+//! follows them: columns that events hardly ever have, such as a weight, cost next to nothing.
 
 use super::head::{Cell, Head};
 use super::privacy::HashKey;
 use crate::columns;
 use arrow::array::{
     Array, ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, NullBufferBuilder, RecordBatch, StringArray,
-    UInt16Array,
+    UInt16Array, new_null_array,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use detectors::schema::ColumnKind;
@@ -48,28 +49,25 @@ impl Column {
         }
     }
 
+    /// Appends a value; returns how many bytes of text the column then holds.
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>) {
+    fn push(&mut self, cell: Cell<'_>) -> usize {
         match self {
-            Self::Number(column) => column.push(match cell {
-                Cell::Number(value) => Some(value),
-                _ => None,
-            }),
+            Self::Number(column) => {
+                column.push(match cell {
+                    Cell::Number(value) => Some(value),
+                    _ => None,
+                });
+                0
+            }
             Self::Text(column) => column.push(cell),
             Self::Hash(column, key) => match cell {
                 Cell::Text(_) | Cell::Int(_) | Cell::Uint(_) => {
-                    column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())));
+                    column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())))
                 }
                 Cell::Hash(hash) => column.push_bytes(hash.resolve(&mut Vec::new())),
                 _ => column.push(Cell::Null),
             },
-        }
-    }
-
-    fn text_bytes(&self) -> usize {
-        match self {
-            Self::Number(_) => 0,
-            Self::Text(column) | Self::Hash(column, _) => column.bytes.len(),
         }
     }
 
@@ -86,29 +84,36 @@ impl Column {
 pub(crate) struct NumberColumn {
     values: Vec<f64>,
     nulls: NullBufferBuilder,
-}
-
-impl Default for NumberColumn {
-    fn default() -> Self {
-        Self::with_rows(0)
-    }
+    /// Nulls at the end that stand in neither yet.
+    absent: usize,
 }
 
 impl NumberColumn {
     fn with_rows(rows: usize) -> Self {
-        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows), absent: 0 }
     }
 
     #[inline(always)]
     fn push(&mut self, value: Option<f64>) {
-        self.values.push(value.unwrap_or_default());
-        match value {
-            Some(_) => self.nulls.append_non_null(),
-            None => self.nulls.append_null(),
+        let Some(value) = value else {
+            self.absent += 1;
+            return;
+        };
+        if self.absent > 0 {
+            self.settle();
         }
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    #[inline(never)]
+    fn settle(&mut self) {
+        self.values.resize(self.values.len() + self.absent, 0.0);
+        self.nulls.append_n_nulls(std::mem::take(&mut self.absent));
     }
 
     fn finish(mut self) -> Result<ArrayRef, ArrowError> {
+        self.settle();
         Ok(Arc::new(Float64Array::try_new(self.values.into(), self.nulls.finish())?))
     }
 }
@@ -119,40 +124,59 @@ pub(crate) struct TextColumn {
     bytes: Vec<u8>,
     ends: Vec<i32>,
     nulls: NullBufferBuilder,
-}
-
-impl Default for TextColumn {
-    fn default() -> Self {
-        Self::with_rows(0)
-    }
+    /// Nulls at the end that stand in neither yet.
+    absent: usize,
 }
 
 impl TextColumn {
     fn with_rows(rows: usize) -> Self {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
-        Self { bytes: Vec::new(), ends, nulls: NullBufferBuilder::new(rows) }
+        Self { bytes: Vec::new(), ends, nulls: NullBufferBuilder::new(rows), absent: 0 }
     }
 
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>) {
-        let written = cell.write_category(&mut self.bytes);
-        self.end(written);
+    fn push(&mut self, cell: Cell<'_>) -> usize {
+        if let Cell::Text(text) = cell
+            && let Some(plain) = text.plain_bytes()
+        {
+            return self.push_bytes(plain);
+        }
+        if cell.write_category(&mut self.bytes) {
+            return self.end();
+        }
+        self.absent += 1;
+        self.bytes.len()
     }
 
-    fn push_bytes(&mut self, value: &[u8]) {
+    #[inline(always)]
+    fn push_bytes(&mut self, value: &[u8]) -> usize {
         self.bytes.extend_from_slice(value);
-        self.end(true);
+        self.end()
     }
 
     #[inline(always)]
-    fn end(&mut self, is_valid: bool) {
-        debug_assert!(self.bytes.len() <= i32::MAX as usize, "a builder is put aside long before: see `is_full`");
-        self.ends.push(self.bytes.len() as i32);
-        self.nulls.append(is_valid);
+    fn end(&mut self) -> usize {
+        if self.absent > 0 {
+            self.settle();
+        }
+        let end = self.bytes.len();
+        debug_assert!(end <= i32::MAX as usize, "a builder is put aside long before: see `is_full`");
+        self.ends.push(end as i32);
+        self.nulls.append_non_null();
+        end
+    }
+
+    /// The nulls end where the last value does.
+    #[inline(never)]
+    fn settle(&mut self) {
+        let end = self.ends.last().copied().unwrap_or_default();
+        self.ends.resize(self.ends.len() + self.absent, end);
+        self.nulls.append_n_nulls(std::mem::take(&mut self.absent));
     }
 
     fn finish(mut self) -> Result<ArrayRef, ArrowError> {
+        self.settle();
         // The ends begin at 0 and never fall, because bytes are only ever appended.
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.ends));
         Ok(Arc::new(StringArray::try_new(offsets, self.bytes.into(), self.nulls.finish())?))
@@ -160,7 +184,7 @@ impl TextColumn {
 }
 
 /// The columns that events and labels have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LogColumns {
     partition: Vec<i32>,
     offset: Vec<i64>,
@@ -171,14 +195,26 @@ struct LogColumns {
 }
 
 impl LogColumns {
+    fn with_rows(rows: usize) -> Self {
+        Self {
+            partition: Vec::with_capacity(rows),
+            offset: Vec::with_capacity(rows),
+            index: Vec::with_capacity(rows),
+            id: TextColumn::with_rows(rows),
+            time_ms: Vec::with_capacity(rows),
+            append_time_ms: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Appends a row; returns how many bytes of text the ids then hold.
     #[inline(always)]
-    fn push(&mut self, place: Place, id: Cell<'_>, time_ms: i64) {
+    fn push(&mut self, place: Place, id: Cell<'_>, time_ms: i64) -> usize {
         self.partition.push(place.partition);
         self.offset.push(place.offset);
         self.index.push(place.index);
-        self.id.push(id);
         self.time_ms.push(time_ms);
         self.append_time_ms.push(place.append_time_ms);
+        self.id.push(id)
     }
 
     fn finish(self) -> Result<Vec<ArrayRef>, ArrowError> {
@@ -193,31 +229,28 @@ impl LogColumns {
     }
 }
 
-/// The places of values whose type did not fit.
-#[derive(Debug)]
+/// The places of values whose type did not fit: the column, and the row, which never falls.
+#[derive(Debug, Default)]
 struct WrongTypes {
     columns: Vec<u16>,
-    ends: Vec<i32>,
-    nulls: NullBufferBuilder,
+    rows: Vec<usize>,
 }
 
 impl WrongTypes {
-    fn new() -> Self {
-        Self { columns: Vec::new(), ends: vec![0], nulls: NullBufferBuilder::new(0) }
-    }
-
-    #[inline(always)]
-    fn end_row(&mut self) {
-        let end = self.columns.len() as i32;
-        self.nulls.append(self.ends.last() != Some(&end));
-        self.ends.push(end);
-    }
-
-    fn finish(mut self) -> Result<ArrayRef, ArrowError> {
+    fn finish(self, rows: usize) -> Result<ArrayRef, ArrowError> {
         let item = Arc::new(Field::new_list_field(DataType::UInt16, false));
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.ends));
+        if self.columns.is_empty() {
+            return Ok(new_null_array(&DataType::List(item), rows));
+        }
+        let mut lengths = vec![0; rows];
+        for row in self.rows {
+            if let Some(length) = lengths.get_mut(row) {
+                *length += 1;
+            }
+        }
+        let nulls: NullBuffer = lengths.iter().map(|length| *length > 0).collect();
         let columns = Arc::new(UInt16Array::from(self.columns));
-        Ok(Arc::new(ListArray::try_new(item, offsets, columns, self.nulls.finish())?))
+        Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), columns, Some(nulls))?))
     }
 }
 
@@ -231,6 +264,14 @@ pub(crate) struct GoodRow<'r, 'a> {
     pub(crate) label: Cell<'a>,
 }
 
+/// What the batches of a model have in common.
+pub(crate) struct BatchShape {
+    pub(crate) schema: SchemaRef,
+    pub(crate) label: ColumnKind,
+    /// How many rows to make room for.
+    pub(crate) rows: usize,
+}
+
 /// The events of one model and version.
 #[derive(Debug)]
 pub(crate) struct EventBuilder {
@@ -242,23 +283,26 @@ pub(crate) struct EventBuilder {
     sampling_rate: NumberColumn,
     weight: NumberColumn,
     wrong_types: WrongTypes,
+    /// Bytes of text in the column that has most.
+    fullest: usize,
 }
 
 /// Bytes of text in one column, beyond which a batch is put aside; Arrow's offsets end at twice as much.
 const FULL_BYTES: usize = 1 << 30;
 
 impl EventBuilder {
-    /// `columns` are the schema's, then the segments.
-    pub(crate) fn new(schema: SchemaRef, version: String, columns: Vec<Column>, label: ColumnKind) -> Self {
+    /// A builder without rows. `columns` are the schema's, then the segments.
+    pub(crate) fn new(version: String, columns: Vec<Column>, shape: BatchShape) -> Self {
         Self {
-            schema,
+            schema: shape.schema,
             version,
-            log: LogColumns::default(),
+            log: LogColumns::with_rows(shape.rows),
             columns,
-            label: Column::new(label, None, 0),
-            sampling_rate: NumberColumn::default(),
-            weight: NumberColumn::default(),
-            wrong_types: WrongTypes::new(),
+            label: Column::new(shape.label, None, 0),
+            sampling_rate: NumberColumn::with_rows(0),
+            weight: NumberColumn::with_rows(0),
+            wrong_types: WrongTypes::default(),
+            fullest: 0,
         }
     }
 
@@ -272,22 +316,21 @@ impl EventBuilder {
 
     /// Whether the batch should be put aside and another begun.
     pub(crate) fn is_full(&self) -> bool {
-        self.log.id.bytes.len() > FULL_BYTES
-            || self.label.text_bytes() > FULL_BYTES
-            || self.columns.iter().any(|column| column.text_bytes() > FULL_BYTES)
+        self.fullest > FULL_BYTES
     }
 
     pub(crate) fn push(&mut self, row: &GoodRow<'_, '_>) {
-        self.log.push(row.place, row.head.id, row.time_ms);
         debug_assert_eq!(self.columns.len(), row.cells.len(), "both follow the schema and the segments");
-        for (place, (column, cell)) in self.columns.iter_mut().zip(row.cells).enumerate() {
+        let place = self.rows();
+        let mut fullest = self.log.push(row.place, row.head.id, row.time_ms).max(self.version.len() * (place + 1));
+        for (index, (column, cell)) in self.columns.iter_mut().zip(row.cells).enumerate() {
             if let Cell::Wrong = cell {
-                self.wrong_types.columns.push(place as u16);
+                self.wrong_types.columns.push(index as u16);
+                self.wrong_types.rows.push(place);
             }
-            column.push(*cell);
+            fullest = fullest.max(column.push(*cell));
         }
-        self.wrong_types.end_row();
-        self.label.push(row.label);
+        self.fullest = fullest.max(self.label.push(row.label));
         self.sampling_rate.push(row.head.sampling_rate);
         self.weight.push(row.head.weight);
     }
@@ -295,16 +338,22 @@ impl EventBuilder {
     pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
         let mut columns = self.log.finish()?;
         let rows = columns.first().map_or(0, |column| column.len());
-        columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.version, rows))));
+        columns.push(repeated(&self.version, rows)?);
         for column in self.columns {
             columns.push(column.finish()?);
         }
         columns.push(self.label.finish()?);
         columns.push(self.sampling_rate.finish()?);
         columns.push(self.weight.finish()?);
-        columns.push(self.wrong_types.finish()?);
+        columns.push(self.wrong_types.finish(rows)?);
         RecordBatch::try_new(self.schema, columns)
     }
+}
+
+/// A column that holds the same text in every row.
+fn repeated(text: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let offsets = OffsetBuffer::from_repeated_length(text.len(), rows);
+    Ok(Arc::new(StringArray::try_new(offsets, text.repeat(rows).into_bytes().into(), None)?))
 }
 
 /// The labels of one model.
@@ -313,21 +362,23 @@ pub(crate) struct LabelBuilder {
     schema: SchemaRef,
     log: LogColumns,
     label: Column,
+    /// Bytes of text in the column that has most.
+    fullest: usize,
 }
 
 impl LabelBuilder {
     pub(crate) fn new(schema: &detectors::schema::ModelSchema) -> Self {
         let label = Column::new(schema.task.outcome_kind(), None, 0);
-        Self { schema: columns::label_schema(schema), log: LogColumns::default(), label }
+        Self { schema: columns::label_schema(schema), log: LogColumns::with_rows(0), label, fullest: 0 }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.log.id.bytes.len() > FULL_BYTES || self.label.text_bytes() > FULL_BYTES
+        self.fullest > FULL_BYTES
     }
 
     pub(crate) fn push(&mut self, row: &GoodRow<'_, '_>) {
-        self.log.push(row.place, row.head.id, row.time_ms);
-        self.label.push(row.label);
+        let ids = self.log.push(row.place, row.head.id, row.time_ms);
+        self.fullest = ids.max(self.label.push(row.label));
     }
 
     pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {

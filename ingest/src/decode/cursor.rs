@@ -4,6 +4,7 @@
 //! Everything above the two cursors is written once against [`Cursor`] and compiled for each, so that JSON and MessagePack
 //! cannot come to mean different things.
 
+use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use std::ops::Range;
 
@@ -35,6 +36,17 @@ impl<'a> Text<'a> {
     /// Bytes it takes in the record.
     pub(crate) fn len(self) -> usize {
         self.raw.len()
+    }
+
+    /// Whether it stands in the record as exactly these bytes.
+    pub(super) fn is(self, plain: &[u8]) -> bool {
+        self.plain_bytes() == Some(plain)
+    }
+
+    /// The bytes of the text, where they stand in the record as such.
+    #[inline(always)]
+    pub(crate) fn plain_bytes(self) -> Option<&'a [u8]> {
+        (self.escapes == Escapes::None).then_some(self.raw)
     }
 
     /// Appends the text, its escapes resolved.
@@ -107,18 +119,10 @@ impl Value<'_> {
     }
 }
 
-/// What a step to the next key of a map gives.
-#[derive(Debug)]
-pub(crate) enum Key<'a> {
-    /// The very key that was expected.
-    Expected,
-    /// Another one.
-    Other(Text<'a>),
-    /// The map is at its end.
-    End,
-}
-
 /// A place in a record, and the steps that can be taken from it.
+///
+/// The steps named `pass_` and `plain_` take what nearly every row has, in the form that nearly every producer gives it. Where
+/// anything else is ahead the cursor stays, and the general step says what that is.
 pub(crate) trait Cursor<'a> {
     /// The byte it stands at.
     fn position(&self) -> usize;
@@ -129,9 +133,20 @@ pub(crate) trait Cursor<'a> {
     /// Takes a scalar, or the head of a map or an array.
     fn value(&mut self) -> Read<Value<'a>>;
 
-    /// Takes the next key of a map. `expected` is compared first, which is far cheaper than finding the end of the key;
-    /// it must not contain what JSON escapes.
-    fn next_key(&mut self, open: &mut Open, expected: Option<&[u8]>) -> Read<Key<'a>>;
+    /// Takes the next key of a map; `None` at its end.
+    fn next_key(&mut self, open: &mut Open) -> Read<Option<Text<'a>>>;
+
+    /// Goes past the next key of a map if it is this one.
+    fn pass_key(&mut self, open: &mut Open, key: &ExpectedKey) -> bool;
+
+    /// Takes a number.
+    fn plain_number(&mut self) -> Option<f64>;
+
+    /// Takes an integer.
+    fn plain_integer(&mut self) -> Option<i64>;
+
+    /// Takes short text that stands in the record as it is.
+    fn plain_text(&mut self) -> Option<Text<'a>>;
 
     /// Whether an array has another item; the cursor then stands at it.
     fn next_item(&mut self, open: &mut Open) -> Read<bool>;
@@ -167,7 +182,7 @@ pub(crate) trait Cursor<'a> {
                 }
             }
             Value::Map(mut open) => {
-                while !matches!(self.next_key(&mut open, None)?, Key::End) {
+                while self.next_key(&mut open)?.is_some() {
                     self.skip(inner)?;
                 }
             }

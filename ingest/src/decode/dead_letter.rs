@@ -3,7 +3,7 @@
 //! A dead letter carries the row's own bytes where it could be cut out of its record, and the headers that Kafka Connect
 //! writes, so that tools which read those can read these.
 
-use super::cursor::{Cursor, Key, Value};
+use super::cursor::{Cursor, Value};
 use super::fault::Reason;
 use super::format::Format;
 use super::json::Json;
@@ -78,7 +78,7 @@ impl Identity {
         const DEPTH: usize = 32;
         let mut identity = Self::default();
         let Ok(Value::Map(mut open)) = cursor.value() else { return identity };
-        while let Ok(Key::Other(key)) = cursor.next_key(&mut open, None) {
+        while let Ok(Some(key)) = cursor.next_key(&mut open) {
             let Ok(value) = cursor.value() else { break };
             match (key.resolve(&mut Vec::new()), value) {
                 (b"id", Value::Text(id)) => identity.id = Some(id.to_text()),

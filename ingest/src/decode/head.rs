@@ -3,7 +3,8 @@
 //! A head is read in one pass. What can only be understood once the model is known (features that stand before it, scores,
 //! segments) is remembered by its position.
 
-use super::cursor::{Cursor, Key, Text, Value};
+use super::cursor::{Cursor, Open, Text, Value};
+use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
@@ -54,7 +55,6 @@ impl<'a> Cell<'a> {
     }
 
     /// Appends the category; `false` where there is none.
-    #[inline]
     pub(crate) fn write_category(self, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Text(text) | Self::Hash(text) => text.append_to(out),
@@ -183,12 +183,15 @@ impl Field {
 #[derive(Debug)]
 pub(crate) struct HeadReader {
     order: [Option<Field>; 16],
+    /// The key of each field.
+    keys: [Option<ExpectedKey>; Field::ALL.len()],
     max_depth: usize,
 }
 
 impl HeadReader {
     pub(crate) fn new(max_depth: usize) -> Self {
-        Self { order: [None; 16], max_depth }
+        let keys = Field::ALL.map(|field| ExpectedKey::new(field.name().as_bytes()));
+        Self { order: [None; 16], keys, max_depth }
     }
 
     /// Reads the row at the cursor into an empty head. `features` is called at its features with the model, if that is
@@ -206,13 +209,8 @@ impl HeadReader {
         };
         let mut seen = 0;
         for place in 0.. {
-            let expected = self.order.get(place).copied().flatten();
-            let field = match cursor.next_key(&mut open, expected.map(|field| field.name().as_bytes()))? {
-                Key::Expected => expected,
-                Key::Other(key) => self.learn(place, key),
-                Key::End => break,
-            };
-            let Some(field) = field else {
+            let Some(found) = self.next_field(cursor, &mut open, place)? else { break };
+            let Some(field) = found else {
                 cursor.skip(self.max_depth)?;
                 continue;
             };
@@ -231,6 +229,26 @@ impl HeadReader {
             }
         }
         Ok(())
+    }
+
+    /// Takes the next key: the field that it names, `Some(None)` where it names none, `None` at the end of the row.
+    #[inline(always)]
+    fn next_field<'a, C: Cursor<'a>>(
+        &mut self,
+        cursor: &mut C,
+        open: &mut Open,
+        place: usize,
+    ) -> Read<Option<Option<Field>>> {
+        let expected = self.order.get(place).copied().flatten();
+        if expected.is_some_and(|field| self.passes(cursor, open, field)) {
+            return Ok(Some(expected));
+        }
+        Ok(cursor.next_key(open)?.map(|key| self.learn(place, key)))
+    }
+
+    #[inline(always)]
+    fn passes<'a, C: Cursor<'a>>(&self, cursor: &mut C, open: &mut Open, field: Field) -> bool {
+        self.keys.get(field as usize).and_then(Option::as_ref).is_some_and(|key| cursor.pass_key(open, key))
     }
 
     #[cold]
@@ -305,6 +323,33 @@ impl<'a> Head<'a> {
     #[inline(always)]
     fn take<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field, depth: usize) -> Read<()> {
         let at = cursor.position();
+        if self.take_usual(cursor, field).is_some() {
+            self.present |= field.bit();
+            return Ok(());
+        }
+        cursor.seek(at);
+        self.take_any(cursor, field, depth)
+    }
+
+    /// Takes the value of a field if it is of the usual kind. Where it is not, the cursor may stand anywhere.
+    #[inline(always)]
+    fn take_usual<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field) -> Option<()> {
+        let at = cursor.position();
+        match field {
+            Field::Id => self.id = Cell::Text(cursor.plain_text().filter(|id| id.len() > 0)?),
+            Field::Version => self.version = Cell::Text(cursor.plain_text().filter(|version| version.len() > 0)?),
+            Field::Model => self.model = Some(cursor.plain_text()?),
+            Field::Time => self.time_ms = Some(check_time(cursor.plain_integer()?, at).ok()?),
+            Field::Prediction => self.prediction = Part { value: Value::Text(cursor.plain_text()?), at },
+            Field::Score => self.score = Part { value: Value::Float(cursor.plain_number()?), at },
+            _ => return None,
+        }
+        Some(())
+    }
+
+    #[inline(never)]
+    fn take_any<C: Cursor<'a>>(&mut self, cursor: &mut C, field: Field, depth: usize) -> Read<()> {
+        let at = cursor.position();
         let value = cursor.value()?;
         self.put(field, Part { value, at })?;
         match value {
@@ -314,7 +359,6 @@ impl<'a> Head<'a> {
     }
 
     /// Gives a field its value.
-    #[inline(always)]
     pub(crate) fn put(&mut self, field: Field, part: Part<'a>) -> Read<()> {
         let Part { value, at } = part;
         if matches!(value, Value::Null) {

@@ -4,7 +4,8 @@
 //! events. `NaN`, `Infinity` and `-Infinity` are taken as Python writes them, because a model that answers NaN is a finding,
 //! not a syntax error. Values that nobody asks for are checked as strictly as the others, their UTF-8 excepted.
 
-use super::cursor::{Cursor, Key, Open, Text, Value};
+use super::cursor::{Cursor, Open, Text, Value};
+use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use super::number::number;
 
@@ -192,23 +193,66 @@ impl<'a> Cursor<'a> for Json<'a> {
         }
     }
 
-    #[inline(always)]
-    fn next_key(&mut self, open: &mut Open, expected: Option<&[u8]>) -> Read<Key<'a>> {
+    fn next_key(&mut self, open: &mut Open) -> Read<Option<Text<'a>>> {
         if !self.next_entry(open, b'}')? {
-            return Ok(Key::End);
+            return Ok(None);
         }
         self.expect(b'"')?;
-        if let Some(expected) = expected
-            && let Some(rest) = self.bytes.get(self.at..).and_then(|rest| rest.strip_prefix(expected))
-            && rest.first() == Some(&b'"')
-        {
-            self.at += expected.len() + 1;
-            self.expect(b':')?;
-            return Ok(Key::Expected);
-        }
         let key = self.text()?;
         self.expect(b':')?;
-        Ok(Key::Other(key))
+        Ok(Some(key))
+    }
+
+    #[inline(always)]
+    fn pass_key(&mut self, open: &mut Open, key: &ExpectedKey) -> bool {
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        if open.entries > 0 {
+            let Some((b',', after)) = rest.split_first() else { return false };
+            // Python puts a space here.
+            rest = after.strip_prefix(b" ").unwrap_or(after);
+        }
+        let is_next = key.json.leads(rest);
+        if is_next {
+            self.at = self.bytes.len() - rest.len() + key.json.len();
+            open.entries = 1;
+        }
+        is_next
+    }
+
+    #[inline(always)]
+    fn plain_number(&mut self) -> Option<f64> {
+        self.peek()?;
+        let (value, length) = number(self.bytes.get(self.at..)?)?;
+        self.at += length;
+        match value {
+            Value::Float(value) => Some(value),
+            Value::Int(value) => Some(value as f64),
+            Value::Uint(value) => Some(value as f64),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn plain_integer(&mut self) -> Option<i64> {
+        self.peek()?;
+        let (value, length) = number(self.bytes.get(self.at..)?)?;
+        let Value::Int(value) = value else { return None };
+        self.at += length;
+        Some(value)
+    }
+
+    #[inline(always)]
+    fn plain_text(&mut self) -> Option<Text<'a>> {
+        if self.peek()? != b'"' {
+            return None;
+        }
+        let start = self.at + 1;
+        let stop = special(self.bytes, start);
+        if !stop.ascii || self.bytes.get(stop.at) != Some(&b'"') {
+            return None;
+        }
+        self.at = stop.at + 1;
+        self.bytes.get(start..stop.at).map(Text::plain)
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! A mapping is looked up field by field with the cursor, so no value is built and NaN stays NaN. It costs a walk through the
 //! record for each field, which is the price of a foreign shape. The row as such must be well-formed.
 
-use super::cursor::{Cursor, Key, Text, Value};
+use super::cursor::{Cursor, Text, Value};
 use super::fault::{Fault, Read, Reason};
 use super::head::{Cell, Field, Head, Part, check_time};
 use super::source::ActiveSource;
@@ -339,10 +339,10 @@ impl<C> Walk<'_, C> {
     {
         match self.cursor.value()? {
             Value::Map(mut open) => loop {
-                match self.cursor.next_key(&mut open, None)? {
-                    Key::Other(key) if key.resolve(&mut Vec::new()) == step.as_bytes() => return Ok(true),
-                    Key::Other(_) | Key::Expected => self.cursor.skip(self.depth)?,
-                    Key::End => return Ok(false),
+                match self.cursor.next_key(&mut open)? {
+                    Some(key) if key.resolve(&mut Vec::new()) == step.as_bytes() => return Ok(true),
+                    Some(_) => self.cursor.skip(self.depth)?,
+                    None => return Ok(false),
                 }
             },
             Value::Array(mut open) => {

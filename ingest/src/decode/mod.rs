@@ -15,7 +15,9 @@
 mod builders;
 mod cursor;
 mod dead_letter;
+mod expected;
 mod fault;
+mod feature_order;
 mod format;
 mod head;
 mod json;
@@ -128,8 +130,10 @@ pub struct Decoder {
     limits: Limits,
     sources: Vec<ActiveSource>,
     directory: Directory,
-    /// Sources with a mapping, and the mapping.
-    mapped: Arc<[(usize, Mapping)]>,
+    /// Sources with a mapping, and the mapping; `None` where none has one.
+    mapped: Option<Arc<[(usize, Mapping)]>>,
+    /// [`Limits::max_future`] in milliseconds.
+    most_ahead_ms: i64,
     heads: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
@@ -160,7 +164,8 @@ impl Decoder {
         let first = sources.first().map(|source| source.model.as_bytes().into()).unwrap_or_default();
         Self {
             limits,
-            mapped: mapped.collect(),
+            mapped: Some(mapped.collect()).filter(|mapped: &Arc<[_]>| !mapped.is_empty()),
+            most_ahead_ms: i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX),
             sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
             directory: Directory { by_name, last: (first, 0) },
             heads: HeadReader::new(limits.max_depth),
@@ -236,7 +241,7 @@ impl Decoder {
         // A handle of its own, because cells may borrow constants of a mapping while the decoder changes.
         let mapped = self.mapped.clone();
         let redacted = record.header(REDACTED_HEADER).is_some();
-        let task = Task { place, rows, mapped: &mapped, redacted };
+        let task = Task { place, rows, mapped: mapped.as_deref().unwrap_or_default(), redacted };
         let spoilt = match format {
             Format::Json => self.decode_rows(&mut Json::new(value), &task),
             Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), &task),
@@ -273,7 +278,7 @@ impl Decoder {
         head.require_id(start)?;
         source.check_names(head, start)?;
         let time_ms = head.require_time(start)?;
-        check_future(time_ms, &task.place, &self.limits).map_err(|fault| fault.within("time"))?;
+        check_future(time_ms, &task.place, self.most_ahead_ms).map_err(|fault| fault.within("time"))?;
         let label = source.label(head.label)?;
         if task.rows == Rows::Labels {
             head.require(Field::Label, Reason::MissingLabel, start)?;
@@ -435,9 +440,9 @@ fn is_complete(head: &Head<'_>, rows: Rows) -> bool {
     [Field::Id, Field::Time, substance].into_iter().all(|field| head.has(field))
 }
 
-fn check_future(time_ms: i64, place: &Place, limits: &Limits) -> Read<()> {
-    let most = i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX);
-    if time_ms <= place.append_time_ms.saturating_add(most) {
+#[inline]
+fn check_future(time_ms: i64, place: &Place, most_ahead_ms: i64) -> Read<()> {
+    if time_ms <= place.append_time_ms.saturating_add(most_ahead_ms) {
         return Ok(());
     }
     let ahead = Duration::from_millis(time_ms.abs_diff(place.append_time_ms));

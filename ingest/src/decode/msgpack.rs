@@ -2,9 +2,24 @@
 //!
 //! A record is one map, or one array of maps. Lengths are checked against the bytes that are there before they are believed.
 
-use super::cursor::{Cursor, Key, Open, Text, Value};
+use super::cursor::{Cursor, Open, Text, Value};
+use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use rmp::Marker;
+
+/// First byte of a double.
+const DOUBLE: u8 = 0xcb;
+/// First bytes of text of 0 to 31 bytes.
+const SHORT_TEXT: u8 = 0xa0;
+const SHORT_TEXT_END: u8 = 0xc0;
+/// First bytes of integers that are their own value.
+const SMALL_END: u8 = 0x80;
+/// First bytes of maps of 0 to 15 entries.
+const SMALL_MAP: u8 = 0x80;
+const SMALL_MAP_END: u8 = 0x90;
+/// First bytes of unsigned integers of 1, 2, 4 and 8 bytes.
+const UNSIGNED: u8 = 0xcc;
+const UNSIGNED_END: u8 = 0xd0;
 
 /// A place in a MessagePack record.
 pub(crate) struct MessagePack<'a> {
@@ -29,10 +44,14 @@ impl<'a> MessagePack<'a> {
     }
 
     #[inline(always)]
-    fn marker(&mut self) -> Read<Marker> {
+    fn byte(&mut self) -> Read<u8> {
         let byte = *self.bytes.get(self.at).ok_or_else(|| self.truncated())?;
         self.at += 1;
-        Ok(Marker::from_u8(byte))
+        Ok(byte)
+    }
+
+    fn marker(&mut self) -> Read<Marker> {
+        self.byte().map(Marker::from_u8)
     }
 
     #[inline(always)]
@@ -93,7 +112,7 @@ impl<'a> MessagePack<'a> {
         Ok(Value::Opaque)
     }
 
-    /// The rarer values, kept out of line so that the common ones stay small: all that are not fixed-length text, doubles or small integers.
+    /// The rarer values, kept out of line so that those that `value` takes itself stay small.
     #[inline(never)]
     fn other_value(&mut self, marker: Marker) -> Read<Value<'a>> {
         if let Some(length) = self.text_length(marker)? {
@@ -101,6 +120,9 @@ impl<'a> MessagePack<'a> {
         }
         Ok(match marker {
             Marker::FixNeg(value) => Value::Int(i64::from(value)),
+            Marker::Null => Value::Null,
+            Marker::False => Value::Bool(false),
+            Marker::True => Value::Bool(true),
             Marker::U8 => Value::Int(i64::from(u8::from_be_bytes(self.number()?))),
             Marker::U16 => Value::Int(i64::from(u16::from_be_bytes(self.number()?))),
             Marker::U32 => Value::Int(i64::from(u32::from_be_bytes(self.number()?))),
@@ -140,34 +162,74 @@ impl<'a> Cursor<'a> for MessagePack<'a> {
 
     #[inline(always)]
     fn value(&mut self) -> Read<Value<'a>> {
-        match self.marker()? {
-            Marker::F64 => Ok(Value::Float(f64::from_be_bytes(self.number()?))),
-            Marker::FixStr(length) => Ok(Value::Text(self.text(usize::from(length))?)),
-            Marker::FixPos(value) => Ok(Value::Int(i64::from(value))),
-            Marker::Null => Ok(Value::Null),
-            Marker::False => Ok(Value::Bool(false)),
-            Marker::True => Ok(Value::Bool(true)),
-            marker => self.other_value(marker),
+        // The common ones by their bytes: the enum of markers would be taken apart twice.
+        match self.byte()? {
+            DOUBLE => Ok(Value::Float(f64::from_be_bytes(self.number()?))),
+            byte @ SHORT_TEXT..SHORT_TEXT_END => Ok(Value::Text(self.text(usize::from(byte - SHORT_TEXT))?)),
+            byte @ ..SMALL_END => Ok(Value::Int(i64::from(byte))),
+            byte @ SMALL_MAP..SMALL_MAP_END => Ok(Value::Map(Open { entries: u32::from(byte - SMALL_MAP) })),
+            byte => self.other_value(Marker::from_u8(byte)),
         }
     }
 
-    #[inline(always)]
-    fn next_key(&mut self, open: &mut Open, expected: Option<&[u8]>) -> Read<Key<'a>> {
-        let Some(left) = open.entries.checked_sub(1) else { return Ok(Key::End) };
+    fn next_key(&mut self, open: &mut Open) -> Read<Option<Text<'a>>> {
+        let Some(left) = open.entries.checked_sub(1) else { return Ok(None) };
         open.entries = left;
         let start = self.at;
         let marker = self.marker()?;
         let Some(length) = self.text_length(marker)? else {
             return Err(Fault::new(Reason::KeyNotText, start, "a key is not text"));
         };
-        if let Some(expected) = expected
-            && expected.len() == length
-            && self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(expected))
-        {
-            self.at += length;
-            return Ok(Key::Expected);
+        self.text(length).map(Some)
+    }
+
+    #[inline(always)]
+    fn pass_key(&mut self, open: &mut Open, key: &ExpectedKey) -> bool {
+        let is_next = open.entries > 0 && self.bytes.get(self.at..).is_some_and(|rest| key.message_pack.leads(rest));
+        if is_next {
+            open.entries -= 1;
+            self.at += key.message_pack.len();
         }
-        Ok(Key::Other(self.text(length)?))
+        is_next
+    }
+
+    #[inline(always)]
+    fn plain_number(&mut self) -> Option<f64> {
+        let (first, rest) = self.bytes.get(self.at..)?.split_first()?;
+        if *first != DOUBLE {
+            return self.plain_integer().map(|integer| integer as f64);
+        }
+        let value = f64::from_be_bytes(*rest.first_chunk()?);
+        self.at += 1 + size_of::<f64>();
+        Some(value)
+    }
+
+    #[inline(always)]
+    fn plain_integer(&mut self) -> Option<i64> {
+        let (first, rest) = self.bytes.get(self.at..)?.split_first()?;
+        let (value, width) = match *first {
+            small @ ..SMALL_END => (i64::from(small), 0),
+            unsigned @ UNSIGNED..UNSIGNED_END => {
+                let width = 1 << (unsigned - UNSIGNED);
+                let eight = u64::from_be_bytes(*rest.first_chunk()?);
+                (i64::try_from(eight >> (u64::BITS as usize - 8 * width)).ok()?, width)
+            }
+            _ => return None,
+        };
+        self.at += 1 + width;
+        Some(value)
+    }
+
+    #[inline(always)]
+    fn plain_text(&mut self) -> Option<Text<'a>> {
+        let (first, rest) = self.bytes.get(self.at..)?.split_first()?;
+        let length = usize::from(first.checked_sub(SHORT_TEXT).filter(|length| *length < SHORT_TEXT_END - SHORT_TEXT)?);
+        let raw = rest.get(..length)?;
+        if !is_ascii(rest, length) {
+            return None;
+        }
+        self.at += 1 + length;
+        Some(Text::plain(raw))
     }
 
     #[inline(always)]
@@ -222,6 +284,16 @@ impl<'a> Cursor<'a> for MessagePack<'a> {
             self.at = self.bytes.len();
             self.frame = Frame::End;
         }
+    }
+}
+
+/// Whether the first so many bytes are ASCII. Few are looked at all at once, together with what follows them.
+#[inline(always)]
+fn is_ascii(bytes: &[u8], length: usize) -> bool {
+    const HIGH: u128 = u128::from_ne_bytes([0x80; 16]);
+    match bytes.first_chunk() {
+        Some(chunk) if length < 16 => u128::from_le_bytes(*chunk) & HIGH & ((1 << (8 * length)) - 1) == 0,
+        _ => bytes.get(..length).is_some_and(<[u8]>::is_ascii),
     }
 }
 

@@ -1,12 +1,14 @@
 //! One model as the decoder sees it: its columns in order, and how the values of a row find them.
 //!
-//! Features come by name, in the same order row after row. So the order of the last row predicts the next: the name that is
-//! expected is compared with the bytes ahead, and only where it differs is the key read and looked up.
+//! Where a row's features come in the order of the last row's, and their values are of the usual kind, they are read without
+//! a look at anything else. What differs is read again, from its key on, by the general steps, which find the faults too.
 
 use super::Limits;
-use super::builders::{Column, EventBuilder, LabelBuilder};
-use super::cursor::{Cursor, Key, Open, Text, Value};
+use super::builders::{BatchShape, Column, EventBuilder, LabelBuilder};
+use super::cursor::{Cursor, Open, Text, Value};
+use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
+use super::feature_order::{FeatureOrder, Slot};
 use super::head::{Cell, Head, Part, wrong};
 use super::mapping::Mapping;
 use super::privacy::{Policy, Privacy};
@@ -31,20 +33,6 @@ pub struct Source {
     pub mapping: Option<Mapping>,
 }
 
-/// Names that are remembered of features that the schema does not have; what is beyond them is counted together.
-const MOST_UNKNOWN: usize = 100;
-/// Places of which the order is remembered.
-const MOST_PLACES: usize = 4096;
-
-/// Where the value of a feature goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
-    /// The column of this index.
-    Column(usize),
-    /// Nowhere; counted at this index.
-    Unknown(usize),
-}
-
 /// What a source has built and counted.
 pub(crate) struct Drained {
     pub(crate) events: Vec<EventBuilder>,
@@ -56,16 +44,19 @@ pub(crate) struct Drained {
 #[derive(Debug)]
 struct Plan {
     name: Box<[u8]>,
+    key: Option<ExpectedKey>,
     kind: ColumnKind,
     policy: Policy,
-    /// Whether the name stands in JSON as it is, so that it can be expected.
-    is_plain: bool,
+    usual: Usual,
 }
 
-#[derive(Debug)]
-struct UnknownFeature {
-    name: String,
-    rows: u64,
+/// The values that a column usually has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    Number,
+    Text,
+    /// None that would be kept.
+    Nothing,
 }
 
 /// A source in use.
@@ -74,15 +65,10 @@ pub(crate) struct ActiveSource {
     pub(crate) source: Source,
     /// The schema's columns, then the segments.
     plans: Vec<Plan>,
-    features: usize,
     prediction: Option<usize>,
     /// Index of each score column, by class; the one of a binary task stands under its positive class.
     scores: Vec<(String, usize)>,
-    slots: HashMap<Box<[u8]>, Slot>,
-    order: Vec<Slot>,
-    unknown: Vec<UnknownFeature>,
-    /// Values of unknown features beyond those remembered by name.
-    unknown_beyond: u64,
+    features: FeatureOrder,
     batch_schema: SchemaRef,
     max_text_bytes: usize,
     max_depth: usize,
@@ -98,30 +84,18 @@ pub(crate) struct ActiveSource {
 impl ActiveSource {
     pub(crate) fn new(source: Source, limits: &Limits) -> Self {
         let schema = &source.schema;
-        let plan = |name: &str, kind| Plan {
-            name: name.as_bytes().into(),
-            kind,
-            policy: source.privacy.of(name),
-            is_plain: !name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)),
-        };
+        let plan = |name: &str, kind| Plan::new(name, kind, source.privacy.of(name));
         let columns = schema.columns.iter().map(|column| plan(&column.name, column.kind));
         let segments = source
             .segments
             .iter()
             .map(|dimension| plan(&format!("{SEGMENT_PREFIX}{dimension}"), ColumnKind::Categorical));
         let plans: Vec<Plan> = columns.chain(segments).collect();
-        let is_feature = |index: &usize| schema.columns.get(*index).is_some_and(|column| column.role == Role::Feature);
-        let features = (0..schema.columns.len()).filter(is_feature).count();
-        let slots =
-            plans.iter().take(features).enumerate().map(|(index, plan)| (plan.name.clone(), Slot::Column(index)));
+        let features = FeatureOrder::new(schema.features().map(|column| column.name.as_str()));
         Self {
             features,
             prediction: schema.columns.iter().position(|column| column.name == PREDICTION),
             scores: score_slots(schema),
-            slots: slots.collect(),
-            order: Vec::new(),
-            unknown: Vec::new(),
-            unknown_beyond: 0,
             batch_schema: columns::event_schema(schema, &source.segments),
             max_text_bytes: limits.max_text_bytes,
             max_depth: limits.max_depth,
@@ -159,21 +133,14 @@ impl ActiveSource {
 
     fn read_named<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, mut open: Open, cells: &mut [Cell<'a>]) -> Read<()> {
         for place in 0.. {
-            let expected = self.order.get(place).copied();
-            let slot = match (cursor.next_key(&mut open, expected.and_then(|slot| self.name(slot)))?, expected) {
-                (Key::End, _) => break,
-                (Key::Expected, Some(slot)) => slot,
-                (Key::Other(key), _) => self.learn(place, key),
-                // A key can only be the expected one where one was expected.
-                (Key::Expected, None) => continue,
-            };
-            match slot {
+            if self.read_expected(cursor, &mut open, place, cells) {
+                continue;
+            }
+            let Some(key) = cursor.next_key(&mut open)? else { break };
+            match self.features.find(place, key) {
                 Slot::Column(index) => self.read_feature(cursor, index, cells)?,
                 Slot::Unknown(index) => {
-                    match self.unknown.get_mut(index) {
-                        Some(unknown) => unknown.rows += 1,
-                        None => self.unknown_beyond += 1,
-                    }
+                    self.features.count_unknown(index);
                     cursor.skip(self.max_depth)?;
                 }
             }
@@ -181,25 +148,50 @@ impl ActiveSource {
         Ok(())
     }
 
+    /// Reads key and value of a feature if they are what this place had before; else the cursor stays.
+    #[inline(always)]
+    fn read_expected<'a, C: Cursor<'a>>(
+        &self,
+        cursor: &mut C,
+        open: &mut Open,
+        place: usize,
+        cells: &mut [Cell<'a>],
+    ) -> bool {
+        let Some(Slot::Column(index)) = self.features.at(place) else { return false };
+        let (Some(plan), Some(cell @ Cell::Missing)) = (self.plans.get(index), cells.get_mut(index)) else {
+            return false;
+        };
+        let (start, before) = (cursor.position(), *open);
+        if !plan.key.as_ref().is_some_and(|key| cursor.pass_key(open, key)) {
+            return false;
+        }
+        if plan.fill_usual(cursor, cell, self.max_text_bytes) {
+            return true;
+        }
+        cursor.seek(start);
+        *open = before;
+        false
+    }
+
     fn read_listed<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, mut open: Open, cells: &mut [Cell<'a>]) -> Read<()> {
+        let features = self.features.columns();
         let mut found = 0;
         while cursor.next_item(&mut open)? {
-            if found == self.features {
+            if found == features {
                 found += 1;
                 break;
             }
             self.read_feature(cursor, found, cells)?;
             found += 1;
         }
-        if found == self.features {
+        if found == features {
             return Ok(());
         }
-        let comparison = if found > self.features { "more" } else { "fewer" };
-        let what = format!("the array has {comparison} than the {} values of the schema", self.features);
+        let comparison = if found > features { "more" } else { "fewer" };
+        let what = format!("the array has {comparison} than the {} values of the schema", features);
         Err(Fault::new(Reason::WrongFeatureCount, cursor.position(), what))
     }
 
-    #[inline(always)]
     fn read_feature<'a, C: Cursor<'a>>(&self, cursor: &mut C, index: usize, cells: &mut [Cell<'a>]) -> Read<()> {
         let (Some(plan), Some(cell)) = (self.plans.get(index), cells.get_mut(index)) else { return Ok(()) };
         let at = cursor.position();
@@ -284,11 +276,8 @@ impl ActiveSource {
         let Value::Map(mut open) = cursor.value()? else { return Ok(()) };
         let mut scratch = Vec::new();
         loop {
-            let class = match cursor.next_key(&mut open, None)? {
-                Key::Other(class) => class.resolve(&mut scratch),
-                Key::Expected => continue,
-                Key::End => return Ok(()),
-            };
+            let Some(class) = cursor.next_key(&mut open)? else { return Ok(()) };
+            let class = class.resolve(&mut scratch);
             let found = self.scores.iter().find(|(known, _)| known.as_bytes() == class);
             let part = Part { at: cursor.position(), value: cursor.value()? };
             if let Some((class, index)) = found {
@@ -310,11 +299,8 @@ impl ActiveSource {
         let Value::Map(mut open) = cursor.value()? else { return Ok(()) };
         let mut scratch = Vec::new();
         loop {
-            let dimension = match cursor.next_key(&mut open, None)? {
-                Key::Other(dimension) => dimension.resolve(&mut scratch),
-                Key::Expected => continue,
-                Key::End => return Ok(()),
-            };
+            let Some(dimension) = cursor.next_key(&mut open)? else { return Ok(()) };
+            let dimension = dimension.resolve(&mut scratch);
             let found = self.source.segments.iter().position(|known| known.as_bytes() == dimension);
             let part = Part { at: cursor.position(), value: cursor.value()? };
             if let Some(dimension) = found {
@@ -409,64 +395,52 @@ impl ActiveSource {
             let key = if plan.policy == Policy::Hash { self.source.privacy.key().cloned() } else { None };
             Column::new(plan.kind, key, self.expected_rows)
         });
-        let label = self.source.schema.task.outcome_kind();
-        EventBuilder::new(self.batch_schema.clone(), version, columns.collect(), label)
+        let shape = BatchShape {
+            schema: self.batch_schema.clone(),
+            label: self.source.schema.task.outcome_kind(),
+            rows: self.expected_rows,
+        };
+        EventBuilder::new(version, columns.collect(), shape)
     }
 
     /// Takes out what has been built and counted.
     pub(crate) fn drain(&mut self) -> Drained {
         self.by_version.clear();
-        let named =
-            self.unknown.iter_mut().map(|unknown| (Some(unknown.name.clone()), std::mem::take(&mut unknown.rows)));
-        let beyond = (None, std::mem::take(&mut self.unknown_beyond));
-        let unknown = named.chain([beyond]).filter(|(_, values)| *values > 0).collect();
+        let unknown = self.features.take_unknown();
         self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0);
         Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
-    }
-
-    #[inline(always)]
-    fn name(&self, slot: Slot) -> Option<&[u8]> {
-        match slot {
-            Slot::Column(index) => self.plans.get(index).filter(|plan| plan.is_plain).map(|plan| &*plan.name),
-            // Names with escapes in them, and the counter that several names share, are looked up each time.
-            Slot::Unknown(index) if index < MOST_UNKNOWN => {
-                let name = self.unknown.get(index)?.name.as_bytes();
-                (!name.contains(&b'"') && !name.contains(&b'\\')).then_some(name)
-            }
-            Slot::Unknown(_) => None,
-        }
-    }
-
-    #[cold]
-    fn learn(&mut self, place: usize, key: Text<'_>) -> Slot {
-        let mut scratch = Vec::new();
-        let name = key.resolve(&mut scratch);
-        let slot = match self.slots.get(name) {
-            Some(slot) => *slot,
-            None => self.learn_unknown(name),
-        };
-        if let Some(known) = self.order.get_mut(place) {
-            *known = slot;
-        } else if place == self.order.len() && place < MOST_PLACES {
-            self.order.push(slot);
-        }
-        slot
-    }
-
-    fn learn_unknown(&mut self, name: &[u8]) -> Slot {
-        let index = self.unknown.len();
-        let slot = Slot::Unknown(index.min(MOST_UNKNOWN));
-        if index < MOST_UNKNOWN && name.len() <= 256 {
-            self.unknown.push(UnknownFeature { name: String::from_utf8_lossy(name).into_owned(), rows: 0 });
-            self.slots.insert(name.into(), slot);
-            return slot;
-        }
-        Slot::Unknown(MOST_UNKNOWN)
     }
 }
 
 impl Plan {
+    fn new(name: &str, kind: ColumnKind, policy: Policy) -> Self {
+        let name = name.as_bytes();
+        let usual = match (policy, kind) {
+            (Policy::Drop, _) => Usual::Nothing,
+            (_, ColumnKind::Numeric) => Usual::Number,
+            (_, ColumnKind::Categorical) => Usual::Text,
+        };
+        Self { name: name.into(), key: ExpectedKey::new(name), kind, policy, usual }
+    }
+
+    /// Takes a value if it is of the usual kind. Where it is not, the cursor may stand anywhere.
     #[inline(always)]
+    fn fill_usual<'a, C: Cursor<'a>>(&self, cursor: &mut C, cell: &mut Cell<'a>, max_text_bytes: usize) -> bool {
+        // Each arm writes the cell itself, so that its parts are not carried around one by one.
+        match self.usual {
+            Usual::Number => {
+                let Some(number) = cursor.plain_number() else { return false };
+                *cell = Cell::Number(number);
+            }
+            Usual::Text => match cursor.plain_text() {
+                Some(text) if text.len() <= max_text_bytes => *cell = Cell::Text(text),
+                _ => return false,
+            },
+            Usual::Nothing => return false,
+        }
+        true
+    }
+
     fn cell<'a>(&self, value: Value<'a>) -> Cell<'a> {
         match (self.policy, self.kind) {
             (Policy::Drop, _) => Cell::Null,

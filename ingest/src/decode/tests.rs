@@ -353,6 +353,27 @@ proptest! {
     }
 
     #[test]
+    fn a_decoder_that_has_learnt_an_order_finds_the_same_faults_as_one_that_has_not(
+        cut in 0usize..400, damage in prop::collection::vec((0usize..400, any::<u8>()), 0..3), packed: bool
+    ) {
+        let whole = if packed { msgpack(&event("a")) } else { event("a").to_string().into_bytes() };
+        let mut body = whole.clone();
+        body.truncate(cut.max(1));
+        for (at, byte) in damage {
+            if let Some(found) = body.get_mut(at) {
+                *found = byte;
+            }
+        }
+        let mut learnt = decoder();
+        decode(&mut learnt, whole);
+        let (learnt, fresh) = (decode(&mut learnt, body.clone()), decode(&mut decoder(), body));
+        let faults = |decoded: &Decoded| format!("{:?}", decoded.bad);
+        prop_assert_eq!(faults(&learnt), faults(&fresh));
+        let batches = |decoded: &Decoded| decoded.events.iter().map(|events| events.batch.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(batches(&learnt), batches(&fresh));
+    }
+
+    #[test]
     fn cut_or_damaged_bytes_never_panic_and_rows_before_them_arrive(
         cut in 0usize..1000, damage in prop::collection::vec((0usize..1000, any::<u8>()), 0..4), packed: bool
     ) {
