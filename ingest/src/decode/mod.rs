@@ -296,6 +296,9 @@ impl Decoder {
         }
         let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
         clear(cells, source.width());
+        if rows == Rows::Events {
+            head.require(Field::Features, Reason::MissingFeatures, start)?;
+        }
         if let (Some(at), Rows::Events) = (head.features, rows) {
             let end = cursor.position();
             cursor.seek(at);
