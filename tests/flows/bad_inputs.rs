@@ -21,7 +21,7 @@ use ingest::log::{Log, NewRecord, Retention, TopicSpec};
 use ingest::partial::{CaptureEpoch, PartialBody};
 use ingest::topics;
 use records::RECORDS;
-use requests::REQUESTS;
+use requests::{REQUESTS, Request};
 use rows::{BROKEN, HEADS, VALUES};
 use settings::{Configuration, SETTINGS, Setting, VALID};
 use std::collections::BTreeMap;
@@ -76,11 +76,7 @@ fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive() {
         promised.row(&service, number, row);
     }
     for (number, request) in REQUESTS.iter().enumerate() {
-        promised.neighbour(&service, To::Events, &format!("before-{number}"));
-        let answer = request.send(&service, &format!("never-{number}"));
-        let found = (answer.status, answer.body["detail"].as_str().unwrap_or_default().to_owned());
-        promised.same(request.name, &(request.status, request.says.to_owned()), &found);
-        promised.neighbour(&service, To::Events, &format!("after-{number}"));
+        promised.request(&service, number, request);
     }
     let arrived = |service: &Running| {
         let events = service.metric("driftline_events_total", &[("model", "loan")])?;
@@ -211,6 +207,15 @@ impl Promised {
             }
         };
         self.same(row.name, &wanted, &found);
+    }
+
+    /// Sends a request that is refused whole between two good events.
+    fn request(&mut self, service: &Running, number: usize, request: &Request) {
+        self.neighbour(service, To::Events, &format!("before-{number}"));
+        let answer = request.send(service, &format!("never-{number}"));
+        let found = (answer.status, answer.body["detail"].as_str().unwrap_or_default().to_owned());
+        self.same(request.name, &(request.status, request.says.to_owned()), &found);
+        self.neighbour(service, To::Events, &format!("after-{number}"));
     }
 
     /// Replays a bad file, and where there is one its mended text.

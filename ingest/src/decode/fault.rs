@@ -34,7 +34,7 @@ reasons! {
     /// The bytes end within a value.
     Truncated = "truncated", "send the whole event";
     /// Not the syntax of its format.
-    Malformed = "malformed", "check the encoder that wrote it";
+    Malformed = "malformed", "check the encoder that wrote it, and that the content type names its format";
     /// Text that is not UTF-8.
     NotUtf8 = "not_utf8", "encode text as UTF-8";
     /// A map key that is not text.

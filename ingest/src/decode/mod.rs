@@ -297,11 +297,8 @@ impl Decoder {
         let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
         clear(cells, source.width());
         if rows == Rows::Events {
-            head.require(Field::Features, Reason::MissingFeatures, start)?;
-        }
-        if let (Some(at), Rows::Events) = (head.features, rows) {
             let end = cursor.position();
-            cursor.seek(at);
+            cursor.seek(head.require_features(start)?);
             source.read_features(cursor, cells)?;
             cursor.seek(end);
         }

@@ -55,7 +55,7 @@ use Body::{Bomb, Bytes, CutGzip, Large, Text};
 pub(super) const REQUESTS: &[Request] = requests! {
     "an empty body":
         Post("/v1/events", JSON, Text(""))
-        => 400, "the body is empty: send at least one of events";
+        => 400, "the body is empty: send one row of events or more";
     "a body of white space":
         Post("/v1/labels", JSON, Text(" \n\t\n"))
         => 400, "none of the 1 rows is good; row 0: the body has no event at byte 0: send at least one event";
@@ -67,10 +67,10 @@ pub(super) const REQUESTS: &[Request] = requests! {
         => 400, "none of the 1 rows is good; row 0: the body has no event at byte 0: send at least one event";
     "a wrong content type":
         Post("/v1/events", "text/csv", Text(GOOD))
-        => 415, "content-type `text/csv` is not one of those taken: application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
+        => 415, "content-type `text/csv` is not taken: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
     "no content type":
         PostUntyped("/v1/events", Text(GOOD))
-        => 415, "no content-type is not one of those taken: application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
+        => 415, "the request names no content-type: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
     "an unknown encoding":
         PostEncoded("/v1/events", "br", Text(GOOD))
         => 415, "content-encoding `br` is not known: send gzip, or no encoding";
@@ -88,7 +88,7 @@ pub(super) const REQUESTS: &[Request] = requests! {
         => 413, "the body holds more than 2097152 bytes (counted after decompression): send smaller batches";
     "MessagePack that claims to be JSON":
         Post("/v1/labels", JSON, Bytes(b"\x81\xa2id\xa1a"))
-        => 400, "none of the 1 rows is good; row 0: expected a value at byte 0: check the encoder that wrote it";
+        => 400, "none of the 1 rows is good; row 0: expected a value at byte 0: check the encoder that wrote it, and that the content type names its format";
     "JSON that claims to be MessagePack":
         Post("/v1/events", "application/msgpack", Text(GOOD))
         => 400, "none of the 2 rows is good; row 0: the row is an integer at byte 0: an event is a map with id, time, model, …";

@@ -21,22 +21,22 @@ macro_rules! rows {
 pub(super) const BROKEN: &[Row] = rows! {
     "a line that was cut off":
         Events Json(r#"{$ID,"time":17000,"mod"#)
-        => Refused("malformed", "a control character stands within text at byte 183: check the encoder that wrote it");
+        => Refused("malformed", "the line ends within text at byte 183: check the encoder that wrote it, and that the content type names its format");
     "a line without its end":
         Events Json(r#"{$ID,$E,"score":"#)
         => Refused("truncated", "the bytes end within a value at byte 422: send the whole event");
     "a comma that is missing":
         Events Json(r#"{$ID "time":$T}"#)
-        => Refused("malformed", "expected `,` or `}` at byte 166: check the encoder that wrote it");
+        => Refused("malformed", "expected `,` or `}` at byte 166: check the encoder that wrote it, and that the content type names its format");
     "a comma too many":
         Events Json(r#"{$ID,$E,}"#)
-        => Refused("malformed", "expected another entry after the comma at byte 265: check the encoder that wrote it");
+        => Refused("malformed", "expected another entry after the comma at byte 265: check the encoder that wrote it, and that the content type names its format");
     "a leading zero":
         Events Json(r#"{$ID,"time":01}"#)
-        => Refused("malformed", "expected a number in `time` at byte 173: check the encoder that wrote it");
+        => Refused("malformed", "expected a number in `time` at byte 173: check the encoder that wrote it, and that the content type names its format");
     "a word":
         Events Json("hello")
-        => Refused("malformed", "expected a value at byte 150: check the encoder that wrote it");
+        => Refused("malformed", "expected a value at byte 150: check the encoder that wrote it, and that the content type names its format");
     "a number":
         Events Json("42")
         => Refused("not_a_map", "the row is an integer at byte 150: an event is a map with id, time, model, …");
@@ -48,10 +48,10 @@ pub(super) const BROKEN: &[Row] = rows! {
         => Refused("not_a_map", "the row is null at byte 81: an event is a map with id, time, model, …");
     "a control character in text":
         Events Json("{\"id\":\"a\tb\",$E}")
-        => Refused("malformed", "a control character stands within text in `id` at byte 158: check the encoder that wrote it");
+        => Refused("malformed", "a control character stands within text in `id` at byte 158: check the encoder that wrote it, and that the content type names its format");
     "an escape of no character":
         Events Json(r#"{"id":"\ud800",$E}"#)
-        => Refused("malformed", "text has an escape that is no character in `id` at byte 157: check the encoder that wrote it");
+        => Refused("malformed", "text has an escape that is no character in `id` at byte 157: check the encoder that wrote it, and that the content type names its format");
     "text that is not UTF-8":
         Events Bytes(b"{\"id\":\"\xff\xfe\"}")
         => Refused("not_utf8", "text is not UTF-8 in `id` at byte 157: encode text as UTF-8");
@@ -66,7 +66,7 @@ pub(super) const BROKEN: &[Row] = rows! {
         => Refused("duplicate_field", "`id` is there twice at byte 171: send each field once");
     "a byte that is not MessagePack":
         Events Cut(b"\x82\xa2id\xa3bad\xa5extra\xc1")
-        => Refused("malformed", "a byte that MessagePack never uses at byte 111: check the encoder that wrote it");
+        => Refused("malformed", "a byte that MessagePack never uses at byte 111: check the encoder that wrote it, and that the content type names its format");
     "MessagePack that ends early":
         Events Cut(b"\x83\xa2id\xa3bad\xa4time\xcf\x00")
         => Refused("truncated", "the bytes end within a value in `time` at byte 112: send the whole event");

@@ -133,16 +133,16 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "error: the argument '--label-delay <DURATION>' cannot be used with '--label-delay-rows <ROWS>'";
     "a moment that is none":
         Valid, ["reference", "--model", "loan", "--from", "noon", "--until", "2026-01-01T00:00:00Z"]
-        => 2, "error: invalid value 'noon' for '--from <TIME>': timestamp format is invalid";
+        => 2, "error: invalid value 'noon' for '--from <TIME>': timestamp format is invalid: write it as `2026-01-31T08:00:00Z`";
     "an address that is none":
         Valid, ["demo", "--listen", "here"]
-        => 2, "error: invalid value 'here' for '--listen <ADDRESS>': invalid socket address syntax";
+        => 2, "error: invalid value 'here' for '--listen <ADDRESS>': write an address and a port, as `127.0.0.1:9464`";
     "a promotion without a reason":
         Valid, ["models", "promote", "loan", "v2", "--expect", "v1"]
         => 2, "a version that won its trial is promoted by itself; to promote another past the gate give --override REASON";
     "no service at that address":
         Valid, ["models", "list", "--url", "http://127.0.0.1:1"]
-        => 2, "error: unexpected argument '--url' found";
+        => 4, "no driftline answers at http://127.0.0.1:1 (io: Connection refused (os error 111)): start it with `driftline run`, or name another with --url";
     "an address without a service":
         Valid, ["retrain", "loan", "--reason", "because", "--url", "nowhere"]
         => 4, "no driftline answers at nowhere (http: invalid format): start it with `driftline run`, or name another with --url";
