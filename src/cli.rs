@@ -108,7 +108,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
     /// Where metrics and API listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", value_parser = address)]
     pub listen: SocketAddr,
 }
 
@@ -198,10 +198,10 @@ pub struct ReplayArgs {
     #[command(flatten)]
     pub columns: ColumnArgs,
     /// Time of the first row, where the file has no time column
-    #[arg(long, value_name = "TIME", default_value = "2020-01-01T00:00:00Z", value_parser = humantime::parse_rfc3339_weak)]
+    #[arg(long, value_name = "TIME", default_value = "2020-01-01T00:00:00Z", value_parser = moment)]
     pub start: SystemTime,
     /// Time between two rows, where the file has no time column
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration, conflicts_with = "time")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, conflicts_with = "time")]
     pub interval: Duration,
     /// When labels come.
     #[command(flatten)]
@@ -232,7 +232,7 @@ pub struct LabelArgs {
     #[arg(long, value_name = "ROWS")]
     pub label_delay_rows: Option<u64>,
     /// Labels come so long after their event
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub label_delay: Option<Duration>,
     /// Column of the time at which the label came
     #[arg(long, value_name = "COLUMN")]
@@ -281,10 +281,10 @@ pub struct ReferenceArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "until"])]
     pub from_file: Option<PathBuf>,
     /// Learn from the archive, beginning here
-    #[arg(long, value_name = "TIME", requires = "until", value_parser = humantime::parse_rfc3339_weak)]
+    #[arg(long, value_name = "TIME", requires = "until", value_parser = moment)]
     pub from: Option<SystemTime>,
     /// Learn from the archive, up to here
-    #[arg(long, value_name = "TIME", requires = "from", value_parser = humantime::parse_rfc3339_weak)]
+    #[arg(long, value_name = "TIME", requires = "from", value_parser = moment)]
     pub until: Option<SystemTime>,
     /// Which columns of the file are what.
     #[command(flatten)]
@@ -295,7 +295,7 @@ pub struct ReferenceArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RemoteArgs {
     /// The API of the running driftline
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "DRIFTLINE_URL")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "DRIFTLINE_URL")]
     pub url: String,
 }
 
@@ -367,6 +367,20 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Reads a moment in RFC 3339, UTC where no zone is given.
+fn moment(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text).map_err(|reason| format!("{reason}: write it as `2026-01-31T08:00:00Z`"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let advice = "write a number and a unit, as `90s`, `1h` or `7d`";
+    humantime::parse_duration(text).map_err(|reason| format!("{reason}: {advice}"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, as `127.0.0.1:9464`".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,6 +408,7 @@ mod tests {
             "driftline reference --model m --from 2026-01-01T00:00:00Z --until 2026-02-01T00:00:00Z",
             "driftline retrain m --reason new-ward --url http://127.0.0.1:1",
             "driftline models --json list",
+            "driftline models list --url http://127.0.0.1:1",
             "driftline models promote m v2 --expect v1",
             "driftline models rollback m --reason slow",
         ] {

@@ -145,6 +145,7 @@ fn show_ledger(record: &Record, capture: &CaptureTelemetry) {
                     future: events(counts.future),
                     duplicates: events(counts.duplicates),
                     misplaced: events(counts.misplaced),
+                    unknown_features: events(counts.unknown_features),
                     matched: count(counts.labelled),
                     replaced: count(counts.relabelled),
                     expired: count(counts.expired),

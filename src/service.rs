@@ -13,7 +13,7 @@ use crate::follower::Follower;
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
-use crate::setup::{ModelSetup, decoder};
+use crate::setup::{self, ModelSetup, decoder};
 use crate::telemetry::StageMetrics;
 use crate::workshop::{WorkshopParts, random_name};
 use anyhow::{Context, Result, bail};
@@ -40,6 +40,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -119,11 +120,7 @@ impl Grounds {
     /// # Errors
     /// When there is no such model; the message names those that there are.
     pub fn model(&self, name: &str) -> Result<&Arc<ModelSetup>> {
-        let found = self.models.iter().find(|model| model.name() == name);
-        found.with_context(|| {
-            let known: Vec<_> = self.models.iter().map(|model| model.name()).collect();
-            format!("no model `{name}` in {}: it is one of {}", self.config.file.display(), known.join(", "))
-        })
+        Ok(setup::find(&self.models, name, &self.config)?)
     }
 
     /// The configuration.
@@ -263,15 +260,33 @@ impl Service {
     }
 }
 
+/// A stage that there is not; kept apart because it decides the exit code.
+#[derive(Debug, Error)]
+#[error("no stage `{stage}`: the stages are {known}")]
+pub struct UnknownStage {
+    stage: String,
+    known: String,
+}
+
+/// Refuses names that no stage has.
+///
+/// # Errors
+/// When there is one; the message names the stages.
+pub fn check_stages(names: &[String]) -> Result<(), UnknownStage> {
+    let specs = [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()];
+    let known = specs.map(|spec| spec.name);
+    match names.iter().find(|name| !known.contains(name)) {
+        Some(unknown) => Err(UnknownStage { stage: unknown.clone(), known: known.join(", ") }),
+        None => Ok(()),
+    }
+}
+
 type NamedStage = (StageSpec, StageFactory);
 
 fn stages(grounds: &Arc<Grounds>, stop: &CancellationToken, only: &[String]) -> Result<Vec<NamedStage>> {
+    check_stages(only)?;
     let mut stages =
         vec![capture(grounds), archive(grounds), monitor(grounds), controller(grounds), trainer(grounds, stop)];
-    let known: Vec<_> = stages.iter().map(|(spec, _)| spec.name.clone()).collect();
-    if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
-        bail!("no stage `{unknown}`: the stages are {}", known.join(", "));
-    }
     stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
     Ok(stages)
 }

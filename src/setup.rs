@@ -1,6 +1,6 @@
 //! One model as the service runs it: what is watched, how it is decoded, and what trains and answers.
 
-use crate::config::{Config, ConfigError, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use crate::config::{Config, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
 use crate::source::typed::Wanted;
 use anyhow::{Context, Result};
 use detectors::schema::ColumnSchema;
@@ -18,6 +18,7 @@ use retrain::trainer::command::CommandTrainer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 /// What trains a model's challengers.
@@ -133,7 +134,26 @@ pub fn decoder(models: &[Arc<ModelSetup>]) -> Decoder {
     Decoder::new(models.iter().map(|model| model.source.clone()).collect(), Limits::default())
 }
 
-/// Why a configuration could not be set up; kept apart because it decides the exit code.
-pub fn is_configuration(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<ConfigError>())
+/// A model that is not configured; kept apart because it decides the exit code.
+#[derive(Debug, Error)]
+#[error("no model `{model}` in {file}: it is one of {known}")]
+pub struct UnknownModel {
+    model: String,
+    file: PathBuf,
+    known: String,
+}
+
+/// The setup of the model of that name.
+///
+/// # Errors
+/// When there is no such model; the message names those that there are.
+pub fn find<'a>(
+    models: &'a [Arc<ModelSetup>],
+    name: &str,
+    config: &Config,
+) -> Result<&'a Arc<ModelSetup>, UnknownModel> {
+    models.iter().find(|model| model.name() == name).ok_or_else(|| {
+        let known: Vec<_> = models.iter().map(|model| model.name()).collect();
+        UnknownModel { model: name.to_owned(), file: config.file.clone(), known: known.join(", ") }
+    })
 }

@@ -157,6 +157,12 @@ pub const MISPLACED_EVENTS: Metric = counter(
     &["model"],
     "Captured rows in a partition that their id does not belong to.",
 );
+/// Values of features that no one watches.
+pub const UNKNOWN_FEATURES: Metric = counter(
+    "driftline_unknown_features_total",
+    &["model"],
+    "Values of features that the model does not have: ignored.",
+);
 /// Dead letters.
 pub const DEAD_LETTERS: Metric = counter(
     "driftline_dead_letters_total",
@@ -286,6 +292,7 @@ pub const CATALOGUE: &[Metric] = &[
     FUTURE_EVENTS,
     DUPLICATE_EVENTS,
     MISPLACED_EVENTS,
+    UNKNOWN_FEATURES,
     DEAD_LETTERS,
     LABELS_MATCHED,
     LABELS_REPLACED,

@@ -6,7 +6,8 @@
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
     INTAKE_REJECTED, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS,
-    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_RESTARTS, STAGE_UP, WATERMARK,
+    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_RESTARTS, STAGE_UP,
+    UNKNOWN_FEATURES, WATERMARK,
 };
 use crate::exporter::Exporter;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct CaptureCounts {
     pub duplicates: u64,
     /// Of those, in a partition that their id does not belong to.
     pub misplaced: u64,
+    /// Values of features that the model does not have.
+    pub unknown_features: u64,
     /// Predictions that got a label.
     pub matched: u64,
     /// Labels that replaced another.
@@ -104,12 +107,13 @@ impl CaptureTelemetry {
 
     /// Rows of a model were captured in a committed epoch.
     pub fn captured(&self, model: &str, counts: CaptureCounts) {
-        let by_metric: [(&Metric, u64); 9] = [
+        let by_metric: [(&Metric, u64); 10] = [
             (&EVENTS, counts.events),
             (&LATE_EVENTS, counts.late),
             (&FUTURE_EVENTS, counts.future),
             (&DUPLICATE_EVENTS, counts.duplicates),
             (&MISPLACED_EVENTS, counts.misplaced),
+            (&UNKNOWN_FEATURES, counts.unknown_features),
             (&LABELS_MATCHED, counts.matched),
             (&LABELS_REPLACED, counts.replaced),
             (&LABELS_EXPIRED, counts.expired),
@@ -236,6 +240,7 @@ mod tests {
             driftline_labels_replaced_total{model="bed"} 0
             driftline_late_events_total{model="bed"} 2
             driftline_misplaced_events_total{model="bed"} 0
+            driftline_unknown_features_total{model="bed"} 0
             driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5
         "#]]
         .assert_eq(&values(&exporter));

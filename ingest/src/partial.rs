@@ -69,6 +69,9 @@ pub struct EventCounts {
     pub orphaned: i64,
     /// Rows in a partition that their id does not belong to.
     pub misplaced: i64,
+    /// Values of features that the model does not have (inference partitions only).
+    #[serde(default)]
+    pub unknown_features: i64,
 }
 
 /// A partial profile.
@@ -98,6 +101,7 @@ impl EventCounts {
         self.relabelled += other.relabelled;
         self.orphaned += other.orphaned;
         self.misplaced += other.misplaced;
+        self.unknown_features += other.unknown_features;
     }
 
     /// Counts what became of a label.

@@ -9,11 +9,13 @@ mod run;
 pub(crate) use replay::sentence;
 
 use crate::cli::{Command, CommandLine, ConfigArgs, Exit, InitArgs};
-use crate::config::{Config, ConfigError, check};
+use crate::config::{Config, ConfigError, Finding, check};
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
 use crate::remote::Unreachable;
-use crate::source::SourceError;
+use crate::service::UnknownStage;
+use crate::setup::UnknownModel;
+use crate::source::{ScoreColumnsError, SourceError};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ingest::log::LogError;
@@ -21,6 +23,7 @@ use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::ExitCode;
+use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 /// Reads the command line, does what it says, and tells how it went by the exit code.
@@ -31,11 +34,27 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             tracing::debug!("{error:?}");
-            eprintln!("driftline: {error:#}");
+            eprintln!("driftline: {}", told(&error));
             exit_of(&error).into()
         }
     }
 }
+
+/// The error with its causes. Many messages hold that of their cause already; it is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = if told.is_empty() { cause } else { format!("{told}: {cause}") };
+        }
+    }
+    told
+}
+
+/// A command line that cannot be, found only when it was carried out.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct WrongUsage(String);
 
 fn execute(line: CommandLine) -> Result<Exit> {
     let json = line.global.json;
@@ -65,7 +84,7 @@ fn start_logging(verbose: u8, quiet: bool) {
 
 fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
-        if cause.is::<ConfigError>() || cause.is::<InitError>() || cause.is::<SourceError>() {
+        if is_usage(cause) {
             return Exit::Usage;
         }
         if cause.is::<Unreachable>() {
@@ -76,6 +95,16 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
     }
     Exit::Failed
+}
+
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<ConfigError>()
+        || cause.is::<InitError>()
+        || cause.is::<SourceError>()
+        || cause.is::<ScoreColumnsError>()
+        || cause.is::<UnknownModel>()
+        || cause.is::<UnknownStage>()
+        || cause.is::<WrongUsage>()
 }
 
 fn write_configuration(args: &InitArgs) -> Result<Exit> {
@@ -103,7 +132,8 @@ fn write_configuration(args: &InitArgs) -> Result<Exit> {
 fn check_configuration(args: &ConfigArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config)?;
     crate::setup::ModelSetup::of(&config)?;
-    let findings = check(&config);
+    let mut findings = check(&config);
+    findings.extend(missing_references(&config));
     if json {
         let listed: Vec<_> = findings.iter().map(|f| json!({"path": f.path, "message": f.message})).collect();
         println!("{}", json!({"file": args.config, "models": config.models.len(), "findings": listed}));
@@ -112,4 +142,18 @@ fn check_configuration(args: &ConfigArgs, json: bool) -> Result<Exit> {
     findings.iter().for_each(|finding| println!("{finding}"));
     println!("{}: {} model(s), {} finding(s)", args.config.display(), config.models.len(), findings.len());
     Ok(Exit::Done)
+}
+
+/// References that a model without a version would be learned from, and that are not there.
+fn missing_references(config: &Config) -> Vec<Finding> {
+    let references = config.models.values().filter_map(|model| Some((&model.name, model.reference.as_ref()?)));
+    let missing = references.filter(|(_, reference)| !reference.file.is_file());
+    let finding = |(name, reference): (&_, &crate::config::ReferenceConfig)| Finding {
+        path: format!("models.{name}.reference.file"),
+        message: format!(
+            "there is no file {}: without it the first `driftline run` fails; put it there, or correct the path",
+            reference.file.display()
+        ),
+    };
+    missing.map(finding).collect()
 }

@@ -1,9 +1,13 @@
 //! `driftline retrain` and `driftline models`: orders to a running Driftline, and what its registry says.
 
+use super::WrongUsage;
 use crate::cli::{Exit, ModelsAction, ModelsArgs, RetrainArgs};
 use crate::remote::Remote;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
+
+const PAST_THE_GATE: &str =
+    "a version that won its trial is promoted by itself; to promote another past the gate give --override REASON";
 
 pub(super) fn retrain(args: &RetrainArgs, json: bool) -> Result<Exit> {
     let answer = Remote::new(&args.remote.url)
@@ -21,10 +25,8 @@ pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
             println!("{}", if json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? });
         }
         ModelsAction::Promote { model, version, expect, overriding } => {
+            let reason = overriding.as_deref().ok_or_else(|| WrongUsage(PAST_THE_GATE.to_owned()))?;
             let expected = champion(&remote, model, expect.as_deref())?;
-            let reason = overriding.as_deref().context(
-                "a version that won its trial is promoted by itself; to promote another past the gate give --override REASON",
-            )?;
             let body = json!({"version": version, "expected_champion": expected, "reason": reason});
             taken(&remote.post(&format!("/v1/models/{model}/promote"), &body)?, json);
         }

@@ -1,11 +1,12 @@
 //! `driftline reference`: a model's reference from a file or from the archive, and its first version.
 
+use super::WrongUsage;
 use super::run::bootstrap;
 use crate::cli::{Exit, ReferenceArgs};
 use crate::config::{Config, ModelConfig};
 use crate::service::Grounds;
-use crate::setup::{ModelSetup, decoder};
-use crate::source::{EventTime, FileColumns};
+use crate::setup::{self, ModelSetup, decoder};
+use crate::source::{self, EventTime, FileColumns};
 use crate::table::{TableSpec, file_name};
 use crate::workshop::random_name;
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,7 @@ use ingest::topics;
 use retrain::command::{Action, Command};
 use retrain::lifecycle::ArtifactId;
 use serde_json::json;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,11 +29,36 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The version of a model that is served elsewhere and was not given a name.
 const DEFAULT_VERSION: &str = "default";
 
+const NOTHING_TO_LEARN_FROM: &str =
+    "no rows to learn from: give --from-file, or --from and --until, or configure `reference`";
+
+/// What a reference is learned from.
+enum Given {
+    /// The rows of a file.
+    File(RecordBatch, Origin),
+    /// The rows of the archive, and of the log, in a span of event time in milliseconds.
+    Archive(Range<i64>),
+}
+
 pub(super) fn reference(args: &ReferenceArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;
+    let setup = Arc::clone(setup::find(&ModelSetup::of(&config)?, &args.model, &config)?);
+    // A file is read before the log is opened: where it cannot be, nothing has been written.
+    let given = match (args.from, args.until) {
+        (Some(from), Some(until)) => {
+            check_stored(&config, &setup)?;
+            Given::Archive(millis(from)..millis(until))
+        }
+        _ => rows_of_file(args, &config, &setup)?,
+    };
     let grounds = Grounds::open(&config)?;
-    let setup = Arc::clone(grounds.model(&args.model)?);
-    let (rows, origin) = rows_of(args, &grounds, &setup)?;
+    let (rows, origin) = match given {
+        Given::File(rows, origin) => (rows, origin),
+        Given::Archive(span_ms) => {
+            let origin = Origin::Archive { from_ms: span_ms.start, until_ms: span_ms.end };
+            (archived(&grounds, &setup, span_ms)?, origin)
+        }
+    };
     let told = learn(&grounds, &setup, args.model_version.as_deref(), (&rows, origin))?;
     if json {
         println!("{}", json!({"model": setup.name(), "rows": rows.num_rows(), "did": told}));
@@ -39,6 +66,18 @@ pub(super) fn reference(args: &ReferenceArgs, json: bool) -> Result<Exit> {
         println!("{}: {told} ({} rows)", setup.name(), rows.num_rows());
     }
     Ok(Exit::Done)
+}
+
+/// Before the first start, and before anything is written: whether the references that it learns from can be read.
+pub(super) fn check_files(config: &Config) -> Result<()> {
+    if config.log.directory.exists() {
+        return Ok(());
+    }
+    for model in config.models.values() {
+        let Some(reference) = &model.reference else { continue };
+        source::open(&reference.file).with_context(|| format!("models.{}.reference", model.name))?;
+    }
+    Ok(())
 }
 
 /// Learns the references that the configuration names and that are not there yet.
@@ -100,13 +139,8 @@ fn replace_reference(
     Ok(format!("learned a reference for version {version}; the service takes it up when it runs"))
 }
 
-fn rows_of(args: &ReferenceArgs, grounds: &Grounds, setup: &Arc<ModelSetup>) -> Result<(RecordBatch, Origin)> {
-    if let (Some(from), Some(until)) = (args.from, args.until) {
-        check_stored(grounds, setup)?;
-        let (from_ms, until_ms) = (millis(from), millis(until));
-        return Ok((archived(grounds, setup, from_ms..until_ms)?, Origin::Archive { from_ms, until_ms }));
-    }
-    let configured = configured(grounds, setup).and_then(|model| model.reference.as_ref());
+fn rows_of_file(args: &ReferenceArgs, config: &Config, setup: &Arc<ModelSetup>) -> Result<Given> {
+    let configured = configured(config, setup).and_then(|model| model.reference.as_ref());
     let (file, columns) = match (&args.from_file, configured) {
         (Some(file), configured) => {
             let given = args.columns.file_columns(EventTime::default())?;
@@ -114,21 +148,19 @@ fn rows_of(args: &ReferenceArgs, grounds: &Grounds, setup: &Arc<ModelSetup>) -> 
             (file.clone(), columns.unwrap_or(given))
         }
         (None, Some(reference)) => (reference.file.clone(), reference.columns.clone()),
-        (None, None) => {
-            bail!("no rows to learn from: give --from-file, or --from and --until, or configure `reference`")
-        }
+        (None, None) => return Err(WrongUsage(NOTHING_TO_LEARN_FROM.to_owned()).into()),
     };
-    let origin = file_origin(&file)?;
-    Ok((TableSpec { file, columns }.read(setup)?, origin))
+    let rows = TableSpec { file: file.clone(), columns }.read(setup)?;
+    Ok(Given::File(rows, file_origin(&file)?))
 }
 
-fn configured<'a>(grounds: &'a Grounds, setup: &ModelSetup) -> Option<&'a ModelConfig> {
-    grounds.config().models.values().find(|model| model.name.as_str() == setup.name())
+fn configured<'a>(config: &'a Config, setup: &ModelSetup) -> Option<&'a ModelConfig> {
+    config.models.values().find(|model| model.name.as_str() == setup.name())
 }
 
 /// Refuses to learn from rows that lack values because of their privacy.
-fn check_stored(grounds: &Grounds, setup: &ModelSetup) -> Result<()> {
-    let privacy = configured(grounds, setup).map(|model| &model.privacy);
+fn check_stored(config: &Config, setup: &ModelSetup) -> Result<()> {
+    let privacy = configured(config, setup).map(|model| &model.privacy);
     let unstored = privacy.into_iter().flatten().find(|(_, policy)| **policy == Policy::ProfileOnly);
     if let Some((feature, _)) = unstored {
         bail!("no values of `{feature}` are stored (privacy: profile_only): learn the reference with --from-file");
@@ -137,7 +169,7 @@ fn check_stored(grounds: &Grounds, setup: &ModelSetup) -> Result<()> {
 }
 
 /// Every row of the log and the archive with event time in the span.
-fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: std::ops::Range<i64>) -> Result<RecordBatch> {
+fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> Result<RecordBatch> {
     let mut positions = Vec::new();
     for topic in [topics::INFERENCES, topics::LABELS] {
         for partition in 0..grounds.partitions {

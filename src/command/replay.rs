@@ -1,15 +1,16 @@
 //! `driftline replay`: the rows of a file through the service, in this process or in one that runs.
 
+use super::WrongUsage;
 use crate::cli::{Exit, ReplayArgs};
 use crate::config::Config;
 use crate::remote::Remote;
 use crate::replay::{Ending, Replay, ReplaySpec};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
-use crate::setup::ModelSetup;
-use crate::source::{self, EncoderSpec, EventEncoder, EventTime, LabelDelay, RowBatch};
+use crate::setup::{self, ModelSetup};
+use crate::source::{self, EncoderSpec, EventEncoder, EventTime, LabelDelay, RowBatch, Rows};
 use crate::story::{Happening, Story, Sums};
 use crate::table::file_name;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use detectors::verdict::Severity;
 use indicatif::{ProgressBar, ProgressStyle};
 use ingest::log::LogError;
@@ -19,21 +20,28 @@ use retrain::progress::RetrainEvent;
 use std::sync::Arc;
 use std::time::Duration;
 
+const NOT_ANSWERED: &str =
+    "the rows have no --prediction: a running service does not answer them; stop it, and replay in lock-step";
+
 pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;
+    let setup = Arc::clone(setup::find(&ModelSetup::of(&config)?, &args.model, &config)?);
+    let encoder = encoder(args, &setup, config.partitions.get())?;
+    // What is wrong with the file or the references is found before anything is written.
+    let rows = source::open(&args.file)?;
+    super::reference::check_files(&config)?;
     let grounds = match Grounds::open(&config) {
         Ok(grounds) => Arc::new(grounds),
-        Err(error) if is_in_use(&error) => return send(args, &config, json),
+        Err(error) if is_in_use(&error) => return send(args, (encoder, rows), &config, json),
         Err(error) => return Err(error),
     };
     super::reference::first_references(&grounds)?;
-    let setup = Arc::clone(grounds.model(&args.model)?);
-    let spec = spec(args, &setup, grounds.partitions)?;
+    let spec = spec(args, encoder);
     let mut story = Story::new(&grounds.log)?;
     let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: Vec::new() };
     let service = Service::start(Arc::clone(&grounds), &options)?;
     let bar = bar(json);
-    let replayed = through(&service, &setup, spec, &mut |story_bar| tell(&mut story, story_bar, &bar), &args.file);
+    let replayed = through((&service, &setup), spec, rows, &mut |story_bar| tell(&mut story, story_bar, &bar));
     bar.finish_and_clear();
     service.shutdown()?;
     let rows = replayed?;
@@ -42,29 +50,27 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
 }
 
 fn through(
-    service: &Service,
-    setup: &Arc<ModelSetup>,
+    (service, setup): (&Service, &Arc<ModelSetup>),
     spec: ReplaySpec,
+    rows: Rows,
     after_chunk: &mut dyn FnMut(u64) -> Result<()>,
-    file: &std::path::Path,
 ) -> Result<u64> {
     let mut replay = Replay::new(service, setup, spec)?;
     if replay.place().finished {
         bail!(
             "{} has been replayed whole: its rows are in the log; choose another log.directory to do it again",
-            file.display()
+            rows.file().display()
         );
     }
-    let place = replay.run(source::open(file)?, |place| after_chunk(place.rows).map(|()| true))?;
+    let place = replay.run(rows, |place| after_chunk(place.rows).map(|()| true))?;
     Ok(place.rows)
 }
 
-fn spec(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<ReplaySpec> {
-    let encoder = encoder(args, setup, partitions)?;
+fn spec(args: &ReplayArgs, encoder: EncoderSpec) -> ReplaySpec {
     let inputs = format!("{:?} {:?}", encoder, args.no_end_mark);
     let name = format!("{}-{}", file_name(&args.file), digest(inputs.as_bytes()).get(..12).unwrap_or_default());
     let ending = if args.no_end_mark { Ending::Open } else { Ending::Mark };
-    Ok(ReplaySpec { name, encoder, speed: args.speed, ending })
+    ReplaySpec { name, encoder, speed: args.speed, ending }
 }
 
 fn encoder(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<EncoderSpec> {
@@ -96,27 +102,21 @@ fn encoder(args: &ReplayArgs, setup: &ModelSetup, partitions: u32) -> Result<Enc
 }
 
 /// To a service that runs: the events through its API. Its own clock ends windows, so there is no lock-step.
-fn send(args: &ReplayArgs, config: &Config, json: bool) -> Result<Exit> {
+fn send(args: &ReplayArgs, (spec, batches): (EncoderSpec, Rows), config: &Config, json: bool) -> Result<Exit> {
     if !args.no_end_mark {
         eprintln!(
-            "driftline: the log is open in a running service; rows go through its API, and its last windows close when the input is idle"
+            "driftline: the log is open in a running service; rows go through its API, and the last windows close when later events have come"
         );
     }
-    let setups = ModelSetup::of(config)?;
-    let setup = setups.iter().find(|setup| setup.name() == args.model);
-    let setup = setup.with_context(|| format!("no model `{}` in {}", args.model, config.file.display()))?;
-    let spec = encoder(args, setup, config.partitions.get())?;
     if spec.prediction.is_none() {
-        bail!(
-            "the rows have no --prediction: a running service does not answer them; stop it, and replay in lock-step"
-        );
+        return Err(WrongUsage(NOT_ANSWERED.to_owned()).into());
     }
     debug_assert!(matches!(spec.time, EventTime::Column(_) | EventTime::Synthetic { .. }));
     let remote = Remote::new(&format!("http://{}", config.api.listen));
     let mut encoder = EventEncoder::new(spec);
     let bar = bar(json);
     let mut rows = 0;
-    for batch in source::open(&args.file)? {
+    for batch in batches {
         let batch: RowBatch = batch?;
         rows = batch.first_row + batch.batch.num_rows() as u64;
         post(&remote, encoder.encode(&batch, None)?)?;

@@ -3,8 +3,8 @@
 use crate::bootstrap::Bootstrap;
 use crate::champion::Champion;
 use crate::cli::{Exit, RunArgs};
-use crate::config::Config;
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::config::{Config, check};
+use crate::service::{Grounds, Pace, Service, ServiceOptions, check_stages};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,9 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// Runs the service; a signal seals, commits and ends it.
 pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;
+    check_stages(&args.stages)?;
+    super::reference::check_files(&config)?;
+    check(&config).iter().for_each(|finding| tracing::warn!("{finding}"));
     let grounds = Arc::new(Grounds::open(&config)?);
     super::reference::first_references(&grounds)?;
     let listen = Some(config.api.listen);

@@ -175,6 +175,13 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
     let message = message.split(" at line ").next().unwrap_or(&message);
     // The parser's advice on a duplicate key is for programmers.
     let message = message.replace(", set DuplicateKeyPolicy in Options if acceptable", ": keep one");
+    // What was expected is said in words that people use.
+    let message = message
+        .replace("invalid socket address syntax", "not an address and port: write it as `127.0.0.1:9464`")
+        .replace("invalid u32", "not a whole number")
+        .replace("invalid u64", "not a whole number")
+        .replace("invalid usize", "not a whole number")
+        .replace("invalid f64", "not a number");
     // Nor does it say that a section without keys has none.
     let message = match message.strip_suffix(", expected one of ") {
         Some(unknown) => format!("{unknown}: nothing can be set here, write `{{}}`"),

@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The file cannot be opened or read.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {file} ({source}): name a file that is there and may be read")]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -32,7 +32,9 @@ pub enum SourceError {
         reason: String,
     },
     /// A row of a batch cannot be read.
-    #[error("{file}: a row at or soon after row {from_row} cannot be read: {source}; rows before it were read")]
+    #[error(
+        "{file}: a row at or soon after row {from_row} cannot be read ({source}): mend the row; those before {from_row} were read"
+    )]
     Rows {
         /// The file.
         file: PathBuf,

@@ -1,8 +1,10 @@
 //! Whole-system flows on the embedded log, through the binary.
 
+mod bad_inputs;
 mod demo;
 mod kill;
 mod sea_losing;
+mod windows_oracle;
 
 /// The driftline under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_driftline-under-test");

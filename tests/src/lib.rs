@@ -1,6 +1,12 @@
 //! What the flow tests have in common: a folder with a configuration, the binary, and what a finished log says.
 
+mod running;
+
+pub use running::{Answer, Running, Sent};
+
 use anyhow::{Context, Result, bail};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
 use detectors::verdict::{Finality, MonitorEvent, Verdict};
 use ingest::archive::index::ArchiveIndex;
 use ingest::archive::parquet_file::from_parquet;
@@ -12,6 +18,7 @@ use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// A folder in which driftline runs.
 pub struct Workplace {
@@ -67,10 +74,23 @@ impl Workplace {
     /// # Errors
     /// When the log cannot be read.
     pub fn outcome(&self) -> Result<Outcome> {
-        let data = self.path().join("driftline-data");
-        let log = EmbeddedLog::open(&data, Options::default())?;
-        let store = Store::in_directory(&data.join("artifacts"))?;
-        Outcome::read(log.as_ref(), &store)
+        Outcome::read(self.log()?.as_ref(), &self.store()?)
+    }
+
+    /// The folder's log, while no driftline runs.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn log(&self) -> Result<Arc<dyn Log>> {
+        Ok(EmbeddedLog::open(self.path().join("driftline-data"), Options::default())?)
+    }
+
+    /// The folder's artifacts and archived files.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn store(&self) -> Result<Store> {
+        Ok(Store::in_directory(&self.path().join("driftline-data/artifacts"))?)
     }
 }
 
@@ -100,25 +120,38 @@ impl Outcome {
 }
 
 fn archived(log: &dyn Log, store: &Store) -> Result<Vec<(String, i32, i64, i32)>> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::{Int32Type, Int64Type};
-    let mut index = ArchiveIndex::default();
-    index.refresh(log)?;
     let mut places = Vec::new();
-    for file in index.all() {
-        let rows = from_parquet(store.read(&file.path)?)?;
-        let column = |name: &str| rows.column_by_name(name).with_context(|| format!("{} has no {name}", file.path));
+    for (topic, rows) in archived_files(log, store)? {
+        let column = |name: &str| rows.column_by_name(name).with_context(|| format!("{topic} has no {name}"));
         let partitions = column(ingest::columns::PARTITION)?.as_primitive::<Int32Type>().values().to_vec();
         let offsets = column(ingest::columns::OFFSET)?.as_primitive::<Int64Type>().values().to_vec();
         let indices = column(ingest::columns::INDEX)?.as_primitive::<Int32Type>().values().to_vec();
         let rows = partitions.into_iter().zip(offsets).zip(indices);
-        places.extend(rows.map(|((partition, offset), index)| (file.topic.clone(), partition, offset, index)));
+        places.extend(rows.map(|((partition, offset), index)| (topic.clone(), partition, offset, index)));
     }
     places.sort();
     Ok(places)
 }
 
-fn all(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
+/// The archive's files with the topics that their rows came from.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub fn archived_files(log: &dyn Log, store: &Store) -> Result<Vec<(String, RecordBatch)>> {
+    let mut index = ArchiveIndex::default();
+    index.refresh(log)?;
+    let mut files = Vec::new();
+    for file in index.all() {
+        files.push((file.topic.clone(), from_parquet(store.read(&file.path)?)?));
+    }
+    Ok(files)
+}
+
+/// Every record of a topic's first partition.
+///
+/// # Errors
+/// When the topic cannot be read.
+pub fn all(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     let mut next = log.bounds(topic, 0)?.first;
     loop {

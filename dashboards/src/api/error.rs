@@ -61,6 +61,14 @@ impl ProblemKind {
     }
 }
 
+impl ProblemKind {
+    /// Whether the request may have been refused before its body had been read to the end. The server then closes the
+    /// connection; a client that is not told sends its next request into it and never hears of that.
+    fn may_leave_body_unread(self) -> bool {
+        !matches!(self, Self::NothingAccepted | Self::Conflict | Self::Internal)
+    }
+}
+
 /// An error answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
@@ -107,6 +115,9 @@ impl IntoResponse for Problem {
         body.insert("detail".to_owned(), json!(self.detail));
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (status, kind, Value::Object(body).to_string()).into_response();
+        if self.kind.may_leave_body_unread() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }

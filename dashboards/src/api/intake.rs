@@ -79,9 +79,12 @@ impl Format {
         if let Some(format) = given.as_deref().and_then(Self::of_content_type) {
             return Ok(format);
         }
-        let found = given.map_or_else(|| "no content-type".to_owned(), |given| format!("content-type `{given}`"));
+        let found = given.map_or_else(
+            || "the request names no content-type".to_owned(),
+            |given| format!("content-type `{given}` is not taken"),
+        );
         let known: Vec<_> = Self::BY_CONTENT_TYPE.iter().map(|(known, _)| *known).collect();
-        let detail = format!("{found} is not one of those taken: {}", known.join(", "));
+        let detail = format!("{found}: send one of {}", known.join(", "));
         Err(Problem::new(ProblemKind::UnsupportedMediaType, detail).with("accepted", known))
     }
 }
@@ -179,7 +182,7 @@ async fn take(api: Arc<Api>, kind: Kind, request: Request) -> Result<Response, P
     if body.is_empty() {
         return Err(Problem::new(
             ProblemKind::BadRequest,
-            format!("the body is empty: send at least one of {}", kind.name()),
+            format!("the body is empty: send one row of {} or more", kind.name()),
         ));
     }
     let receipt = append(&api, Submission { kind, format, body }, place).await?;
@@ -247,7 +250,7 @@ fn answer(api: &Api, kind: Kind, receipt: Receipt) -> Result<Response, Problem> 
     }
     let detail = match listed.first() {
         Some(first) => format!("none of the {} rows is good; row {}: {}", rejected.len(), first.index, first.message),
-        None => format!("the body holds no rows: send at least one of {}", kind.name()),
+        None => format!("the body holds no rows: send one row of {} or more", kind.name()),
     };
     let listed = serde_json::to_value(listed).unwrap_or_default();
     let problem = Problem::new(ProblemKind::NothingAccepted, detail).with("accepted", 0);

@@ -251,6 +251,17 @@ async fn a_body_over_the_limit_is_too_large() {
     assert_eq!(fixture.intake.taken.lock().unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_refusal_that_leaves_the_body_unread_says_that_the_connection_ends() {
+    let fixture = Fixture::new();
+    let untyped = Request::post("/v1/events").body(Body::from("x")).unwrap();
+    let refused = Answered::of(fixture.send(untyped).await).await;
+    assert_eq!((refused.status, refused.header("connection")), (415, "close"));
+    assert_eq!(fixture.post("/v1/events", "x".repeat(1_025)).await.header("connection"), "close");
+    let read = fixture.post("/v1/events", "[]").await;
+    assert_eq!((read.status, read.header("connection")), (400, ""));
+}
+
 /// `{"id":"a"}`, compressed.
 const ZIPPED_ROW: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x4c\x51\xb2\x52\x4a\x54\xaa\x05\x00\x43\xe6\xa4\x9a\x0a\x00\x00\x00";
 /// 8,192 blanks, compressed.

@@ -15,7 +15,7 @@ mod rows;
 pub use model::{input_query, outcome_arguments};
 
 use crate::control::Control;
-use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch};
+use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch, UnknownFeature};
 use crate::join::{Label, Need, Prediction, Taken, label_at};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts};
@@ -30,7 +30,7 @@ use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
 use rows::{LabelRows, PreparedRows, in_log_order};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -71,6 +71,8 @@ pub struct Capture {
     references: ReferenceBook,
     runtime: Runtime,
     dead_letters: Vec<NewRecord>,
+    /// Models and their unknown features that have been told of; the decoder bounds their number.
+    told_unknown: BTreeSet<(Arc<str>, Option<String>)>,
     /// Whether anything but inputs was read since the last epoch.
     has_read: bool,
 }
@@ -107,6 +109,7 @@ impl Capture {
             references: spec.references,
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
             dead_letters: Vec::new(),
+            told_unknown: BTreeSet::new(),
             has_read: false,
         })
     }
@@ -145,6 +148,7 @@ impl Capture {
             }
         }
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
+        self.unknown_features(source, partition, &decoded.unknown_features);
         self.predictions(partition, &decoded.events)?;
         self.labels(partition, &decoded.labels)?;
         for bad in &decoded.bad {
@@ -155,6 +159,18 @@ impl Capture {
             self.input(source, partition).read_through(last.offset);
         }
         Ok(())
+    }
+
+    /// Counts values of features that the model does not have, and says of each feature once that it is ignored.
+    fn unknown_features(&mut self, source: Source, partition: PartitionId, unknown: &[UnknownFeature]) {
+        for UnknownFeature { model, name, values } in unknown {
+            let values = i64::try_from(*values).unwrap_or(i64::MAX);
+            self.input(source, partition).counts(model).unknown_features += values;
+            if self.told_unknown.insert((Arc::clone(model), name.clone())) {
+                let feature = name.as_deref().unwrap_or("(more than can be told apart)");
+                tracing::warn!(%model, feature, "a feature that the model does not have is ignored: add it to its features, or correct the name");
+            }
+        }
     }
 
     fn bad_row(&mut self, source: Source, partition: PartitionId, record: &Record, bad: &BadRow) {

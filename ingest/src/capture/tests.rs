@@ -99,6 +99,20 @@ fn labels_that_were_read_first_survive_a_crash() {
 }
 
 #[test]
+fn a_feature_that_the_model_does_not_have_is_counted_once_though_capture_crashes() {
+    let (watched, announced) = house(false);
+    let mut misspelt = event("a", START_MS, 1);
+    misspelt["features"]["aeg"] = serde_json::json!(3);
+    let inputs = stream(&[inference(misspelt), inference(event("b", START_MS + 10, 2))]);
+    let mut run = Run::new(watched, announced, &inputs);
+    run.read((topics::INFERENCES, 0), 1);
+    run.seal();
+    run.crash();
+    let counts = counts(&run.all(&[]), topics::INFERENCES);
+    assert_eq!((counts.unknown_features, counts.produced), (1, 2));
+}
+
+#[test]
 fn a_duplicate_stays_one_after_its_first_has_expired_and_capture_crashed() {
     let (watched, announced) = house(false);
     // The duplicate's own time lies within the horizon when that of its first no longer does.

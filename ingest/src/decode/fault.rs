@@ -34,7 +34,7 @@ reasons! {
     /// The bytes end within a value.
     Truncated = "truncated", "send the whole event";
     /// Not the syntax of its format.
-    Malformed = "malformed", "check the encoder that wrote it";
+    Malformed = "malformed", "check the encoder that wrote it, and that the content type names its format";
     /// Text that is not UTF-8.
     NotUtf8 = "not_utf8", "encode text as UTF-8";
     /// A map key that is not text.
@@ -44,7 +44,7 @@ reasons! {
     /// Values nested beyond the limit.
     TooDeep = "too_deep", "flatten the value, or leave it out";
     /// Text or a row beyond the limit.
-    TooLarge = "too_large", "shorten it, or raise the limit";
+    TooLarge = "too_large", "shorten it, or leave it out";
     /// More rows in one record than the limit.
     TooManyEvents = "too_many_events", "send fewer events per record";
     /// Bytes behind the end of a MessagePack value.
@@ -75,6 +75,8 @@ reasons! {
     MissingVersion = "missing_version", "give the version of the model that answered";
     /// A version that is neither text nor an integer.
     WrongTypeVersion = "wrong_type_version", "send the version as text or as an integer";
+    /// An inference event without features.
+    MissingFeatures = "missing_features", "send the model's inputs: a map by name, or an array in schema order";
     /// Features that are neither a map nor an array.
     WrongTypeFeatures = "wrong_type_features", "send features as a map by name, or as an array in schema order";
     /// An array of features of another length than the schema's.

@@ -311,6 +311,11 @@ impl<'a> Head<'a> {
         self.model.ok_or_else(|| Fault::new(Reason::MissingModel, at, "the row has no `model`"))
     }
 
+    /// Where the features are that have not been read yet, which every inference event has.
+    pub(crate) fn require_features(&self, at: usize) -> Read<usize> {
+        self.features.ok_or_else(|| Fault::new(Reason::MissingFeatures, at, "the row has no `features`"))
+    }
+
     /// The version, which every inference event has.
     pub(crate) fn require_version(&self, at: usize) -> Read<Cell<'a>> {
         match self.version {

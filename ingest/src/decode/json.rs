@@ -71,8 +71,9 @@ impl<'a> Json<'a> {
                     escaped = true;
                     self.at += 2;
                 }
-                Some(_) => {
-                    return Err(Fault::new(Reason::Malformed, stop.at, "a control character stands within text"));
+                Some(control) => {
+                    let what = if *control == b'\n' { "the line ends" } else { "a control character stands" };
+                    return Err(Fault::new(Reason::Malformed, stop.at, format!("{what} within text")));
                 }
                 None => return Err(self.truncated()),
             }

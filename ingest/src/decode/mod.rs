@@ -321,9 +321,9 @@ impl Decoder {
         }
         let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
         clear(cells, source.width());
-        if let (Some(at), Rows::Events) = (head.features, rows) {
+        if rows == Rows::Events {
             let end = cursor.position();
-            cursor.seek(at);
+            cursor.seek(head.require_features(start)?);
             source.read_features(cursor, cells)?;
             cursor.seek(end);
         }

@@ -145,6 +145,9 @@ impl Router {
             return Err(Fault::new(Reason::UnknownModel, start, "the model is not configured"));
         }
         require(&head, kind, start)?;
+        if kind == EventKind::Inference {
+            head.require(Field::Features, Reason::MissingFeatures, start)?;
+        }
         Ok(head)
     }
 

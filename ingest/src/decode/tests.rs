@@ -105,6 +105,7 @@ fn wrong_rows() -> Vec<(Tree, &'static str)> {
         (with("model", json!("bad")), "unknown_model"),
         (without("version"), "missing_version"),
         (with("version", json!(true)), "wrong_type_version"),
+        (without("features"), "missing_features"),
         (with("features", json!("x")), "wrong_type_features"),
         (with("features", json!([1])), "wrong_feature_count"),
         (with("features", json!([1, "a", 2])), "wrong_feature_count"),
