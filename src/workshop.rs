@@ -5,17 +5,18 @@ use crate::setup::{ModelSetup, decoder};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::reference::Origin;
-use ingest::archive::parquet_file::to_parquet;
 use ingest::columns::event_schema;
 use ingest::history::History;
 use ingest::learn::learn_reference;
 use ingest::log::Log;
 use ingest::segments::Segmenter;
 use ingest::stage::StageError;
-use ingest::store::{Artifacts, Store, StoreError, digest};
+use ingest::store::{Artifacts, Store, StoreError};
 use retrain::lifecycle::ArtifactId;
 use retrain::trainer_stage::TrainerStage;
-use retrain::workshop::{Apprentice, ArtifactError, ArtifactStore, LabelledRows, ReferenceLearner, RowSpan, Workshop};
+use retrain::workshop::{
+    Apprentice, ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan, Workshop,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,13 +121,12 @@ fn stored(doing: &str, error: StoreError) -> ArtifactError {
 struct References(Vec<Arc<ModelSetup>>);
 
 impl ReferenceLearner for References {
-    fn learn(&self, model: &str, version: &str, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+        let Graduation { model, version, training_set } = version;
         let setup = self.0.iter().find(|setup| setup.name() == model);
         let setup =
             setup.ok_or_else(|| StageError::failed("learning a reference", format!("`{model}` is not configured")))?;
-        let set = to_parquet(&rows.schema(), std::slice::from_ref(rows));
-        let set = set.map_err(|error| StageError::failed("digesting a training set", error))?;
-        let origin = Origin::TrainingSet { digest: digest(&set) };
+        let origin = Origin::TrainingSet { digest: training_set.0.clone() };
         let reference = learn_reference(&setup.watched, version, rows, origin);
         let reference = reference.map_err(|error| StageError::failed("learning a reference", error))?;
         let bytes = reference.to_bytes().map_err(|error| StageError::failed("writing a reference", error))?;

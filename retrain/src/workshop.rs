@@ -54,13 +54,24 @@ pub trait ArtifactStore: Send {
     fn get(&mut self, id: &ArtifactId) -> Result<Bytes, ArtifactError>;
 }
 
+/// A version that has been trained and is to get its reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Graduation<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// Its new version.
+    pub version: &'a str,
+    /// What it was trained on: features and labels alone, so that equal rows are an equal origin whenever the log took them.
+    pub training_set: &'a ArtifactId,
+}
+
 /// Learns references from rows.
 pub trait ReferenceLearner: Send {
     /// The reference's id and bytes, from the training rows with the version's own answers in the output columns.
     ///
     /// # Errors
     /// When no reference can be learned from the rows.
-    fn learn(&self, model: &str, version: &str, rows: &RecordBatch) -> Result<(String, Bytes), StageError>;
+    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError>;
 }
 
 /// Makes the scorer of a version from its artifact.

@@ -7,7 +7,7 @@ use crate::policy::RetrainPolicy;
 use crate::request::{Cause, CauseKind, Fallback, request_id};
 use crate::scorer::{Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
-use crate::workshop::{ArtifactError, ArtifactStore, LabelledRows, ReferenceLearner, RowSpan};
+use crate::workshop::{ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Task};
@@ -101,8 +101,8 @@ impl ArtifactStore for Artifacts {
 struct Learner;
 
 impl ReferenceLearner for Learner {
-    fn learn(&self, _: &str, version: &str, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
-        Ok((format!("reference-{version}"), Bytes::from(rows.num_rows().to_string())))
+    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+        Ok((format!("reference-{}", version.version), Bytes::from(rows.num_rows().to_string())))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
 use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
 use crate::trial::{TrialError, features, training_set, with_answers};
-use crate::workshop::{Apprentice, ArtifactError, RowSpan};
+use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
@@ -23,6 +23,7 @@ const IN_SAMPLE: &str = "reference_in_sample";
 struct Candidate {
     version: ModelVersion,
     artifact: Bytes,
+    training_set: ArtifactId,
     /// Answers to the training rows by models that were not trained on them.
     held_out: Option<RecordBatch>,
 }
@@ -100,7 +101,7 @@ impl TrainerStage {
         };
         let trained = train(apprentice.trainer.as_ref(), &job, &self.workshop.stop)?;
         let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
-        let lineage = lineage(request, &trained, &set, digest);
+        let lineage = lineage(request, &trained, &set, digest.clone());
         let version = ModelVersion {
             version: name.clone(),
             artifact: Some((artifact, trained.format)),
@@ -108,7 +109,11 @@ impl TrainerStage {
             lineage,
         };
         let held_out = held_out_answers(apprentice, &version, &job, &self.workshop.stop)?;
-        self.with_reference(request, Candidate { version, artifact: trained.artifact, held_out }, &rows)
+        self.with_reference(
+            request,
+            Candidate { version, artifact: trained.artifact, training_set: digest, held_out },
+            &rows,
+        )
     }
 
     /// Asks the new version for its answers, which shows that it can give them, and learns its reference.
@@ -118,7 +123,7 @@ impl TrainerStage {
         candidate: Candidate,
         rows: &RecordBatch,
     ) -> Result<Graduate, Fall> {
-        let Candidate { mut version, artifact, held_out } = candidate;
+        let Candidate { mut version, artifact, training_set, held_out } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
         let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
@@ -127,7 +132,8 @@ impl TrainerStage {
             version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
         }
         let rows = with_answers(rows, &held_out.unwrap_or(answers), &apprentice.schema)?;
-        let learned = self.workshop.references.learn(&request.model, &version.version, &rows);
+        let graduation = Graduation { model: &request.model, version: &version.version, training_set: &training_set };
+        let learned = self.workshop.references.learn(graduation, &rows);
         let (reference, bytes) = learned.map_err(Fall::World)?;
         let reference = (reference, self.workshop.artifacts.put(bytes)?);
         Ok(Graduate { version, reference })
