@@ -7,7 +7,7 @@
 //! A `profile_only` value must stay in the record, because it is still to be profiled; the retention of the topic is its end.
 
 use super::Limits;
-use super::cursor::{Cursor, Key, Value, each_row};
+use super::cursor::{Cursor, Value, each_row};
 use super::fault::Read;
 use super::format::Format;
 use super::head::{Cell, Head, HeadReader, Taken};
@@ -116,14 +116,13 @@ impl Guarded {
     /// Visits the map or array of all features at the cursor.
     fn features<'a, C: Cursor<'a>>(&self, cursor: &mut C, depth: usize, splices: &mut Splices) -> Read<()> {
         match cursor.value()? {
-            Value::Map(mut open) => loop {
-                let place = match cursor.next_key(&mut open, None)? {
-                    Key::Other(name) => self.places.get(name.resolve(&mut Vec::new())).copied(),
-                    Key::Expected => None,
-                    Key::End => return Ok(()),
-                };
-                self.feature(place.unwrap_or(usize::MAX), cursor, depth, splices)?;
-            },
+            Value::Map(mut open) => {
+                while let Some(name) = cursor.next_key(&mut open)? {
+                    let place = self.places.get(name.resolve(&mut Vec::new())).copied();
+                    self.feature(place.unwrap_or(usize::MAX), cursor, depth, splices)?;
+                }
+                Ok(())
+            }
             Value::Array(mut open) => {
                 for place in 0.. {
                     if !cursor.next_item(&mut open)? {
