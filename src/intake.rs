@@ -32,15 +32,15 @@ impl EventIntake for LogIntake {
         let format = match submission.format {
             Format::Json | Format::JsonLines => decode::Format::Json,
             Format::MessagePack => decode::Format::MessagePack,
+            Format::Arrow => decode::Format::Arrow,
         };
         let routed = self.router.route(kind, format, &submission.body);
-        let content_type = ("content-type".to_owned(), format.content_type().into());
-        let records = routed.records.into_iter().map(|(partition, value)| NewRecord {
+        let records = routed.records.into_iter().map(|record| NewRecord {
             topic: topic.to_owned(),
-            partition,
+            partition: record.partition,
             key: None,
-            value: Some(value),
-            headers: vec![content_type.clone()],
+            value: Some(record.value),
+            headers: vec![("content-type".to_owned(), record.format.content_type().into())],
         });
         let records: Vec<_> = records.collect();
         if !records.is_empty() {

@@ -3,6 +3,8 @@
 //! A row is appended whole or not at all: everything that can be wrong with it has been found before the first column grows,
 //! so there is nothing to roll back. Text is copied once, straight from the record.
 
+pub(super) mod append;
+
 use super::head::{Cell, Head};
 use super::privacy::HashKey;
 use crate::columns;

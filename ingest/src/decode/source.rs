@@ -415,6 +415,16 @@ impl ActiveSource {
         Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
     }
 
+    /// Counts values of a feature that the schema does not have.
+    pub(crate) fn count_unknown(&mut self, name: &str, values: u64) {
+        let slot = self.slots.get(name.as_bytes()).copied();
+        let Slot::Unknown(index) = slot.unwrap_or_else(|| self.learn_unknown(name.as_bytes())) else { return };
+        match self.unknown.get_mut(index) {
+            Some(unknown) => unknown.rows += values,
+            None => self.unknown_beyond += values,
+        }
+    }
+
     #[inline(always)]
     fn name(&self, slot: Slot) -> Option<&[u8]> {
         match slot {
@@ -471,7 +481,8 @@ impl Plan {
     }
 }
 
-fn score_slots(schema: &ModelSchema) -> Vec<(String, usize)> {
+/// The place of each score's column, by class; the one of a binary task stands under its positive class.
+pub(super) fn score_slots(schema: &ModelSchema) -> Vec<(String, usize)> {
     let columns = schema.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Score);
     let classes = match &schema.task {
         Task::Binary { positive, .. } => vec![positive.clone()],
