@@ -16,6 +16,7 @@ use crate::remote::Unreachable;
 use crate::source::SourceError;
 use anyhow::{Context, Result};
 use clap::Parser;
+use ingest::error_chain;
 use ingest::log::LogError;
 use serde_json::json;
 use std::fs::OpenOptions;
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             tracing::debug!("{error:?}");
-            eprintln!("driftline: {error:#}");
+            eprintln!("driftline: {}", error_chain::sentence(error.as_ref()));
             exit_of(&error).into()
         }
     }

@@ -9,10 +9,10 @@ use crate::workshop::{ArtifactError, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
+use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use std::error::Error;
 
 /// A version that was trained and has yet to answer.
 struct Candidate {
@@ -112,9 +112,9 @@ impl TrainerStage {
     ) -> Result<Graduate, Fall> {
         let Candidate { version, artifact } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
-        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
+        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
-        let answers = answers.map_err(|error| Fall::Training(chain_of(&error)))?;
+        let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
         let rows = with_answers(rows, &answers, &apprentice.schema)?;
         let learned = self.workshop.references.learn(&request.model, &version.version, &rows);
         let (reference, bytes) = learned.map_err(Fall::World)?;
@@ -145,29 +145,18 @@ fn parquet_of(rows: &RecordBatch) -> Result<Bytes, ParquetError> {
     Ok(Bytes::from(writer.into_inner()?))
 }
 
-/// An error and what it was caused by, as one sentence.
-pub(super) fn chain_of(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
-}
-
 impl From<TrainingError> for Fall {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Stopped => Self::Stopped,
-            error => Self::Training(chain_of(&error)),
+            error => Self::Training(sentence(&error)),
         }
     }
 }
 
 impl From<TrialError> for Fall {
     fn from(error: TrialError) -> Self {
-        Self::Training(chain_of(&error))
+        Self::Training(sentence(&error))
     }
 }
 
