@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::command::Action;
-use crate::lifecycle::{ArtifactFormat, ArtifactId, Lineage, ModelVersion, PermitRecord};
+use crate::fixtures::lineage;
+use crate::lifecycle::{ArtifactFormat, ArtifactId, ModelVersion, PermitRecord};
 use crate::policy::RetrainPolicy;
 use crate::request::{Cause, CauseKind, Fallback, request_id};
 use crate::scorer::{Scorer, ScoringError};
@@ -265,19 +266,7 @@ impl Instance {
 }
 
 fn register(name: &str) -> Action {
-    let lineage = Lineage {
-        request: None,
-        cause: "set up".into(),
-        parent: None,
-        training_set: None,
-        training_rows: 0,
-        trained_from_ms: None,
-        trained_until: None,
-        code_revision: None,
-        parameters: BTreeMap::new(),
-        metrics: BTreeMap::new(),
-    };
-    let version = ModelVersion { version: name.into(), artifact: None, schema: schema(), lineage };
+    let version = ModelVersion { version: name.into(), artifact: None, schema: schema(), lineage: lineage() };
     Action::Register { version: Box::new(version), reference: None }
 }
 
