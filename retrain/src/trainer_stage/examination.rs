@@ -137,6 +137,8 @@ impl TrainerStage {
     fn turn_away(&mut self, sitting: &Sitting<'_>, unfit: Unfit) -> Result<(), StageError> {
         let reason = match unfit {
             Unfit::World(error) => return Err(error),
+            // A program that was ended because this process ends has not failed; the next instance asks it again.
+            Unfit::Challenger(_) if self.workshop.stop.is_cancelled() => return Ok(()),
             Unfit::Challenger(reason) => format!("the challenger cannot be tried: {reason}"),
         };
         let request = sitting.request;

@@ -45,6 +45,8 @@ impl TrainerStage {
         match self.graduate(&request) {
             Ok(graduate) => self.register_challenger(&request, graduate),
             Err(Fall::Stopped) => Ok(()),
+            // A program that was ended because this process ends has not failed; the next instance runs it again.
+            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(()),
             Err(Fall::World(error)) => Err(error),
             Err(Fall::Training(reason)) => self.try_again(request, attempt, reason),
         }
