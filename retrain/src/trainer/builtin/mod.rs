@@ -41,6 +41,16 @@ const SAMPLE_ROWS: usize = 256;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BuiltinTrainer;
 
+impl BuiltinTrainer {
+    /// Whether it would train with these parameters.
+    ///
+    /// # Errors
+    /// [`TrainingError::Parameter`] for the first that is unknown or out of range.
+    pub fn check_parameters(parameters: &BTreeMap<String, String>) -> Result<(), TrainingError> {
+        Options::read(parameters).map(|_| ())
+    }
+}
+
 impl Trainer for BuiltinTrainer {
     fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
         let options = Options::read(job.parameters)?;
