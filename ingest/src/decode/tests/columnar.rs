@@ -335,3 +335,33 @@ fn what_may_not_be_stored_is_in_no_routed_stream_and_decodes_as_if_it_were() {
     let bad = decode(&mut decoder(), stream(&[batch(&with_column(&["a"], "time", texts(&[Some("Secretville")])))]));
     assert_eq!(bad.bad[0].bytes, Bytes::from(r#"{"id":"a","time":null,"model":"bed"}"#));
 }
+
+#[test]
+fn zz_speed() {
+    let numbers = (0..10).map(|n| (format!("measure_{n:02}"), ColumnKind::Numeric));
+    let categories = ["arrival", "complaint"].map(|name| (name.to_owned(), ColumnKind::Categorical));
+    let task = Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() };
+    let schema = ModelSchema::new(numbers.chain(categories), task);
+    let source = Source { model: "bed".into(), schema, segments: Vec::new(), privacy: Privacy::default(), mapping: None };
+    let ids: Vec<_> = (0..256).map(|n| format!("patient-{n:08}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let mut columns = events(&ids);
+    columns.retain(|(name, _)| !name.contains('.') && *name != "weight");
+    for name in ["features.measure_00", "features.measure_01", "features.measure_02", "features.measure_03", "features.measure_04", "features.measure_05", "features.measure_06", "features.measure_07", "features.measure_08", "features.measure_09"] {
+        columns.push((name, floats(&vec![Some(1.5); 256])));
+    }
+    columns.push(("features.arrival", dictionary(&vec![Some("ambulance"); 256])));
+    columns.push(("features.complaint", dictionary(&vec![Some("fever"); 256])));
+    let body = Bytes::from(stream(&[batch(&columns)]));
+    let mut decoder = Decoder::new(vec![source], Limits::default());
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        for _ in 0..10 {
+            for _ in 0..400 {
+                decoder.decode_events(0, &record(body.clone()));
+            }
+            assert!(decoder.take().unwrap().bad.is_empty());
+        }
+        println!("{} M events/s, {} bytes/event", 4000.0 * 256.0 / started.elapsed().as_secs_f64() / 1e6, body.len() / 256);
+    }
+}
