@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dashboards::api::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
-use ingest::decode::{self, EventKind, Limits, REDACTED_HEADER, Redactor, Router, Source};
+use ingest::decode::{self, EventKind, Limits, REDACTED_HEADER, Redactor, RoutedRecord, Router, Source};
 use ingest::log::{Log, NewRecord};
 use ingest::topics;
 use std::sync::Arc;
@@ -50,9 +50,10 @@ impl EventIntake for LogIntake {
         let format = match submission.format {
             Format::Json | Format::JsonLines => decode::Format::Json,
             Format::MessagePack => decode::Format::MessagePack,
+            Format::Arrow => decode::Format::Arrow,
         };
         let routed = self.router.route(kind, format, &submission.body);
-        let records = routed.records.into_iter().map(|(partition, value)| {
+        let records = routed.records.into_iter().map(|RoutedRecord { partition, format, value }| {
             let (value, headers) = self.stored(kind, format, value);
             NewRecord { topic: topic.to_owned(), partition, key: None, value: Some(value), headers }
         });

@@ -10,6 +10,7 @@ use crate::catalogue::{
     UNKNOWN_FEATURES, WATERMARK,
 };
 use crate::exporter::Exporter;
+use ingest::error_chain::sentence;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ impl StageTelemetry {
 
     /// The stage failed and will be rebuilt from the log.
     pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
-        tracing::error!(stage = self.stage, error, "stage failed; its state is rebuilt from the log");
+        // As text: given as an error, its causes would be listed beside it, and most messages tell them already.
+        tracing::error!(stage = self.stage, error = sentence(error), "stage failed; its state is rebuilt from the log");
         self.exporter.set(&STAGE_UP, &[&self.stage], 0.0);
         self.exporter.add(&STAGE_RESTARTS, &[&self.stage], 1);
     }

@@ -5,6 +5,7 @@
 //! what is read back from it.
 
 pub mod cloud_event;
+pub mod error_chain;
 pub mod log;
 pub mod runner;
 pub mod stage;

@@ -26,6 +26,7 @@ mod tests;
 
 pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
 
+use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
 use crate::stage::{Stage, StageError, StageSpec};
 use bytes::Bytes;
@@ -163,7 +164,7 @@ impl Supervisor {
             };
             let is_last = matches!(failure, Failure::Permanent(_)) || self.shared.is_stopping();
             let (Failure::Permanent(error) | Failure::Passing(error)) = failure;
-            self.shared.failed(error.to_string());
+            self.shared.failed(sentence(&error));
             if is_last {
                 return Err(error);
             }

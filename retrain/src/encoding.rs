@@ -12,6 +12,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use detectors::schema::{ColumnKind, ModelSchema};
+use ingest::columns::arrow_type;
 use ndarray::{Array2, ArrayViewMut1};
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,6 +52,13 @@ pub enum EncodingError {
         column: String,
         /// The Arrow type that the schema asks for.
         expected: DataType,
+        /// What Arrow said.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// Columns that do not belong together.
+    #[error("the feature columns do not make rows")]
+    Columns {
         /// What Arrow said.
         #[source]
         source: arrow::error::ArrowError,
@@ -125,6 +133,19 @@ pub(crate) fn column_as(rows: &RecordBatch, name: &str, wanted: &DataType) -> Re
         expected: wanted.clone(),
         source,
     })
+}
+
+/// The features of rows as the schema has them: by name, in its order, in the type of their kind.
+///
+/// # Errors
+/// A feature's column is missing, or is of a type that cannot be read.
+pub(crate) fn features_as(schema: &ModelSchema, rows: &RecordBatch) -> Result<RecordBatch, EncodingError> {
+    let columns = schema.features().map(|feature| {
+        let column = column_as(rows, &feature.name, &arrow_type(feature.kind))?;
+        Ok::<_, EncodingError>((feature.name.as_str(), column, true))
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_from_iter_with_nullable(columns).map_err(|source| EncodingError::Columns { source })
 }
 
 fn encode_numbers(column: &ArrayRef, slots: ArrayViewMut1<'_, f32>) {

@@ -13,6 +13,7 @@ pub mod progress;
 
 pub mod answers;
 pub mod encoding;
+pub mod job;
 pub mod process;
 pub mod rows_file;
 pub mod scorer;
@@ -32,3 +33,6 @@ pub mod trainer_stage;
 pub mod workshop;
 
 pub mod triton;
+
+#[cfg(test)]
+mod fixtures;

@@ -18,6 +18,7 @@ use crate::setup::UnknownModel;
 use crate::source::{ScoreColumnsError, SourceError};
 use anyhow::{Context, Result};
 use clap::Parser;
+use ingest::error_chain;
 use ingest::log::LogError;
 use serde_json::json;
 use std::fs::OpenOptions;
@@ -34,21 +35,10 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             tracing::debug!("{error:?}");
-            eprintln!("driftline: {}", told(&error));
+            eprintln!("driftline: {}", error_chain::sentence(error.as_ref()));
             exit_of(&error).into()
         }
     }
-}
-
-/// The error with its causes. Many messages hold that of their cause already; it is not said twice.
-fn told(error: &anyhow::Error) -> String {
-    let mut told = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = if told.is_empty() { cause } else { format!("{told}: {cause}") };
-        }
-    }
-    told
 }
 
 /// A command line that cannot be, found only when it was carried out.

@@ -6,6 +6,7 @@ use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, check};
 use crate::service::{Grounds, Pace, Service, ServiceOptions, check_stages};
 use anyhow::{Context, Result};
+use ingest::error_chain::sentence;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ fn wait_for_signal(mut champions: Vec<Champion>) -> Result<()> {
 
 fn publish(champion: &mut Champion) {
     if let Err(error) = champion.follow() {
-        tracing::error!("the champion could not be published; what was served before is served still: {error:#}");
+        let error = sentence(error.as_ref());
+        tracing::error!(error, "the champion could not be published; what was served before is served still");
     }
 }
 

@@ -184,6 +184,8 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("{size: 1h}", "{size: 1h}\n    retrain: {schedule: mondays}"),
         ("{size: 1h}", "{size: 1h}\n    trainer: {command: {program: \"\"}}"),
         ("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {alpha: 1}}"),
+        ("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {}}\n    retrain: {parameters: {alhpa: \"1\"}}"),
+        ("{size: 1h}", "{size: 1h}\n    trainer: {builtin: {}}\n    retrain: {parameters: {alpha: \"-1\"}}"),
         ("{size: 1h}", "{size: 1h}\n    map: {features: {amount: a.b}}"),
         ("{size: 1h}", "{size: 1h}\n    map: {id: i, time: t, features: {amuont: a.b}}"),
         ("{size: 1h}", "{size: 1h}\n    map: {id: i, time: t, segment: {ward: w}}"),

@@ -17,6 +17,8 @@ use ingest::join::{AbsentMeans, LabelPolicy};
 use ingest::segments::{SegmentSource, SegmentSpec, Segmenter};
 use ingest::watched::{SequentialPolicy, WatchedModel};
 use retrain::policy::{PolicyError as RetrainError, RetrainPolicy};
+use retrain::trainer::TrainingError;
+use retrain::trainer::builtin::BuiltinTrainer;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
@@ -52,6 +54,10 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
     if trainer.is_some() {
         check_trainable(&path, &privacy)?;
     }
+    let retrain = retrain(&path, raw.retrain)?;
+    if let Some(TrainerConfig::Builtin) = trainer {
+        builtin_parameters(&path, &retrain)?;
+    }
     let reference = match raw.reference {
         None => None,
         Some(reference) => Some(ReferenceConfig {
@@ -65,7 +71,7 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
         mapping: raw.map.as_ref().map(|map| mapping(&path, map, &watched)).transpose()?,
         map: raw.map,
         privacy,
-        retrain: retrain(&path, raw.retrain)?,
+        retrain,
         trainer,
         scorer: scorer(&path, raw.scorer, folder)?,
         serving: raw.serving,
@@ -301,6 +307,20 @@ fn retrain(path: &str, retrain: RetrainPolicy) -> Validated<RetrainPolicy> {
         refused(&format!("{path}.retrain"), setting, &error)
     })?;
     Ok(retrain)
+}
+
+/// Refuses what the builtin trainer would; a program's parameters are its own affair.
+fn builtin_parameters(path: &str, retrain: &RetrainPolicy) -> Validated<()> {
+    BuiltinTrainer::check_parameters(&retrain.parameters).map_err(|error| {
+        let path = format!("{path}.retrain.parameters");
+        match &error {
+            TrainingError::Parameter { name, value, expected } => {
+                let reason = format!("`{value}` cannot be used: {expected}");
+                Misfit { path: format!("{path}.{name}"), problem: Problem::Refused { reason } }
+            }
+            other => Misfit { path, problem: Problem::Refused { reason: other.to_string() } },
+        }
+    })
 }
 
 fn mapping(path: &str, map: &MappingSettings, watched: &WatchedModel) -> Validated<Mapping> {

@@ -52,17 +52,20 @@ pub enum Format {
     JsonLines,
     /// A MessagePack map, or an array of them.
     MessagePack,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 impl Format {
     /// The content types that are taken, with what they mean.
-    const BY_CONTENT_TYPE: [(&'static str, Self); 6] = [
+    const BY_CONTENT_TYPE: [(&'static str, Self); 7] = [
         ("application/json", Self::Json),
         ("application/x-ndjson", Self::JsonLines),
         ("application/jsonl", Self::JsonLines),
         ("application/msgpack", Self::MessagePack),
         ("application/vnd.msgpack", Self::MessagePack),
         ("application/x-msgpack", Self::MessagePack),
+        ("application/vnd.apache.arrow.stream", Self::Arrow),
     ];
 
     /// The format of a content type, whatever its parameters.

@@ -201,6 +201,7 @@ async fn path_and_content_type_say_what_a_body_is() {
         ("/v1/feedback", "application/msgpack", Kind::Feedback, Format::MessagePack),
         ("/v1/events", "Application/Vnd.MsgPack", Kind::Events, Format::MessagePack),
         ("/v1/events", "application/x-msgpack", Kind::Events, Format::MessagePack),
+        ("/v1/events", "application/vnd.apache.arrow.stream", Kind::Events, Format::Arrow),
     ];
     for (path, content_type, kind, format) in cases {
         let request = Request::post(path).header("content-type", content_type).body(Body::from("x")).unwrap();

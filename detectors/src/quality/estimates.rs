@@ -35,10 +35,19 @@ pub(super) fn share(k: i64, n: i64) -> Option<Estimate> {
 }
 
 /// A mean with its standard error `s / √n`; of one value the error is unknown, of none there is no mean.
+///
+/// A spread that the sums cannot tell from none is none, so that of equal values the error is exactly 0.
+///
+/// # Formula
+/// `s² = Σx²/n − mean²`. A sum of `n` terms that are all positive is off by at most `(n − 1) ε/2` of itself (Higham, Accuracy
+/// and Stability of Numerical Algorithms, 2002, section 4.2), so for equal values the difference stays below `4 ε Σx²`. Among
+/// a million rows that hides deviations below a 30,000th of the values' size, which no loss or error has.
 pub(super) fn mean(moments: &Moments) -> Option<Estimate> {
     let value = moments.mean()?;
+    let noise = 4.0 * f64::EPSILON * moments.sum_sq;
+    let spread = |variance: f64| if variance > noise { variance } else { 0.0 };
     let standard_error = if moments.n > 1 {
-        moments.variance().map(|variance| (variance / (moments.n - 1) as f64).sqrt())
+        moments.variance().map(|variance| (spread(variance) / (moments.n - 1) as f64).sqrt())
     } else {
         None
     };

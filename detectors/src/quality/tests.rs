@@ -232,6 +232,18 @@ fn a_perfect_window_has_a_standard_error_above_zero() {
 }
 
 #[test]
+fn equal_losses_have_no_standard_error_and_unequal_ones_have() {
+    for (score, rows) in [(0.1, 2), (0.3, 7), (0.9, 1_000), (0.7, 20_000), (1e-12, 333), (1.0 - 1e-12, 999)] {
+        let mut rows = vec![(Some("yes"), Some("yes"), vec![Some(score)]); rows];
+        let error = |rows: &[_], name: &str| Batch::classes(binary(), rows).quality().metrics()[name].standard_error;
+        assert_eq!(error(&rows, "log_loss"), Some(0.0), "{score} of {}", rows.len());
+        assert_eq!(error(&rows, "brier"), Some(0.0), "{score} of {}", rows.len());
+        rows[0].2 = vec![Some(score * 0.99)];
+        assert!(error(&rows, "log_loss").unwrap() > 0.0, "{score} of {}", rows.len());
+    }
+}
+
+#[test]
 fn scores_on_an_edge_belong_to_the_bin_above() {
     for tenth in 0..=9_u8 {
         let score = f64::from(tenth) / 10.0;

@@ -50,7 +50,7 @@ fn counts(run: &Run<'_>, topic: &str) -> EventCounts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn order_epochs_and_crashes_change_no_sum_and_no_count(

@@ -4,6 +4,8 @@
 //! so there is nothing to roll back. Text is copied once, straight from the record. Nulls are only counted until a value
 //! follows them: columns that events hardly ever have, such as a weight, cost next to nothing.
 
+pub(super) mod append;
+
 use super::head::{Cell, Head};
 use super::privacy::HashKey;
 use crate::columns;

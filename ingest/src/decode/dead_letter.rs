@@ -28,7 +28,7 @@ pub struct BadRow {
     pub reason: Reason,
     /// What is wrong, where, and how to mend it; without values of the row.
     pub message: String,
-    /// Its own bytes, or the record's where it could not be cut out; for a model with restricted columns, or where there are
+    /// Its own bytes (as JSON where it was a row of columns), or the record's where it could not be cut out; for a model with restricted columns, or where there are
     /// such models and its own is not known, JSON with id, time and model only.
     pub bytes: Bytes,
 }
@@ -65,6 +65,8 @@ impl Identity {
         match format {
             Format::Json => Self::from_cursor(&mut Json::new(bytes)),
             Format::MessagePack => Self::from_cursor(&mut MessagePack::new(bytes)),
+            // Its rows are read as JSON; a stream as a whole has no one identity.
+            Format::Arrow => Self::default(),
         }
     }
 

@@ -29,8 +29,8 @@ macro_rules! reasons {
 reasons! {
     /// A record or body without a byte in it.
     Empty = "empty", "send at least one event";
-    /// Neither JSON nor MessagePack, by its header or its first byte.
-    UnknownFormat = "unknown_format", "send application/json or application/msgpack";
+    /// None of the formats, by its header or its first bytes.
+    UnknownFormat = "unknown_format", "send application/json, application/msgpack or application/vnd.apache.arrow.stream";
     /// The bytes end within a value.
     Truncated = "truncated", "send the whole event";
     /// Not the syntax of its format.
@@ -47,8 +47,12 @@ reasons! {
     TooLarge = "too_large", "shorten it, or leave it out";
     /// More rows in one record than the limit.
     TooManyEvents = "too_many_events", "send fewer events per record";
-    /// Bytes behind the end of a MessagePack value.
+    /// Bytes behind the end of a MessagePack value or of an Arrow stream.
     TrailingBytes = "trailing_bytes", "put several events into one array";
+    /// An Arrow stream with compressed bodies.
+    Compressed = "compressed", "write the stream without compression; HTTP may compress the body as a whole";
+    /// An Arrow column of a type that no field has.
+    UnreadType = "unread_type", "cast the column to numbers, text, booleans, timestamps, lists or structs";
     /// A field that is there twice.
     DuplicateField = "duplicate_field", "send each field once";
     /// A feature that is there twice.

@@ -73,6 +73,16 @@ impl FeatureOrder {
         }
     }
 
+    /// Counts values of a feature by its name; nothing where the schema has it.
+    pub(super) fn count_unknown_name(&mut self, name: &str, values: u64) {
+        let slot = self.slots.get(name.as_bytes()).copied();
+        let Slot::Unknown(index) = slot.unwrap_or_else(|| self.learn_unknown(name.as_bytes())) else { return };
+        match self.unknown.get_mut(index) {
+            Some(unknown) => unknown.values += values,
+            None => self.unknown_beyond += values,
+        }
+    }
+
     /// Unknown features and how many values they had since the last call; `None` names all that were too many to remember.
     pub(super) fn take_unknown(&mut self) -> Vec<(Option<String>, u64)> {
         let named = self.unknown.iter_mut().map(|unknown| {

@@ -9,10 +9,12 @@ pub enum Format {
     Json,
     /// MessagePack.
     MessagePack,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 impl Format {
-    /// The format of a record: by its `content-type` header, else by its first byte. `None` where neither tells.
+    /// The format of a record: by its `content-type` header, else by its first bytes. `None` where neither tells.
     pub fn of(record: &Record) -> Option<Self> {
         match record.header("content-type") {
             Some(value) => Self::of_content_type(std::str::from_utf8(value).ok()?),
@@ -28,15 +30,18 @@ impl Format {
                 Some(Self::Json)
             }
             "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => Some(Self::MessagePack),
+            "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
             _ => None,
         }
     }
 
-    /// The format that the first byte tells: brackets and white space are JSON, the markers of maps and arrays MessagePack.
+    /// The format that the first bytes tell: brackets and white space are JSON, the markers of maps and arrays MessagePack,
+    /// and with the mark of a message Arrow begins.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [b'{' | b'[' | b' ' | b'\n' | b'\r' | b'\t', ..] | [0xef, 0xbb, 0xbf, ..] => Some(Self::Json),
             [0x80..=0x9f | 0xdc..=0xdf, ..] => Some(Self::MessagePack),
+            [0xff, 0xff, 0xff, 0xff, ..] => Some(Self::Arrow),
             _ => None,
         }
     }
@@ -46,6 +51,7 @@ impl Format {
         match self {
             Self::Json => "application/json",
             Self::MessagePack => "application/msgpack",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - A record's rows fail one by one. A bad row becomes a [`BadRow`] and leaves no trace in the batches; its neighbours arrive.
 //! - Rows keep their order within a batch, and carry their place in the log.
-//! - JSON and MessagePack of the same event give equal rows; everything above the two cursors is compiled for both.
+//! - JSON and MessagePack of the same event give equal rows; everything above the two cursors is compiled for both. Arrow
+//!   gives the same rows again; `columnar` says how.
 //! - A column's privacy policy holds before a value is built; whoever keeps rows takes them by [`Decoder::take_storable`].
 //!
 //! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
@@ -13,6 +14,7 @@
 //! It deliberately does not judge lateness, duplicates or whether a label fits its prediction: that takes state.
 
 mod builders;
+mod columnar;
 mod cursor;
 mod dead_letter;
 mod expected;
@@ -37,7 +39,7 @@ pub use mapping::{
 };
 pub use privacy::{HashKey, Policy, Privacy, PrivacyError};
 pub use redactor::{REDACTED_HEADER, Redactor};
-pub use route::{EventKind, Rejected, Routed, Router};
+pub use route::{EventKind, Rejected, Routed, RoutedRecord, Router};
 pub use source::Source;
 
 use crate::log::{PartitionId, Record};
@@ -232,7 +234,7 @@ impl Decoder {
             return self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
         };
         let Some(format) = Format::of(record) else {
-            let what = "neither the content type nor the first byte tells the format";
+            let what = "neither the content type nor the first bytes tell the format";
             return self.refuse(record, Fault::new(Reason::UnknownFormat, 0, what));
         };
         // Partitions of a log number far fewer than i32 holds; Kafka's own are that type.
@@ -245,6 +247,7 @@ impl Decoder {
         let spoilt = match format {
             Format::Json => self.decode_rows(&mut Json::new(value), &task),
             Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), &task),
+            Format::Arrow => return self.decode_columns(record, value, &task),
         };
         for row in spoilt {
             self.quarantine(record, value, row, format);
@@ -254,7 +257,7 @@ impl Decoder {
     fn decode_rows<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, task: &Task<'a>) -> Vec<Spoilt> {
         let mut row = RowInHand { head: Head::empty(), cells: recycle(std::mem::take(&mut self.cells)) };
         let spoilt = each_row(cursor, self.limits.max_events_per_record, |cursor, index| {
-            let place = Place { index: index as i32, ..task.place };
+            let place = Place { index: task.place.index + index as i32, ..task.place };
             self.decode_row(cursor, &mut row, &Task { place, ..*task })
         });
         self.cells = recycle(row.cells);

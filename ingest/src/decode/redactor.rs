@@ -60,6 +60,8 @@ impl Redactor {
         match format {
             Format::Json => self.search(&mut Json::new(value), &mut splices),
             Format::MessagePack => self.search(&mut MessagePack::new(value), &mut splices),
+            // Columns are redacted where they are routed, and carry a mark of their own.
+            Format::Arrow => {}
         }
         if splices.is_empty() { value.clone() } else { spliced(format, value, splices) }
     }
@@ -171,9 +173,9 @@ impl Substitute {
                 out.extend_from_slice(digits);
                 out.push(b'"');
             }
-            (Format::MessagePack, Self::Null) => out.push(rmp::Marker::Null.to_u8()),
-            (Format::MessagePack, Self::EmptyArray) => out.push(rmp::Marker::FixArray(0).to_u8()),
-            (Format::MessagePack, Self::Hash(digits)) => {
+            (Format::MessagePack | Format::Arrow, Self::Null) => out.push(rmp::Marker::Null.to_u8()),
+            (Format::MessagePack | Format::Arrow, Self::EmptyArray) => out.push(rmp::Marker::FixArray(0).to_u8()),
+            (Format::MessagePack | Format::Arrow, Self::Hash(digits)) => {
                 out.push(rmp::Marker::FixStr(HashKey::DIGITS as u8).to_u8());
                 out.extend_from_slice(digits);
             }

@@ -1,10 +1,11 @@
 //! Routing: a body with events, as a client posts it, becomes records by partition without being encoded again.
 //!
 //! The partition of an event is that of its id. Each event's own bytes are copied once: JSON events are joined by newlines,
-//! MessagePack events stand behind the head of an array. What can be judged without the model's columns is judged here, so
+//! MessagePack events stand behind the head of an array; rows of Arrow are taken column by column (see `columnar`). What can be judged without the model's columns is judged here, so
 //! that the client hears of it at once; the decoder judges the rest.
 
 use super::Limits;
+use super::columnar::{Outgoing, Sorted};
 use super::cursor::{Cursor, Spoilt, each_row};
 use super::fault::{Fault, Read, Reason};
 use super::format::Format;
@@ -33,6 +34,7 @@ pub enum EventKind {
 /// Splits bodies into records.
 #[derive(Debug, Clone)]
 pub struct Router {
+    sources: Vec<Source>,
     models: HashSet<String>,
     mapped: Vec<Mapping>,
     limits: Limits,
@@ -43,12 +45,23 @@ pub struct Router {
 /// What became of a body.
 #[derive(Debug, Default)]
 pub struct Routed {
-    /// Values of records and the partitions they belong to; the events of a partition are in the body's order.
-    pub records: Vec<(PartitionId, Bytes)>,
+    /// Records to be; the events of a model and partition are in the body's order.
+    pub records: Vec<RoutedRecord>,
     /// How many events the records hold.
     pub accepted: u64,
     /// The events that were left out, in the body's order.
     pub rejected: Vec<Rejected>,
+}
+
+/// The value of a record, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutedRecord {
+    /// The partition of all its events.
+    pub partition: PartitionId,
+    /// How it is written: as the body was, but for rows of Arrow that only a mapping can read.
+    pub format: Format,
+    /// Its bytes.
+    pub value: Bytes,
 }
 
 /// An event that was left out.
@@ -75,6 +88,7 @@ impl Router {
     /// A router for these models. `max_record_bytes` bounds a record's value, and so an event.
     pub fn new(sources: &[Source], limits: Limits, partitions: u32, max_record_bytes: usize) -> Self {
         Self {
+            sources: sources.to_vec(),
             models: sources.iter().map(|source| source.model.to_string()).collect(),
             mapped: sources.iter().filter_map(|source| source.mapping.clone()).collect(),
             limits,
@@ -85,20 +99,49 @@ impl Router {
 
     /// Splits a body. A bad event costs that event; it is for the caller to decide whether to take the others.
     pub fn route(&self, kind: EventKind, format: Format, body: &[u8]) -> Routed {
+        let mut routed = match format {
+            Format::Json | Format::MessagePack => self.route_rows(kind, format, body),
+            Format::Arrow => self.route_columns(kind, body),
+        };
+        if routed.accepted == 0 && routed.rejected.is_empty() {
+            routed.rejected.push(rejected(0, &Fault::new(Reason::Empty, 0, "the body has no event")));
+        }
+        routed
+    }
+
+    fn route_rows(&self, kind: EventKind, format: Format, body: &[u8]) -> Routed {
         let mut accepted = Vec::new();
         let spoilt = match format {
-            Format::Json => self.split(&mut Json::new(body), kind, &mut accepted),
             Format::MessagePack => self.split(&mut MessagePack::new(body), kind, &mut accepted),
+            Format::Json | Format::Arrow => self.split(&mut Json::new(body), kind, &mut accepted),
         };
-        let mut rejected: Vec<_> = spoilt.into_iter().map(rejected).collect();
-        if accepted.is_empty() && rejected.is_empty() {
-            rejected.push(Rejected {
-                index: 0,
-                reason: Reason::Empty,
-                message: Fault::new(Reason::Empty, 0, "the body has no event").message(),
-            });
-        }
+        let rejected = spoilt.iter().map(|row| rejected(row.index, &row.fault));
+        let rejected = rejected.collect();
         Routed { accepted: accepted.len() as u64, records: self.assemble(format, body, &accepted), rejected }
+    }
+
+    /// Rows that are good as they stand go their way as columns, the others as JSON.
+    fn route_columns(&self, kind: EventKind, body: &[u8]) -> Routed {
+        let Self { sources, limits, partitions, max_record_bytes, .. } = self;
+        let outgoing =
+            Outgoing { sources, limits: *limits, partitions: *partitions, max_record_bytes: *max_record_bytes };
+        let sorted = match outgoing.sort(kind, &Bytes::copy_from_slice(body)) {
+            Ok(sorted) => sorted,
+            Err(fault) => return Routed { rejected: vec![rejected(0, &fault)], ..Routed::default() },
+        };
+        let Sorted { streams, accepted, lines, line_rows, too_large } = sorted;
+        let mut routed = self.route_rows(kind, Format::Json, &lines);
+        for row in &mut routed.rejected {
+            let place = usize::try_from(row.index).ok().and_then(|line| line_rows.get(line));
+            row.index = place.copied().unwrap_or(row.index);
+        }
+        routed.rejected.extend(too_large.iter().map(|(row, fault)| rejected(*row, fault)));
+        routed.rejected.sort_by_key(|row| row.index);
+        routed.accepted += accepted;
+        let streams = streams.into_iter();
+        let records = streams.map(|(partition, value)| RoutedRecord { partition, format: Format::Arrow, value });
+        routed.records.extend(records);
+        routed
     }
 
     fn split<'a, C: Cursor<'a>>(
@@ -161,7 +204,7 @@ impl Router {
         Ok(head)
     }
 
-    fn assemble(&self, format: Format, body: &[u8], accepted: &[Accepted]) -> Vec<(PartitionId, Bytes)> {
+    fn assemble(&self, format: Format, body: &[u8], accepted: &[Accepted]) -> Vec<RoutedRecord> {
         let mut open: Vec<Assembly> = (0..self.partitions.max(1)).map(|_| Assembly::default()).collect();
         let mut records = Vec::new();
         for event in accepted {
@@ -170,13 +213,14 @@ impl Router {
             };
             let own = body.get(event.bytes.clone()).unwrap_or_default();
             if assembly.events > 0 && assembly.bytes.len() + own.len() + ARRAY_HEAD_BYTES > self.max_record_bytes {
-                records.push((event.partition, std::mem::take(assembly).finish(format)));
+                let value = std::mem::take(assembly).finish(format);
+                records.push(RoutedRecord { partition: event.partition, format, value });
             }
             assembly.add(format, own);
         }
         for (partition, assembly) in (0..).zip(open) {
             if assembly.events > 0 {
-                records.push((partition, assembly.finish(format)));
+                records.push(RoutedRecord { partition, format, value: assembly.finish(format) });
             }
         }
         records
@@ -223,6 +267,6 @@ fn require(head: &Head<'_>, kind: EventKind, at: usize) -> Read<()> {
     }
 }
 
-fn rejected(spoilt: Spoilt) -> Rejected {
-    Rejected { index: spoilt.index, reason: spoilt.fault.reason, message: spoilt.fault.message() }
+fn rejected(index: u32, fault: &Fault) -> Rejected {
+    Rejected { index, reason: fault.reason, message: fault.message() }
 }

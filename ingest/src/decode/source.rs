@@ -410,6 +410,11 @@ impl ActiveSource {
         self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0);
         Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
     }
+
+    /// Counts values of a feature that the schema does not have.
+    pub(crate) fn count_unknown(&mut self, name: &str, values: u64) {
+        self.features.count_unknown_name(name, values);
+    }
 }
 
 impl Plan {
@@ -454,7 +459,8 @@ impl Plan {
     }
 }
 
-fn score_slots(schema: &ModelSchema) -> Vec<(String, usize)> {
+/// The place of each score's column, by class; the one of a binary task stands under its positive class.
+pub(super) fn score_slots(schema: &ModelSchema) -> Vec<(String, usize)> {
     let columns = schema.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Score);
     let classes = match &schema.task {
         Task::Binary { positive, .. } => vec![positive.clone()],

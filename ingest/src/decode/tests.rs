@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Value as Tree, json};
 use std::collections::BTreeMap;
 
+mod columnar;
+
 const NOW_MS: i64 = 1_700_000_000_000;
 
 fn schema() -> ModelSchema {
@@ -296,7 +298,7 @@ fn routed_records_hold_the_same_events_in_the_partitions_of_their_ids() {
         let routed = router.route(EventKind::Inference, format, &body);
         assert_eq!((routed.accepted, routed.rejected.len(), routed.rejected[0].index), (50, 1, 50));
         let mut found = Vec::new();
-        for (partition, value) in routed.records {
+        for RoutedRecord { partition, value, .. } in routed.records {
             assert!(value.len() <= 2_000);
             let decoded = decode(&mut decoder(), value);
             assert_eq!(reasons(&decoded), [""; 0]);

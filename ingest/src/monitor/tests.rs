@@ -97,7 +97,7 @@ fn small_epochs() -> Vec<fixtures::Turn> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn verdicts_do_not_depend_on_epochs_or_restarts(

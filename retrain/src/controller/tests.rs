@@ -1,6 +1,7 @@
 //! The guards as a table, and the promise that interleaving changes nothing.
 
 use super::*;
+use crate::fixtures::lineage;
 use crate::lifecycle::{Lineage, ModelVersion, TrialReport};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use detectors::verdict::{Position, Segment};
@@ -41,18 +42,8 @@ fn event(time_ms: i64, event: LifecycleEvent) -> ModelEvent {
 }
 
 fn registered(version: &str, trained_until_ms: i64) -> ModelEvent {
-    let lineage = Lineage {
-        request: None,
-        cause: String::new(),
-        parent: None,
-        training_set: None,
-        training_rows: 0,
-        trained_from_ms: Some(0),
-        trained_until: Some(Cut { at_ms: trained_until_ms, positions: Vec::new() }),
-        code_revision: None,
-        parameters: BTreeMap::new(),
-        metrics: BTreeMap::new(),
-    };
+    let trained_until = Some(Cut { at_ms: trained_until_ms, positions: Vec::new() });
+    let lineage = Lineage { trained_from_ms: Some(0), trained_until, ..lineage() };
     let schema = ModelSchema::new([("x".to_owned(), ColumnKind::Numeric)], Task::Regression);
     let version = ModelVersion { version: version.into(), artifact: None, schema, lineage };
     event(trained_until_ms, LifecycleEvent::VersionRegistered { version })

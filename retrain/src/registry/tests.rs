@@ -1,23 +1,12 @@
 //! Laws of the fold, and every refusal of a command.
 
 use super::*;
+use crate::fixtures::lineage;
 use crate::gate::{admit_first, override_gate};
-use crate::lifecycle::Lineage;
 use detectors::schema::{ColumnKind, Task};
 
 fn version(name: &str, features: &[&str]) -> ModelVersion {
-    let lineage = Lineage {
-        request: None,
-        cause: "set up".into(),
-        parent: None,
-        training_set: None,
-        training_rows: 0,
-        trained_from_ms: None,
-        trained_until: None,
-        code_revision: None,
-        parameters: BTreeMap::new(),
-        metrics: BTreeMap::new(),
-    };
+    let lineage = lineage();
     let features = features.iter().map(|name| ((*name).to_owned(), ColumnKind::Numeric));
     ModelVersion { version: name.into(), artifact: None, schema: ModelSchema::new(features, Task::Regression), lineage }
 }

@@ -17,13 +17,12 @@
 
 use super::{Scorer, ScoringError};
 use crate::answers;
-use crate::encoding::column_as;
-use crate::process::{self, CommandSpec};
+use crate::encoding::features_as;
+use crate::job::{Job, JobError};
+use crate::process::CommandSpec;
 use crate::rows_file;
-use crate::trainer::command::FORMAT;
 use arrow::array::RecordBatch;
 use detectors::schema::ModelSchema;
-use ingest::columns::arrow_type;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -51,13 +50,9 @@ pub struct CommandScorer {
     artifact: PathBuf,
 }
 
+/// The files of one batch.
 #[derive(Serialize)]
-struct JobFile<'a> {
-    format: u32,
-    kind: &'static str,
-    model: &'a str,
-    version: &'a str,
-    schema: &'a ModelSchema,
+struct Files<'a> {
     artifact: &'a Path,
     rows: &'a Path,
     row_count: usize,
@@ -79,45 +74,32 @@ impl CommandScorer {
         let directory = tempfile::Builder::new()
             .prefix("driftline-score-")
             .tempdir_in(&temporary)
-            .map_err(|source| ScoringError::Io { path: temporary, source })?;
+            .map_err(|source| JobError::io(&temporary, source))?;
         let path = directory.path().join("artifact");
-        std::fs::write(&path, artifact).map_err(|source| ScoringError::Io { path: path.clone(), source })?;
+        std::fs::write(&path, artifact).map_err(|source| JobError::io(&path, source))?;
         Ok(Self { command, of, stop, directory, artifact: path })
     }
 
-    fn write_job(&self, rows: &RecordBatch) -> Result<Job, ScoringError> {
+    /// What the program answers to these features.
+    fn ask(&self, features: &RecordBatch) -> Result<RecordBatch, JobError> {
         let place = |name: &str| self.directory.path().join(name);
-        let job = Job { path: place("job.json"), rows: place("rows.parquet"), answers: place("answers.parquet") };
-        rows_file::write(&job.rows, rows)?;
+        let (rows, answers) = (place("rows.parquet"), place("answers.parquet"));
+        rows_file::write(&rows, features)?;
         // An answer of an earlier batch must not be taken for this one's.
-        match std::fs::remove_file(&job.answers) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ScoringError::Io { path: job.answers, source });
-            }
+        match std::fs::remove_file(&answers) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(JobError::io(&answers, source)),
             _ => {}
         }
-        let file = JobFile {
-            format: FORMAT,
-            kind: "score",
-            model: &self.of.model,
-            version: &self.of.version,
-            schema: &self.of.schema,
-            artifact: &self.artifact,
-            rows: &job.rows,
-            row_count: rows.num_rows(),
-            answers: &job.answers,
-        };
-        let json = serde_json::to_vec_pretty(&file).map_err(std::io::Error::from);
-        json.and_then(|json| std::fs::write(&job.path, json))
-            .map_err(|source| ScoringError::Io { path: job.path.clone(), source })?;
-        Ok(job)
+        let row_count = features.num_rows();
+        let particulars = Files { artifact: &self.artifact, rows: &rows, row_count, answers: &answers };
+        let ScoredVersion { model, version, schema } = &self.of;
+        Job { kind: "score", model, version, schema, particulars }.run(
+            &self.command,
+            self.directory.path(),
+            &self.stop,
+        )?;
+        Ok(rows_file::read(&answers)?)
     }
-}
-
-struct Job {
-    path: PathBuf,
-    rows: PathBuf,
-    answers: PathBuf,
 }
 
 impl Scorer for CommandScorer {
@@ -126,14 +108,7 @@ impl Scorer for CommandScorer {
         if rows.num_rows() == 0 {
             return Ok(RecordBatch::new_empty(answers::answer_schema(task)));
         }
-        let columns = self.of.schema.features().map(|feature| {
-            Ok::<_, ScoringError>((&feature.name, column_as(rows, &feature.name, &arrow_type(feature.kind))?, true))
-        });
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        let features = RecordBatch::try_from_iter_with_nullable(columns).map_err(answers::AnswerError::from)?;
-        let job = self.write_job(&features)?;
-        process::run(&self.command, &job.path, &self.stop)?;
-        let found = rows_file::read(&job.answers)?;
+        let found = self.ask(&features_as(&self.of.schema, rows)?)?;
         Ok(answers::from_columns(task, &found, rows.num_rows())?)
     }
 }

@@ -8,10 +8,8 @@ pub mod onnx;
 
 use crate::answers::AnswerError;
 use crate::encoding::EncodingError;
-use crate::process::ProcessError;
-use crate::rows_file::RowsFileError;
+use crate::job::JobError;
 use arrow::array::RecordBatch;
-use std::path::PathBuf;
 
 /// Something that answers rows with one version of a model.
 pub trait Scorer: Send {
@@ -77,19 +75,7 @@ pub enum ScoringError {
     /// The answers do not fit.
     #[error("the model's answers cannot be used")]
     Answers(#[from] AnswerError),
-    /// The program failed.
+    /// The program could not do its job.
     #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A file of rows.
-    #[error(transparent)]
-    RowsFile(#[from] RowsFileError),
-    /// A file of the work directory.
-    #[error("{path} cannot be written", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    Job(#[from] JobError),
 }

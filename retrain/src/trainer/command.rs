@@ -1,7 +1,7 @@
 //! Any program as a trainer: a JSON job file in, an artifact and a JSON result out.
 //!
 //! The program is called with the path of the job file as its last argument (and in the variable `DRIFTLINE_JOB`); how it is
-//! run and ended is [`crate::process`]'s. The job, with format version [`FORMAT`]:
+//! run and ended is [`crate::process`]'s. The job, with format version [`crate::job::FORMAT`]:
 //!
 //! ```json
 //! {
@@ -30,21 +30,17 @@
 
 use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
-use crate::encoding::column_as;
+use crate::encoding::features_as;
+use crate::job::{Job, JobError};
 use crate::lifecycle::ArtifactFormat;
-use crate::process::{self, CommandSpec};
+use crate::process::CommandSpec;
 use crate::rows_file;
-use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
-use ingest::columns::arrow_type;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
-
-/// Version of the job file.
-pub const FORMAT: u32 = 1;
 
 /// Trains by running a program.
 #[derive(Debug, Clone)]
@@ -53,13 +49,9 @@ pub struct CommandTrainer {
     pub command: CommandSpec,
 }
 
+/// What a training is made of, and where its outcome goes.
 #[derive(Serialize)]
-struct JobFile<'a> {
-    format: u32,
-    kind: &'static str,
-    model: &'a str,
-    version: &'a str,
-    schema: &'a ModelSchema,
+struct Terms<'a> {
     training_rows: &'a Path,
     row_count: usize,
     parameters: &'a BTreeMap<String, String>,
@@ -82,17 +74,13 @@ struct ResultFile {
 
 impl Trainer for CommandTrainer {
     fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
-        let directory = absolute(job.work_directory)?;
+        let directory = std::path::absolute(job.work_directory);
+        let directory = directory.map_err(|source| JobError::io(job.work_directory, source))?;
         let rows = directory.join("training_rows.parquet");
         let artifact = directory.join("artifact");
         let result = directory.join("result.json");
-        rows_file::write(&rows, job.rows)?;
-        let job_file = JobFile {
-            format: FORMAT,
-            kind: "train",
-            model: job.model,
-            version: job.version,
-            schema: job.schema,
+        rows_file::write(&rows, job.rows).map_err(JobError::from)?;
+        let particulars = Terms {
             training_rows: &rows,
             row_count: job.rows.num_rows(),
             parameters: job.parameters,
@@ -100,10 +88,8 @@ impl Trainer for CommandTrainer {
             artifact: &artifact,
             result: &result,
         };
-        let job_path = directory.join("job.json");
-        let json = serde_json::to_vec_pretty(&job_file).map_err(std::io::Error::from);
-        json.and_then(|json| std::fs::write(&job_path, json)).map_err(|source| io(&job_path, source))?;
-        process::run(&self.command, &job_path, stop)?;
+        let TrainingJob { model, version, schema, .. } = *job;
+        Job { kind: "train", model, version, schema, particulars }.run(&self.command, &directory, stop)?;
         collect(job, &artifact, &result)
     }
 }
@@ -124,29 +110,17 @@ fn collect(job: &TrainingJob<'_>, artifact: &Path, result: &Path) -> Result<Trai
 }
 
 fn read_sample(schema: &ModelSchema, path: &Path) -> Result<Sample, TrainingError> {
-    let batch = rows_file::read(path)?;
+    let batch = rows_file::read(path).map_err(JobError::from)?;
     if batch.num_rows() == 0 {
         return Err(unusable(path, "the sample has no rows".to_owned()));
     }
-    let columns = schema.features().map(|feature| {
-        Ok::<_, TrainingError>((&feature.name, column_as(&batch, &feature.name, &arrow_type(feature.kind))?, true))
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let rows = RecordBatch::try_from_iter_with_nullable(columns).map_err(answers::AnswerError::from)?;
+    let rows = features_as(schema, &batch)?;
     let answers = answers::from_columns(&schema.task, &batch, batch.num_rows())?;
     Ok(Sample { rows, answers })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TrainingError> {
     std::fs::read(path).map_err(|error| unusable(path, format!("it cannot be read: {error}")))
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, TrainingError> {
-    std::path::absolute(path).map_err(|source| io(path, source))
-}
-
-fn io(path: &Path, source: std::io::Error) -> TrainingError {
-    TrainingError::Io { path: path.to_owned(), source }
 }
 
 fn unusable(path: &Path, reason: String) -> TrainingError {

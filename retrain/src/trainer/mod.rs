@@ -10,9 +10,8 @@ pub mod command;
 
 use crate::answers::{self, AnswerError};
 use crate::encoding::EncodingError;
+use crate::job::JobError;
 use crate::lifecycle::ArtifactFormat;
-use crate::process::ProcessError;
-use crate::rows_file::RowsFileError;
 use crate::scorer::onnx::OnnxScorer;
 use crate::scorer::{Scorer, ScoringError};
 use arrow::array::RecordBatch;
@@ -182,9 +181,9 @@ pub enum TrainingError {
     /// A column is missing or of the wrong type.
     #[error("the training rows do not fit the model's schema")]
     Rows(#[from] EncodingError),
-    /// The program failed.
+    /// The program could not do its job.
     #[error(transparent)]
-    Process(#[from] ProcessError),
+    Job(#[from] JobError),
     /// The program succeeded but what it left cannot be used.
     #[error("the trainer's result {path} cannot be used: {reason}", path = path.display())]
     Result {
@@ -192,18 +191,6 @@ pub enum TrainingError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// A file of rows.
-    #[error(transparent)]
-    RowsFile(#[from] RowsFileError),
-    /// A file of the work directory.
-    #[error("{path} cannot be written", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
     },
     /// An ONNX artifact without a sample of its trainer's answers.
     #[error(

@@ -1,7 +1,6 @@
 //! The trial of a challenger, pane by pane: reads rows, asks the challenger, hands pairs to the gate, records the ruling.
 
 use super::TrainerStage;
-use super::training::chain_of;
 use crate::gate::{AnchorStanding, Ruling, Trial, TrialTerms, judge};
 use crate::lifecycle::{LifecycleEvent, TrialReport};
 use crate::progress::{RetrainEvent, TrialProgress};
@@ -13,6 +12,7 @@ use crate::workshop::{Apprentice, RowSpan, Workshop};
 use detectors::schema::Task;
 use detectors::verdict::{Cut, PaneMatured};
 use detectors::windows::Window;
+use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 
 /// A trial and what it is held with.
@@ -83,7 +83,7 @@ impl TrainerStage {
         let (artifact, _) = known.artifact.as_ref().ok_or_else(missing)?;
         let bytes = self.workshop.artifacts.get(artifact);
         let bytes = bytes.map_err(|error| Unfit::World(StageError::failed("reading the challenger", error)))?;
-        let mut scorer = (apprentice.scorer)(known, &bytes).map_err(|error| Unfit::Challenger(chain_of(&error)))?;
+        let mut scorer = (apprentice.scorer)(known, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let loss = loss_of(&mut self.workshop, apprentice, request)?;
         let terms = TrialTerms::of(request, version, record.trials(), record.trials_won());
         let mut trial = Trial::new(terms, &apprentice.policy.gate);
@@ -93,7 +93,7 @@ impl TrainerStage {
             let rows = self.workshop.rows.between(span).map_err(Unfit::World)?;
             let rows = rows_of_version(&rows, None)?;
             let answers = scorer.score(&features(&rows, &apprentice.schema)?);
-            let answers = answers.map_err(|error| Unfit::Challenger(chain_of(&error)))?;
+            let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
             trial.hold_against(standing_of(&pair(&rows, &answers, loss)?));
         }
         Ok(Examination { trial, scorer, loss, judged_until_ms: trial_from.at_ms })
@@ -108,7 +108,7 @@ impl TrainerStage {
         let rows = rows_of_version(&rows, request.champion.as_deref())?;
         if rows.num_rows() > 0 {
             let answers = examination.scorer.score(&features(&rows, &apprentice.schema)?);
-            let answers = answers.map_err(|error| Unfit::Challenger(chain_of(&error)))?;
+            let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
             for pair in pair(&rows, &answers, examination.loss)? {
                 examination.trial.observe(&pair);
             }
@@ -137,6 +137,8 @@ impl TrainerStage {
     fn turn_away(&mut self, sitting: &Sitting<'_>, unfit: Unfit) -> Result<(), StageError> {
         let reason = match unfit {
             Unfit::World(error) => return Err(error),
+            // A program that was ended because this process ends has not failed; the next instance asks it again.
+            Unfit::Challenger(_) if self.workshop.stop.is_cancelled() => return Ok(()),
             Unfit::Challenger(reason) => format!("the challenger cannot be tried: {reason}"),
         };
         let request = sitting.request;
@@ -191,6 +193,6 @@ fn standing_of(pairs: &[crate::gate::Pair]) -> AnchorStanding {
 
 impl From<TrialError> for Unfit {
     fn from(error: TrialError) -> Self {
-        Self::Challenger(chain_of(&error))
+        Self::Challenger(sentence(&error))
     }
 }

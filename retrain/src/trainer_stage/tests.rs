@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::command::Action;
-use crate::lifecycle::{ArtifactFormat, ArtifactId, Lineage, ModelVersion, PermitRecord};
+use crate::fixtures::lineage;
+use crate::job::JobError;
+use crate::lifecycle::{ArtifactFormat, ArtifactId, ModelVersion, PermitRecord};
 use crate::policy::RetrainPolicy;
+use crate::process::ProcessError;
 use crate::request::{Cause, CauseKind, Fallback, request_id};
 use crate::scorer::{Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
@@ -67,9 +70,16 @@ impl Scorer for Sign {
 /// A trainer that makes the artifact it is told to, or fails.
 struct Learns(Option<&'static str>);
 
+/// What the trainer is told where the end of the process is to cut it short.
+const CUT_SHORT: &str = "cut short";
+
 impl Trainer for Learns {
-    fn train(&self, job: &TrainingJob<'_>, _stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
+    fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
         let rows = job.rows.num_rows();
+        if self.0 == Some(CUT_SHORT) {
+            stop.cancel();
+            return Err(JobError::from(ProcessError::Stopped { program: "train".into() }).into());
+        }
         let artifact = self.0.ok_or(TrainingError::TooFewRows { rows, needed: rows + 1 })?;
         Ok(TrainedModel {
             artifact: Bytes::from_static(artifact.as_bytes()),
@@ -113,6 +123,8 @@ struct Bench {
     resume: BTreeMap<String, usize>,
     artifacts: Artifacts,
     learns: Option<&'static str>,
+    /// Whether the process ends while a challenger is asked.
+    ends: bool,
     instances: u32,
 }
 
@@ -131,6 +143,7 @@ impl Bench {
             resume: BTreeMap::new(),
             artifacts,
             learns,
+            ends: false,
             instances,
         };
         bench.command("setup", None, register("v1"));
@@ -185,7 +198,13 @@ impl Bench {
 
     fn start(&mut self) -> Instance {
         self.instances += 1;
-        let scorer = Box::new(|_: &ModelVersion, bytes: &[u8]| {
+        let (stop, ends) = (CancellationToken::new(), self.ends);
+        let ending = stop.clone();
+        let scorer = Box::new(move |_: &ModelVersion, bytes: &[u8]| {
+            if ends {
+                ending.cancel();
+                return Err(JobError::from(ProcessError::Stopped { program: "score".into() }).into());
+            }
             let side = if bytes == b"good" { 1.0 } else { -1.0 };
             Ok(Box::new(Sign(side)) as Box<dyn Scorer>)
         });
@@ -197,7 +216,7 @@ impl Bench {
             references: Box::new(Learner),
             work_directory: std::env::temp_dir(),
             claimant: format!("instance-{}", self.instances),
-            stop: CancellationToken::new(),
+            stop,
         };
         let stage = TrainerStage::new(BTreeMap::from([("m".to_owned(), apprentice)]), workshop);
         let mut instance = Instance { stage, read: BTreeMap::new() };
@@ -265,19 +284,7 @@ impl Instance {
 }
 
 fn register(name: &str) -> Action {
-    let lineage = Lineage {
-        request: None,
-        cause: "set up".into(),
-        parent: None,
-        training_set: None,
-        training_rows: 0,
-        trained_from_ms: None,
-        trained_until: None,
-        code_revision: None,
-        parameters: BTreeMap::new(),
-        metrics: BTreeMap::new(),
-    };
-    let version = ModelVersion { version: name.into(), artifact: None, schema: schema(), lineage };
+    let version = ModelVersion { version: name.into(), artifact: None, schema: schema(), lineage: lineage() };
     Action::Register { version: Box::new(version), reference: None }
 }
 
@@ -409,6 +416,38 @@ fn a_failing_trainer_is_tried_as_often_as_allowed_and_its_words_are_kept() {
     assert_eq!(events.len(), 2 + 3 + 1);
     let LifecycleEvent::TrainingFailed { reason, .. } = &events.last().unwrap().event else { panic!() };
     assert!(reason.contains("500 training rows are too few"), "{reason}");
+}
+
+#[test]
+fn a_training_that_the_end_of_the_process_cuts_short_has_not_failed() {
+    let mut bench = Bench::new(Some(CUT_SHORT));
+    bench.request(1_000_000);
+    let mut cut_short = bench.start();
+    bench.settle(&mut cut_short);
+    let attempts = |bench: &Bench| bench.kinds().iter().filter(|kind| *kind == "training_attempted").count();
+    assert_eq!(attempts(&bench), 1);
+    bench.learns = Some("good");
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    assert_eq!((attempts(&bench), bench.kinds().last().unwrap().as_str()), (2, "challenger_trained"));
+}
+
+#[test]
+fn a_challenger_that_the_end_of_the_process_cuts_short_is_not_rejected() {
+    let mut bench = Bench::new(Some("good"));
+    let mut instance = bench.start();
+    (0..5).for_each(|number| bench.pane(number));
+    bench.request(1_000_000);
+    bench.settle(&mut instance);
+    (5..12).for_each(|number| bench.pane(number));
+    bench.ends = true;
+    let mut cut_short = bench.start();
+    bench.settle(&mut cut_short);
+    assert_eq!(bench.kinds().last().unwrap(), "challenger_trained");
+    bench.ends = false;
+    let mut instance = bench.start();
+    bench.settle(&mut instance);
+    assert_eq!(bench.kinds().last().unwrap(), "promoted");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
+use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use std::error::Error;
 use tokio_util::sync::CancellationToken;
 
 /// The metric of a version whose reference was learned from its own answers to its training rows.
@@ -53,6 +53,8 @@ impl TrainerStage {
         match self.graduate(&request) {
             Ok(graduate) => self.register_challenger(&request, graduate),
             Err(Fall::Stopped) => Ok(()),
+            // A program that was ended because this process ends has not failed; the next instance runs it again.
+            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(()),
             Err(Fall::World(error)) => Err(error),
             Err(Fall::Training(reason)) => self.try_again(request, attempt, reason),
         }
@@ -125,9 +127,9 @@ impl TrainerStage {
     ) -> Result<Graduate, Fall> {
         let Candidate { mut version, artifact, training_set, held_out } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
-        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(chain_of(&error)))?;
+        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
-        let answers = answers.map_err(|error| Fall::Training(chain_of(&error)))?;
+        let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
         if held_out.is_none() {
             version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
         }
@@ -155,7 +157,7 @@ fn held_out_answers(
         Ok(answers) => Ok(Some(answers)),
         Err(TrainingError::Stopped) => Err(Fall::Stopped),
         Err(error) => {
-            let reason = chain_of(&error);
+            let reason = sentence(&error);
             tracing::warn!(model = job.model, version = job.version, reason, "the reference is learned in-sample");
             Ok(None)
         }
@@ -184,29 +186,18 @@ fn parquet_of(rows: &RecordBatch) -> Result<Bytes, ParquetError> {
     Ok(Bytes::from(writer.into_inner()?))
 }
 
-/// An error and what it was caused by, as one sentence.
-pub(super) fn chain_of(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
-}
-
 impl From<TrainingError> for Fall {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Stopped => Self::Stopped,
-            error => Self::Training(chain_of(&error)),
+            error => Self::Training(sentence(&error)),
         }
     }
 }
 
 impl From<TrialError> for Fall {
     fn from(error: TrialError) -> Self {
-        Self::Training(chain_of(&error))
+        Self::Training(sentence(&error))
     }
 }
 

@@ -16,13 +16,14 @@ mod options;
 
 use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
-use crate::encoding::column_as;
+use crate::encoding::{column_as, features_as};
 use crate::lifecycle::ArtifactFormat;
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Float64Type};
 use design::Design;
 use detectors::schema::{ModelSchema, Task};
-use ingest::columns::{LABEL, arrow_type};
+use ingest::columns::LABEL;
 use linear_map::{LinearMap, softmax};
 use logistic::Classified;
 use ndarray::{Array1, Array2};
@@ -39,6 +40,16 @@ const SAMPLE_ROWS: usize = 256;
 /// Trains a linear model that fits the schema's task.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BuiltinTrainer;
+
+impl BuiltinTrainer {
+    /// Whether it would train with these parameters.
+    ///
+    /// # Errors
+    /// [`TrainingError::Parameter`] for the first that is unknown or out of range.
+    pub fn check_parameters(parameters: &BTreeMap<String, String>) -> Result<(), TrainingError> {
+        Options::read(parameters).map(|_| ())
+    }
+}
 
 impl Trainer for BuiltinTrainer {
     fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError> {
@@ -176,14 +187,9 @@ fn sample(job: &TrainingJob<'_>, matrix: &Array2<f64>, map: &LinearMap) -> Resul
 }
 
 fn features_at(schema: &ModelSchema, rows: &RecordBatch, places: &[usize]) -> Result<RecordBatch, TrainingError> {
-    let indices = arrow::array::UInt64Array::from_iter_values(places.iter().map(|place| *place as u64));
-    let columns = schema.features().map(|feature| {
-        let column = column_as(rows, &feature.name, &arrow_type(feature.kind))?;
-        let taken = arrow::compute::take(&column, &indices, None).map_err(answers::AnswerError::from)?;
-        Ok::<_, TrainingError>((feature.name.as_str(), taken, true))
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_from_iter_with_nullable(columns).map_err(answers::AnswerError::from)?)
+    let indices = UInt64Array::from_iter_values(places.iter().map(|place| *place as u64));
+    let taken = take_record_batch(&features_as(schema, rows)?, &indices);
+    Ok(taken.map_err(answers::AnswerError::from)?)
 }
 
 #[cfg(test)]

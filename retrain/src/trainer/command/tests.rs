@@ -3,7 +3,7 @@
 use super::*;
 use crate::process::ProcessError;
 use crate::trainer::train;
-use arrow::array::{ArrayRef, Float64Array, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use detectors::schema::{ColumnKind, Task};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +119,7 @@ fn what_a_program_leaves_undone_is_named() {
 #[test]
 fn a_failed_program_is_quoted() {
     let error = case(binary(), "own").train(&shell("echo 'out of memory' >&2; exit 9")).unwrap_err();
-    assert!(matches!(error, TrainingError::Process(ProcessError::Failed { .. })));
+    assert!(matches!(error, TrainingError::Job(JobError::Process(ProcessError::Failed { .. }))));
     assert!(error.to_string().ends_with("exited with code 9; its last lines were:\nout of memory"), "{error}");
 }
 

@@ -1,0 +1,135 @@
+//! Many rows at once: columns that are Arrow's already are copied whole.
+
+use super::{Column, EventBuilder, LabelBuilder, LogColumns, NumberColumn, Place, TextColumn, WrongTypes};
+use crate::decode::privacy::HashKey;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::Float64Type;
+
+/// Rows of one model and version that are known to be good, all of one record.
+pub(crate) struct GoodRows {
+    /// The places of the rows within the record.
+    pub(crate) index: Vec<i32>,
+    pub(crate) ids: StringArray,
+    pub(crate) times: Int64Array,
+    /// The schema's columns, then the segments; none for labels.
+    pub(crate) columns: Vec<Fitted>,
+    pub(crate) label: ArrayRef,
+    pub(crate) sampling_rate: Float64Array,
+    pub(crate) weight: Float64Array,
+    pub(crate) hashes: Hashes,
+}
+
+/// A column of the type that its model gives it.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitted {
+    pub(crate) values: ArrayRef,
+    /// The rows whose value was of another type; they are null.
+    pub(crate) wrong: Option<BooleanBuffer>,
+}
+
+/// Whether hashed columns are still to be hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hashes {
+    Due,
+    Made,
+}
+
+impl EventBuilder {
+    /// Appends rows; `place` is that of their record.
+    pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
+        debug_assert_eq!(self.columns.len(), rows.columns.len(), "both follow the schema and the segments");
+        self.log.append(place, rows);
+        for (column, fitted) in self.columns.iter_mut().zip(&rows.columns) {
+            column.append(&fitted.values, rows.hashes);
+        }
+        self.wrong_types.append(&rows.columns, rows.index.len());
+        self.label.append(&rows.label, rows.hashes);
+        self.sampling_rate.append(&rows.sampling_rate);
+        self.weight.append(&rows.weight);
+    }
+}
+
+impl LabelBuilder {
+    /// Appends rows; `place` is that of their record.
+    pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
+        self.log.append(place, rows);
+        self.label.append(&rows.label, rows.hashes);
+    }
+}
+
+impl LogColumns {
+    fn append(&mut self, place: Place, rows: &GoodRows) {
+        let count = rows.index.len();
+        self.partition.extend(std::iter::repeat_n(place.partition, count));
+        self.offset.extend(std::iter::repeat_n(place.offset, count));
+        self.index.extend_from_slice(&rows.index);
+        self.id.append(&rows.ids);
+        self.time_ms.extend_from_slice(rows.times.values());
+        self.append_time_ms.extend(std::iter::repeat_n(place.append_time_ms, count));
+    }
+}
+
+impl Column {
+    fn append(&mut self, values: &ArrayRef, hashes: Hashes) {
+        match (self, values.as_primitive_opt::<Float64Type>(), values.as_string_opt::<i32>()) {
+            (Self::Number(column), Some(numbers), _) => column.append(numbers),
+            (Self::Text(column), _, Some(texts)) => column.append(texts),
+            (Self::Hash(column, _), _, Some(texts)) if hashes == Hashes::Made => column.append(texts),
+            (Self::Hash(column, key), _, Some(texts)) => column.append_hashed(texts, key),
+            _ => debug_assert!(false, "a fitted column is of the type of its kind, and so is its builder"),
+        }
+    }
+}
+
+impl NumberColumn {
+    fn append(&mut self, numbers: &Float64Array) {
+        self.values.extend_from_slice(numbers.values());
+        append_nulls(&mut self.nulls, numbers.nulls(), numbers.len());
+    }
+}
+
+impl TextColumn {
+    fn append(&mut self, texts: &StringArray) {
+        let offsets = texts.value_offsets();
+        let (Some(first), Some(last)) = (offsets.first().copied(), offsets.last().copied()) else { return };
+        let own = usize::try_from(first).unwrap_or(0)..usize::try_from(last).unwrap_or(0);
+        debug_assert!(self.bytes.len() + own.len() <= i32::MAX as usize, "see `is_full`, and the budget of a record");
+        let shift = self.bytes.len() as i32 - first;
+        self.bytes.extend_from_slice(texts.value_data().get(own).unwrap_or_default());
+        self.ends.extend(offsets.iter().skip(1).map(|end| end + shift));
+        append_nulls(&mut self.nulls, texts.nulls(), texts.len());
+    }
+
+    fn append_hashed(&mut self, texts: &StringArray, key: &HashKey) {
+        for text in texts {
+            match text {
+                Some(text) => self.push_bytes(&key.hash(text.as_bytes())),
+                None => self.end(false),
+            }
+        }
+    }
+}
+
+impl WrongTypes {
+    fn append(&mut self, columns: &[Fitted], rows: usize) {
+        let wrong: Vec<_> = columns
+            .iter()
+            .enumerate()
+            .filter_map(|(place, column)| Some((place as u16, column.wrong.as_ref()?)))
+            .filter(|(_, wrong)| wrong.count_set_bits() > 0)
+            .collect();
+        for row in 0..rows {
+            let places = wrong.iter().filter(|(_, wrong)| row < wrong.len() && wrong.value(row));
+            self.columns.extend(places.map(|(place, _)| *place));
+            self.end_row();
+        }
+    }
+}
+
+fn append_nulls(builder: &mut arrow::array::NullBufferBuilder, nulls: Option<&NullBuffer>, rows: usize) {
+    match nulls {
+        Some(nulls) => builder.append_buffer(nulls),
+        None => builder.append_n_non_nulls(rows),
+    }
+}

@@ -1,0 +1,125 @@
+//! Records that are Arrow IPC streams: whole columns instead of rows.
+//!
+//! What a stream looks like (`application/vnd.apache.arrow.stream`, one schema, any number of batches, not compressed):
+//! - Columns are named as the wire format's fields: `id`, `time`, `model`, `version`, `prediction`, `label`, `sampling_rate`,
+//!   `weight`. Order does not matter; other columns are ignored.
+//! - Features are a struct column `features`, as a table of dicts gives it in pyarrow and polars, or flat columns
+//!   `features.<name>`, as a data frame with prefixed names gives them. So are `score.<class>` beside the plain `score`, and
+//!   `segment.<dimension>`.
+//! - `time` is an integer in milliseconds, a timestamp of any unit (in UTC, whatever zone it is shown in), or RFC 3339 text.
+//! - Numbers are integers and floats of any width, or decimals; text is plain, large, a view or dictionary-encoded.
+//!   Timestamps and dates elsewhere than in `time` count as integers, in milliseconds.
+//! - A null is a value that is not there: of an unknown feature, only values are counted.
+//!
+//! Invariants:
+//! - A row is judged as the same row in JSON would be. Good rows are told by looking at columns; every other row is written
+//!   as JSON and put before the judge of rows, whose word is final and whose dead letter it becomes. So is every row of a
+//!   batch whose columns are of another shape: features as a list in schema order, or a record that a mapping reads.
+//! - Rows keep their order.
+//! - A stream that cannot be read is one bad record, of which nothing arrives.
+
+mod fit;
+mod heads;
+mod route;
+mod row;
+mod share;
+mod stream;
+mod table;
+
+pub(super) use route::{Outgoing, Sorted};
+
+use super::builders::Place;
+use super::builders::append::Hashes;
+use super::cursor::{Spoilt, Text};
+use super::fault::Read;
+use super::head::Cell;
+use super::json::Json;
+use super::{Decoder, Format, Rows, Task};
+use crate::log::Record;
+use bytes::Bytes;
+use heads::Heads;
+use share::{Share, Sharing};
+use stream::Stream;
+use table::{FEATURES, Table, unconvertible};
+
+/// The key of a stream's metadata that says that its columns are stored as privacy allows.
+const REDACTED: &str = "driftline.redacted";
+
+/// A batch, and where it stands in the record.
+struct Batch<'a> {
+    table: &'a Table,
+    first_row: usize,
+    hashes: Hashes,
+}
+
+impl Decoder {
+    /// Decodes a record that is a stream.
+    pub(super) fn decode_columns(&mut self, record: &Record, value: &Bytes, task: &Task<'_>) {
+        let (tables, hashes) = match self.read_tables(value) {
+            Ok(read) => read,
+            Err(fault) => return self.refuse(record, fault),
+        };
+        let mut first_row = 0;
+        for table in &tables {
+            let batch = Batch { table, first_row, hashes };
+            match self.share_out(&batch, task) {
+                Ok((shares, rest)) => {
+                    shares.iter().for_each(|share| self.append(share, task));
+                    rest.into_iter().for_each(|row| self.decode_as_row(record, &batch, row, task));
+                }
+                Err(fault) => self.refuse(record, fault),
+            }
+            first_row += table.rows;
+        }
+    }
+
+    fn read_tables(&self, value: &Bytes) -> Read<(Vec<Table>, Hashes)> {
+        let stream = Stream::read(value, &self.limits)?;
+        let hashes = if stream.metadata.contains_key(REDACTED) { Hashes::Made } else { Hashes::Due };
+        Ok((table::tables(&stream.batches, value.len())?, hashes))
+    }
+
+    /// Shares of the rows that are good, and the rows that are to be looked at one by one.
+    fn share_out(&self, batch: &Batch<'_>, task: &Task<'_>) -> Read<(Vec<Share>, Vec<usize>)> {
+        let everything = || (0..batch.table.rows).collect();
+        let Some(heads) = Heads::of(batch.table)? else { return Ok((Vec::new(), everything())) };
+        let sharing = Sharing { batch, heads, decoder: self, rows: task.rows };
+        let (shares, is_taken) = sharing.shares(&task.place).map_err(unconvertible)?;
+        let rest: Vec<_> = (0..).zip(&is_taken).filter(|(_, taken)| !**taken).map(|(row, _)| row).collect();
+        // A mapping may read what is no event v1, and rows that it takes would no longer be in their order.
+        let is_complete = batch.table.within(FEATURES).next().is_some() || task.rows == Rows::Labels;
+        if task.mapped.is_empty() || (rest.is_empty() && is_complete) {
+            return Ok((shares, rest));
+        }
+        Ok((Vec::new(), everything()))
+    }
+
+    fn append(&mut self, share: &Share, task: &Task<'_>) {
+        let Some(source) = self.sources.get_mut(share.source) else { return };
+        for (name, values) in &share.unknown {
+            source.count_unknown(name, *values);
+        }
+        match task.rows {
+            Rows::Labels => source.label_builder(&mut self.full_labels).append(task.place, &share.rows),
+            Rows::Events => {
+                let version = Cell::Text(Text::plain(share.version.as_bytes()));
+                if let Some(builder) = source.builder(version, &mut self.full_events) {
+                    builder.append(task.place, &share.rows);
+                }
+            }
+        }
+    }
+
+    /// Judges a row as the JSON event it would have been.
+    fn decode_as_row(&mut self, record: &Record, batch: &Batch<'_>, row: usize, task: &Task<'_>) {
+        let mut json = Vec::new();
+        row::write_row(&mut json, batch.table, row);
+        let json = Bytes::from(json);
+        let index = batch.first_row + row;
+        let place = Place { index: index as i32, ..task.place };
+        let spoilt = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
+        for row in spoilt {
+            self.quarantine(record, &json, Spoilt { index: index as u32, ..row }, Format::Json);
+        }
+    }
+}

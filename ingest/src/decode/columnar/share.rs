@@ -1,0 +1,139 @@
+//! The good rows of a batch, shared out to the models and versions they are of.
+
+use super::Batch;
+use super::fit::{Fit, Fitting};
+use super::heads::{Heads, Needs};
+use super::table::{FEATURES, Table};
+use crate::decode::builders::Place;
+use crate::decode::builders::append::GoodRows;
+use crate::decode::route::EventKind;
+use crate::decode::source::Source;
+use crate::decode::{Decoder, Rows};
+use arrow::array::{Array, AsArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::UInt32Type;
+use arrow::error::ArrowError;
+use detectors::schema::ModelSchema;
+use std::collections::{HashMap, HashSet};
+
+/// Rows of a batch that go to one builder.
+pub(super) struct Share {
+    pub(super) source: usize,
+    pub(super) version: String,
+    pub(super) rows: GoodRows,
+    /// Features that the model does not have, and how many values they had.
+    pub(super) unknown: Vec<(String, u64)>,
+}
+
+/// What is shared out, and among whom.
+pub(super) struct Sharing<'a> {
+    pub(super) batch: &'a Batch<'a>,
+    pub(super) heads: Heads,
+    pub(super) decoder: &'a Decoder,
+    pub(super) rows: Rows,
+}
+
+/// Rows of one model and version.
+struct Group {
+    source: usize,
+    version: String,
+    rows: Vec<u32>,
+}
+
+impl Sharing<'_> {
+    /// The shares, and whether each row is in one of them.
+    pub(super) fn shares(&self, place: &Place) -> Result<(Vec<Share>, Vec<bool>), ArrowError> {
+        let kind = match self.rows {
+            Rows::Events => EventKind::Inference,
+            Rows::Labels => EventKind::Label,
+        };
+        let limits = &self.decoder.limits;
+        let ahead_ms = i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX);
+        let needs = Needs::new(kind, limits, place.append_time_ms.saturating_add(ahead_ms));
+        let good = self.heads.judge(self.batch.table, &needs);
+        let mut is_taken = vec![false; good.len()];
+        let mut shares = Vec::new();
+        for group in self.groups(&good) {
+            let Some(source) = self.decoder.sources.get(group.source).map(|active| &active.source) else { continue };
+            let Some((rows, table, fit)) = self.fitted(source, group.rows)? else { continue };
+            for row in rows.values() {
+                is_taken.get_mut(*row as usize).into_iter().for_each(|taken| *taken = true);
+            }
+            let unknown = if self.rows == Rows::Events { unknown_features(&table, &source.schema) } else { Vec::new() };
+            let rows = self.good_rows(&rows, fit)?;
+            shares.push(Share { source: group.source, version: group.version, rows, unknown });
+        }
+        Ok((shares, is_taken))
+    }
+
+    /// The good rows of known models, by model and version.
+    fn groups(&self, good: &[bool]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut last: Option<((&str, &str), usize)> = None;
+        for (row, _) in (0u32..).zip(good).filter(|(_, good)| **good) {
+            let at = row as usize;
+            let version = if self.rows == Rows::Events { self.heads.versions.value(at) } else { "" };
+            let names = (self.heads.models.value(at), version);
+            let known = last.filter(|(known, _)| *known == names).map(|(_, place)| place);
+            let Some(source) = self.decoder.directory.by_name.get(names.0) else { continue };
+            let place = known.unwrap_or_else(|| *places.entry(names).or_insert(groups.len()));
+            if place == groups.len() {
+                groups.push(Group { source: *source, version: version.to_owned(), rows: Vec::new() });
+            }
+            groups.get_mut(place).into_iter().for_each(|group| group.rows.push(row));
+            last = Some((names, place));
+        }
+        groups
+    }
+
+    /// The rows that are good in the columns of their model too, and those columns.
+    fn fitted(&self, source: &Source, rows: Vec<u32>) -> Result<Option<(UInt32Array, Table, Fit)>, ArrowError> {
+        let mut rows = UInt32Array::from(rows);
+        let mut table = self.batch.table.select(&rows)?;
+        loop {
+            let fitting = Fitting::new(source, &table, self.decoder.limits.max_text_bytes);
+            let fit = match self.rows {
+                Rows::Events => fitting.events()?,
+                Rows::Labels => fitting.labels()?,
+            };
+            let kept: Vec<u32> = (0..).zip(&fit.good).filter(|(_, good)| **good).map(|(row, _)| row).collect();
+            if kept.is_empty() {
+                return Ok(None);
+            }
+            if kept.len() == rows.len() {
+                return Ok(Some((rows, table, fit)));
+            }
+            // The second time around all of them are good, because each row was judged by itself.
+            let kept = UInt32Array::from(kept);
+            table = table.select(&kept)?;
+            rows = take(&rows, &kept, None)?.as_primitive::<UInt32Type>().clone();
+        }
+    }
+
+    fn good_rows(&self, rows: &UInt32Array, fit: Fit) -> Result<GoodRows, ArrowError> {
+        let heads = self.heads.select(rows)?;
+        // Rows of a record number fewer than i32 holds; the limit of a record is far below.
+        let index = rows.values().iter().map(|row| (self.batch.first_row + *row as usize) as i32);
+        Ok(GoodRows {
+            index: index.collect(),
+            ids: heads.ids,
+            times: heads.times,
+            columns: fit.columns,
+            label: fit.label.values,
+            sampling_rate: heads.sampling_rate,
+            weight: heads.weight,
+            hashes: self.batch.hashes,
+        })
+    }
+}
+
+fn unknown_features(table: &Table, schema: &ModelSchema) -> Vec<(String, u64)> {
+    let known: HashSet<&str> = schema.features().map(|feature| feature.name.as_str()).collect();
+    let unknown = table.within(FEATURES).filter(|(name, _)| !known.contains(name));
+    let counted = unknown.map(|(name, column)| {
+        let values = column.plain.len() - column.plain.logical_null_count();
+        (name.to_owned(), values as u64)
+    });
+    counted.filter(|(_, values)| *values > 0).collect()
+}

@@ -1,0 +1,40 @@
+//! An error and what caused it as one sentence, for log lines, lineage and the command line.
+//!
+//! Some errors repeat their cause in their own message and some do not, so nothing that prints either the message alone or
+//! every link of the chain says everything once.
+
+use std::error::Error;
+
+/// The message of an error, followed by those of its causes that it does not contain already.
+pub fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let message = source.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::StageError;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the rows do not fit")]
+    struct Silent(#[source] std::io::Error);
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let disk = || std::io::Error::other("the disk is full");
+        let repeated = StageError::failed("committing", disk());
+        assert_eq!(sentence(&repeated), "committing: the disk is full");
+        assert_eq!(sentence(&Silent(disk())), "the rows do not fit: the disk is full");
+        let both = StageError::failed("training", Silent(disk()));
+        assert_eq!(sentence(&both), "training: the rows do not fit: the disk is full");
+    }
+}
