@@ -5,6 +5,7 @@ use crate::decode::privacy::HashKey;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Float64Type;
+use std::ops::Range;
 
 /// Rows of one model and version that are known to be good, all of one record.
 pub(crate) struct GoodRows {
@@ -39,12 +40,13 @@ impl EventBuilder {
     /// Appends rows; `place` is that of their record.
     pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
         debug_assert_eq!(self.columns.len(), rows.columns.len(), "both follow the schema and the segments");
-        self.log.append(place, rows);
+        let first = self.rows();
+        let mut fullest = self.log.append(place, rows).max(self.version.len() * self.rows());
         for (column, fitted) in self.columns.iter_mut().zip(&rows.columns) {
-            column.append(&fitted.values, rows.hashes);
+            fullest = fullest.max(column.append(&fitted.values, rows.hashes));
         }
-        self.wrong_types.append(&rows.columns, rows.index.len());
-        self.label.append(&rows.label, rows.hashes);
+        self.fullest = fullest.max(self.label.append(&rows.label, rows.hashes));
+        self.wrong_types.append(&rows.columns, first..first + rows.index.len());
         self.sampling_rate.append(&rows.sampling_rate);
         self.weight.append(&rows.weight);
     }
@@ -53,76 +55,93 @@ impl EventBuilder {
 impl LabelBuilder {
     /// Appends rows; `place` is that of their record.
     pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
-        self.log.append(place, rows);
-        self.label.append(&rows.label, rows.hashes);
+        let ids = self.log.append(place, rows);
+        self.fullest = ids.max(self.label.append(&rows.label, rows.hashes));
     }
 }
 
 impl LogColumns {
-    fn append(&mut self, place: Place, rows: &GoodRows) {
+    /// Appends rows; returns how many bytes of text the ids then hold.
+    fn append(&mut self, place: Place, rows: &GoodRows) -> usize {
         let count = rows.index.len();
         self.partition.extend(std::iter::repeat_n(place.partition, count));
         self.offset.extend(std::iter::repeat_n(place.offset, count));
         self.index.extend_from_slice(&rows.index);
-        self.id.append(&rows.ids);
         self.time_ms.extend_from_slice(rows.times.values());
         self.append_time_ms.extend(std::iter::repeat_n(place.append_time_ms, count));
+        self.id.append(&rows.ids)
     }
 }
 
 impl Column {
-    fn append(&mut self, values: &ArrayRef, hashes: Hashes) {
+    /// Appends values; returns how many bytes of text the column then holds.
+    fn append(&mut self, values: &ArrayRef, hashes: Hashes) -> usize {
         match (self, values.as_primitive_opt::<Float64Type>(), values.as_string_opt::<i32>()) {
-            (Self::Number(column), Some(numbers), _) => column.append(numbers),
+            (Self::Number(column), Some(numbers), _) => {
+                column.append(numbers);
+                0
+            }
             (Self::Text(column), _, Some(texts)) => column.append(texts),
             (Self::Hash(column, _), _, Some(texts)) if hashes == Hashes::Made => column.append(texts),
             (Self::Hash(column, key), _, Some(texts)) => column.append_hashed(texts, key),
-            _ => debug_assert!(false, "a fitted column is of the type of its kind, and so is its builder"),
+            _ => {
+                debug_assert!(false, "a fitted column is of the type of its kind, and so is its builder");
+                0
+            }
         }
     }
 }
 
 impl NumberColumn {
     fn append(&mut self, numbers: &Float64Array) {
+        self.settle();
         self.values.extend_from_slice(numbers.values());
         append_nulls(&mut self.nulls, numbers.nulls(), numbers.len());
     }
 }
 
 impl TextColumn {
-    fn append(&mut self, texts: &StringArray) {
+    fn append(&mut self, texts: &StringArray) -> usize {
+        self.settle();
         let offsets = texts.value_offsets();
-        let (Some(first), Some(last)) = (offsets.first().copied(), offsets.last().copied()) else { return };
+        let (Some(first), Some(last)) = (offsets.first().copied(), offsets.last().copied()) else {
+            return self.bytes.len();
+        };
         let own = usize::try_from(first).unwrap_or(0)..usize::try_from(last).unwrap_or(0);
         debug_assert!(self.bytes.len() + own.len() <= i32::MAX as usize, "see `is_full`, and the budget of a record");
         let shift = self.bytes.len() as i32 - first;
         self.bytes.extend_from_slice(texts.value_data().get(own).unwrap_or_default());
         self.ends.extend(offsets.iter().skip(1).map(|end| end + shift));
         append_nulls(&mut self.nulls, texts.nulls(), texts.len());
+        self.bytes.len()
     }
 
-    fn append_hashed(&mut self, texts: &StringArray, key: &HashKey) {
+    fn append_hashed(&mut self, texts: &StringArray, key: &HashKey) -> usize {
         for text in texts {
             match text {
-                Some(text) => self.push_bytes(&key.hash(text.as_bytes())),
-                None => self.end(false),
+                Some(text) => {
+                    self.push_bytes(&key.hash(text.as_bytes()));
+                }
+                None => self.absent += 1,
             }
         }
+        self.bytes.len()
     }
 }
 
 impl WrongTypes {
-    fn append(&mut self, columns: &[Fitted], rows: usize) {
+    fn append(&mut self, columns: &[Fitted], rows: Range<usize>) {
         let wrong: Vec<_> = columns
             .iter()
             .enumerate()
             .filter_map(|(place, column)| Some((place as u16, column.wrong.as_ref()?)))
             .filter(|(_, wrong)| wrong.count_set_bits() > 0)
             .collect();
-        for row in 0..rows {
-            let places = wrong.iter().filter(|(_, wrong)| row < wrong.len() && wrong.value(row));
-            self.columns.extend(places.map(|(place, _)| *place));
-            self.end_row();
+        for (place, row) in rows.enumerate() {
+            for (column, _) in wrong.iter().filter(|(_, wrong)| place < wrong.len() && wrong.value(place)) {
+                self.columns.push(*column);
+                self.rows.push(row);
+            }
         }
     }
 }
