@@ -164,7 +164,7 @@ pub(crate) fn inputs(acts: &[Act]) -> Inputs {
     let mut now_ms = START_MS;
     let mut append = |record: NewRecord, now_ms: i64| {
         let topic = if record.topic == topics::LABELS { topics::LABELS } else { topics::INFERENCES };
-        let records = inputs.entry((topic, record.partition)).or_insert_with(Vec::new);
+        let records = inputs.entry((topic, record.partition)).or_default();
         // Offsets of a transactional log have holes.
         let offset = records.last().map_or(0, |last: &Record| last.offset + 1 + now_ms % 2);
         records.push(as_stored(record, offset, now_ms));

@@ -93,9 +93,7 @@ fn a_broken_file_is_answered_with_its_name_row_and_column() {
     for (name, content, expected) in table {
         let file = write(folder.path(), name, content);
         let error = open(&file)
-            .and_then(|rows| {
-                rows.map(|rows| columns(&file, &rows?, &wanted()).map(drop)).collect::<Result<(), SourceError>>()
-            })
+            .and_then(|mut rows| rows.try_for_each(|rows| columns(&file, &rows?, &wanted()).map(drop)))
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected) && error.contains(name), "{name}: {error}");

@@ -1,5 +1,7 @@
 //! Whole-system flows on the embedded log, through the binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is tests")]
+
 mod bad_inputs;
 mod demo;
 mod kill;

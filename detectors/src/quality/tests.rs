@@ -14,6 +14,9 @@ fn three_classes() -> Task {
     Task::Multiclass { classes: ["a", "b", "c"].map(str::to_owned).to_vec() }
 }
 
+/// Label, prediction and scores of a row.
+type ClassRow<'a> = (Option<&'a str>, Option<&'a str>, Vec<Option<f64>>);
+
 /// The columns of a batch, owned.
 struct Batch {
     task: Task,
@@ -24,7 +27,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn classes(task: Task, rows: &[(Option<&str>, Option<&str>, Vec<Option<f64>>)]) -> Self {
+    fn classes(task: Task, rows: &[ClassRow<'_>]) -> Self {
         let width = task.score_columns().len();
         let strings = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
         let column = |place: usize| -> ArrayRef {
