@@ -88,7 +88,9 @@ impl Decoder {
         let rest: Vec<_> = (0..).zip(&is_taken).filter(|(_, taken)| !**taken).map(|(row, _)| row).collect();
         // A mapping may read what is no event v1, and rows that it takes would no longer be in their order.
         let is_complete = batch.table.within(FEATURES).next().is_some() || task.rows == Rows::Labels;
-        if task.mapped.is_empty() || (rest.is_empty() && is_complete) {
+        // The router has taken those out of the streams that it wrote, and what is hashed must not be hashed again.
+        let is_routed = batch.hashes == Hashes::Made;
+        if task.mapped.is_empty() || is_routed || (rest.is_empty() && is_complete) {
             return Ok((shares, rest));
         }
         Ok((Vec::new(), everything()))

@@ -332,6 +332,19 @@ fn what_may_not_be_stored_is_in_no_routed_stream_and_decodes_as_if_it_were() {
         found.events[0].batch.column_by_name("town").unwrap().as_string::<i32>().value(0).len(),
         HashKey::DIGITS
     );
+    // A neighbour that only the decoder can refuse, and a mapping that might have read it.
+    let ahead = Int64Array::from(vec![NOW_MS, NOW_MS + 90_000_000]);
+    columns.retain(|(name, _)| *name != "time");
+    columns.push(("time", Arc::new(ahead)));
+    let settings = serde_json::from_value(json!({"id": "uuid", "time": "at"})).unwrap();
+    let mapping = Some(Mapping::new(&settings, &schema(), &[]).unwrap());
+    let mapped = [Source { mapping, ..sources[0].clone() }];
+    let routed = Router::new(&mapped, Limits::default(), 1, 10_000);
+    let routed = routed.route(EventKind::Inference, Format::Arrow, &stream(&[batch(&columns)]));
+    let beside = decode(&mut Decoder::new(mapped.to_vec(), Limits::default()), routed.records[0].value.clone());
+    assert_eq!((ids(&beside), beside.bad.len()), (vec!["a".to_owned()], 1));
+    let town = |decoded: &Decoded| decoded.events[0].batch.column_by_name("town").unwrap().slice(0, 1);
+    assert_eq!(&town(&beside), &town(&found));
     let bad = decode(&mut decoder(), stream(&[batch(&with_column(&["a"], "time", texts(&[Some("Secretville")])))]));
     assert_eq!(bad.bad[0].bytes, Bytes::from(r#"{"id":"a","time":null,"model":"bed"}"#));
 }
