@@ -5,6 +5,7 @@
 //! rows are halved in their order, the same trainer makes a model of each half, and each answers the other half. It costs
 //! about as much as the training itself. The models are thrown away; the version is the one that was trained on all rows.
 
+use crate::job::JobError;
 use crate::scorer::{Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob, train};
 use arrow::array::RecordBatch;
@@ -29,7 +30,7 @@ pub fn cross_fit(
     let younger = job.rows.slice(rows / 2, rows - rows / 2);
     let mut answers = Vec::new();
     for (asked, learned_from) in [(&older, &younger), (&younger, &older)] {
-        let io = |source| TrainingError::Io { path: job.work_directory.to_owned(), source };
+        let io = |source| TrainingError::Job(JobError::io(job.work_directory, source));
         let directory = tempfile::tempdir_in(job.work_directory).map_err(io)?;
         let half = TrainingJob { rows: learned_from, work_directory: directory.path(), ..*job };
         let trained = train(trainer, &half, stop)?;

@@ -155,7 +155,7 @@ fn held_out_answers(
     };
     match cross_fit(apprentice.trainer.as_ref(), &scorer_of, job, stop) {
         Ok(answers) => Ok(Some(answers)),
-        Err(TrainingError::Stopped) => Err(Fall::Stopped),
+        Err(_) if stop.is_cancelled() => Err(Fall::Stopped),
         Err(error) => {
             let reason = sentence(&error);
             tracing::warn!(model = job.model, version = job.version, reason, "the reference is learned in-sample");
