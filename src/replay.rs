@@ -28,7 +28,7 @@ pub const SERVED_CHUNK_ROWS: usize = 100;
 /// Rows that are appended at once where the file holds the predictions.
 pub const PLAIN_CHUNK_ROWS: usize = 4_096;
 /// How long the stages may take over one chunk, a training included.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+pub const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a replay stands; kept in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::WrongUsage;
 use crate::cli::{Exit, ReplayArgs};
 use crate::config::Config;
 use crate::remote::Remote;
-use crate::replay::{Ending, Replay, ReplaySpec};
+use crate::replay::{Ending, PATIENCE, Replay, ReplaySpec};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use crate::setup::{self, ModelSetup};
 use crate::source::{self, EncoderSpec, EventEncoder, EventTime, LabelDelay, RowBatch, Rows};
@@ -57,6 +57,8 @@ fn through(
 ) -> Result<u64> {
     let mut replay = Replay::new(service, setup, spec)?;
     if replay.place().finished {
+        // A process that was killed after its last row may have left the stages work.
+        service.wait_until_quiet(PATIENCE)?;
         bail!(
             "{} has been replayed whole: its rows are in the log; choose another log.directory to do it again",
             rows.file().display()

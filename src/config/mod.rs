@@ -2,7 +2,7 @@
 //!
 //! `raw` holds every key with its default; [`Config`] and [`ModelConfig`] are what the rest of the program sees. Every
 //! error names the file, the line and the path of the setting, and says how to mend it. Settings that work, but hardly as
-//! meant, are the business of [`check`]. `driftline.example.yaml` beside the workspace's manifest shows every section.
+//! meant, are the business of [`check()`]. `driftline.example.yaml` beside the workspace's manifest shows every section.
 //!
 //! Secrets never stand in the file: the key of hashed columns comes from a file of its own or the environment
 //! ([`HASH_KEY_VARIABLE`]), credentials of object stores from the environment.

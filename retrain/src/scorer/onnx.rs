@@ -1,6 +1,6 @@
 //! ONNX graphs, run in this process by tract.
 //!
-//! [`graph`] reads the file: which inputs there are, which output holds the answers, in which order the classes stand, and
+//! `graph` reads the file: which inputs there are, which output holds the answers, in which order the classes stand, and
 //! whether every operator on the way is one that can be run. This file prepares the plan once, for any number of rows, and
 //! asks it.
 //!

@@ -1,6 +1,6 @@
 //! The builtin trainer: logistic, softmax or linear regression by the task, in this process, exported as ONNX.
 //!
-//! [`design`] turns rows into columns, [`logistic`] and [`linear`] fit them, [`onnx_export`] writes the graph. The same rows
+//! `design` turns rows into columns, `logistic` and `linear` fit them, `onnx_export` writes the graph. The same rows
 //! and parameters give the same bytes. It searches no parameters and holds nothing back for itself: whether the model is
 //! any good is for the gate to say, on rows that are younger.
 //!
