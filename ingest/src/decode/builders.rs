@@ -1,8 +1,9 @@
 //! Arrow columns under construction.
 //!
 //! A row is appended whole or not at all: everything that can be wrong with it has been found before the first column grows,
-//! so there is nothing to roll back. Text is copied once, straight from the record. Nulls are only counted until a value
-//! follows them: columns that events hardly ever have, such as a weight, cost next to nothing.
+//! so there is nothing to roll back. Text is copied once, straight from the record. Values and nulls are told apart in runs:
+//! a value after a value is only appended, a null after a null only counted, so that columns which events hardly ever
+//! have, such as a weight, cost next to nothing.
 
 pub(super) mod append;
 
@@ -30,15 +31,11 @@ pub(crate) struct Place {
 
 /// One column of values.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are a few dozen of these, and a value is pushed to one for every row"
-)]
 pub(crate) enum Column {
     Number(NumberColumn),
     Text(TextColumn),
-    /// Text of which only the hash is kept.
-    Hash(TextColumn, HashKey),
+    /// Text of which only the hash is kept. The key's state is large, and hardly any column has one.
+    Hash(TextColumn, Box<HashKey>),
 }
 
 impl Column {
@@ -47,19 +44,19 @@ impl Column {
         match (kind, key) {
             (ColumnKind::Numeric, _) => Self::Number(NumberColumn::with_rows(rows)),
             (ColumnKind::Categorical, None) => Self::Text(TextColumn::with_rows(rows)),
-            (ColumnKind::Categorical, Some(key)) => Self::Hash(TextColumn::with_rows(rows), key),
+            (ColumnKind::Categorical, Some(key)) => Self::Hash(TextColumn::with_rows(rows), Box::new(key)),
         }
     }
 
     /// Appends a value; returns how many bytes of text the column then holds.
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>) -> usize {
+    fn push(&mut self, cell: &Cell<'_>) -> usize {
         match self {
             Self::Number(column) => {
-                column.push(match cell {
-                    Cell::Number(value) => Some(value),
-                    _ => None,
-                });
+                match cell {
+                    Cell::Number(value) => column.push(Some(*value)),
+                    _ => column.push(None),
+                }
                 0
             }
             Self::Text(column) => column.push(cell),
@@ -68,7 +65,7 @@ impl Column {
                     column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())))
                 }
                 Cell::Hash(hash) => column.push_bytes(hash.resolve(&mut Vec::new())),
-                _ => column.push(Cell::Null),
+                _ => column.push(&Cell::Null),
             },
         }
     }
@@ -85,6 +82,7 @@ impl Column {
 #[derive(Debug)]
 pub(crate) struct NumberColumn {
     values: Vec<f64>,
+    /// Up to the last null that was settled; what stands behind it is valid.
     nulls: NullBufferBuilder,
     /// Nulls at the end that stand in neither yet.
     absent: usize,
@@ -105,11 +103,11 @@ impl NumberColumn {
             self.settle();
         }
         self.values.push(value);
-        self.nulls.append_non_null();
     }
 
     #[inline(never)]
     fn settle(&mut self) {
+        self.nulls.append_n_non_nulls(self.values.len() - self.nulls.len());
         self.values.resize(self.values.len() + self.absent, 0.0);
         self.nulls.append_n_nulls(std::mem::take(&mut self.absent));
     }
@@ -124,7 +122,9 @@ impl NumberColumn {
 #[derive(Debug)]
 pub(crate) struct TextColumn {
     bytes: Vec<u8>,
+    /// Where each row's text ends; the first is where that of the first row starts.
     ends: Vec<i32>,
+    /// Up to the last null that was settled; what stands behind it is valid.
     nulls: NullBufferBuilder,
     /// Nulls at the end that stand in neither yet.
     absent: usize,
@@ -138,7 +138,7 @@ impl TextColumn {
     }
 
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>) -> usize {
+    fn push(&mut self, cell: &Cell<'_>) -> usize {
         if let Cell::Text(text) = cell
             && let Some(plain) = text.plain_bytes()
         {
@@ -165,7 +165,6 @@ impl TextColumn {
         let end = self.bytes.len();
         debug_assert!(end <= i32::MAX as usize, "a builder is put aside long before: see `is_full`");
         self.ends.push(end as i32);
-        self.nulls.append_non_null();
         end
     }
 
@@ -173,6 +172,7 @@ impl TextColumn {
     #[inline(never)]
     fn settle(&mut self) {
         let end = self.ends.last().copied().unwrap_or_default();
+        self.nulls.append_n_non_nulls(self.ends.len() - 1 - self.nulls.len());
         self.ends.resize(self.ends.len() + self.absent, end);
         self.nulls.append_n_nulls(std::mem::take(&mut self.absent));
     }
@@ -216,7 +216,7 @@ impl LogColumns {
         self.index.push(place.index);
         self.time_ms.push(time_ms);
         self.append_time_ms.push(place.append_time_ms);
-        self.id.push(id)
+        self.id.push(&id)
     }
 
     fn finish(self) -> Result<Vec<ArrayRef>, ArrowError> {
@@ -330,9 +330,9 @@ impl EventBuilder {
                 self.wrong_types.columns.push(index as u16);
                 self.wrong_types.rows.push(place);
             }
-            fullest = fullest.max(column.push(*cell));
+            fullest = fullest.max(column.push(cell));
         }
-        self.fullest = fullest.max(self.label.push(row.label));
+        self.fullest = fullest.max(self.label.push(&row.label));
         self.sampling_rate.push(row.head.sampling_rate);
         self.weight.push(row.head.weight);
     }
@@ -380,7 +380,7 @@ impl LabelBuilder {
 
     pub(crate) fn push(&mut self, row: &GoodRow<'_, '_>) {
         let ids = self.log.push(row.place, row.head.id, row.time_ms);
-        self.fullest = ids.max(self.label.push(row.label));
+        self.fullest = ids.max(self.label.push(&row.label));
     }
 
     pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
