@@ -219,3 +219,6 @@ fn report(rows: u64, sums: &Sums, json: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

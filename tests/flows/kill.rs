@@ -5,12 +5,14 @@ use driftline::demo::simulation::{Features, Patient, Phase, Simulation};
 use driftline_tests::{Outcome, Workplace};
 use rand::{Rng, SeedableRng};
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 const SEED: u64 = 4;
 const KILLS: u32 = 5;
 const KILLS_WHEN_LONG: u32 = 30;
+/// How often is looked whether a kill's moment has come.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 const CONFIGURATION: &str = "
 version: 1
@@ -41,45 +43,67 @@ fn kills_change_nothing_of_what_comes_out() {
     let started = Instant::now();
     left_alone.run(REPLAY).unwrap();
     let whole = started.elapsed();
+    let all = left_alone.progress().unwrap().committed().unwrap();
     let expected = left_alone.outcome().unwrap();
     assert!(expected.verdicts.len() > 50, "the stream is too short to show anything");
     assert!(expected.models.len() > 3, "the stream must hold a training");
     let started = Instant::now();
     let again = left_alone.command(REPLAY).output().unwrap();
-    assert!(String::from_utf8_lossy(&again.stderr).contains("has been replayed whole"), "{again:?}");
+    assert!(replayed_whole(&again), "{again:?}");
     let start_up = started.elapsed();
     let killed = prepared();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
-    let mut done = 0;
-    for _ in 0..kills {
-        // One in six comes while it starts; the others share out the time that the whole replay takes.
+    let share = |part: f64| (all as f64 * part / f64::from(kills + 1)) as i64;
+    for kill in 0..kills {
+        let kill = f64::from(kill);
+        // One in six comes while it starts; the others anywhere in their part of the work, trainings included.
         let moment = match random.random_bool(1.0 / 6.0) {
-            true => start_up.mul_f64(random.random()),
-            false => start_up + whole.mul_f64(random.random_range(0.0..1.0) / f64::from(kills)),
+            true => Moment { from: 0, delay: start_up.mul_f64(random.random()), at_most: share(kill + 1.0) },
+            false => Moment {
+                from: share(kill + random.random::<f64>()),
+                delay: whole.mul_f64(random.random::<f64>() / f64::from(kills)),
+                at_most: share(kill + 1.0),
+            },
         };
-        if !killed_after(&killed, moment) {
-            break;
-        }
-        done += 1;
+        kill_at(&killed, moment);
     }
-    assert!(done * 2 >= kills, "it was done after {done} of {kills} kills");
-    let last = killed.command(REPLAY).output().unwrap();
-    let said = String::from_utf8_lossy(&last.stderr);
-    // The last kill may have come between the end of the input and that of the process.
-    assert!(last.status.success() || said.contains("has been replayed whole"), "{said}");
-    println!("{done} kills, {} verdicts, {} archived rows", expected.verdicts.len(), expected.archived.len());
+    killed.run(REPLAY).unwrap();
+    println!("{kills} kills, {} verdicts, {} archived rows", expected.verdicts.len(), expected.archived.len());
     same(&expected, &killed.outcome().unwrap());
 }
 
-/// Starts the replay and kills it after so long; `false` where it had ended by itself.
-fn killed_after(place: &Workplace, moment: Duration) -> bool {
+fn replayed_whole(output: &Output) -> bool {
+    String::from_utf8_lossy(&output.stderr).contains("has been replayed whole")
+}
+
+/// When a replay is killed. What its stages have committed decides, so that no kill comes after the end.
+struct Moment {
+    /// Once so much is committed …
+    from: i64,
+    /// … and so much time has passed since, …
+    delay: Duration,
+    /// … or at the latest here.
+    at_most: i64,
+}
+
+/// Starts the replay and kills it.
+fn kill_at(place: &Workplace, moment: Moment) {
+    let progress = place.progress().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut command = tokio::process::Command::from(place.command(REPLAY));
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let ended = tokio::time::timeout(moment, process.wait()).await.is_ok();
+        let mut since = None;
+        loop {
+            let committed = progress.committed().unwrap();
+            let waited = (committed >= moment.from).then(|| since.get_or_insert_with(Instant::now).elapsed());
+            if committed >= moment.at_most || waited.is_some_and(|waited| waited >= moment.delay) {
+                break;
+            }
+            let ended = tokio::time::timeout(LOOK_EVERY, process.wait()).await;
+            assert!(ended.is_err(), "it ended with {ended:?} when {committed} was committed");
+        }
         process.kill().await.unwrap();
-        !ended
     })
 }
 

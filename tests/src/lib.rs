@@ -1,7 +1,9 @@
 //! What the flow tests have in common: a folder with a configuration, the binary, and what a finished log says.
 
+mod progress;
 mod running;
 
+pub use progress::Progress;
 pub use running::{Answer, Running, Sent};
 
 use anyhow::{Context, Result, bail};
@@ -83,6 +85,14 @@ impl Workplace {
     /// When it cannot be opened.
     pub fn log(&self) -> Result<Arc<dyn Log>> {
         Ok(EmbeddedLog::open(self.path().join("driftline-data"), Options::default())?)
+    }
+
+    /// How far the stages have come, whether a driftline runs or not.
+    ///
+    /// # Errors
+    /// When there is no log yet, or it cannot be opened.
+    pub fn progress(&self) -> Result<Progress> {
+        Progress::of(&self.path().join("driftline-data"))
     }
 
     /// The folder's artifacts and archived files.
