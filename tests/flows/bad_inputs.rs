@@ -22,7 +22,8 @@ use ingest::partial::{CaptureEpoch, PartialBody};
 use ingest::topics;
 use records::RECORDS;
 use requests::{REQUESTS, Request};
-use rows::{BROKEN, HEADS, VALUES};
+use rows::{BROKEN, HEADS, STREAMS, VALUES};
+
 use settings::{Configuration, SETTINGS, Setting, VALID};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -72,7 +73,7 @@ fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive() {
     write_records(&place, &mut promised);
     let mut service = place.start().unwrap();
     promised.neighbour(&service, To::Events, FIRST);
-    for (number, row) in [BROKEN, HEADS, VALUES].into_iter().flatten().enumerate() {
+    for (number, row) in [BROKEN, HEADS, VALUES, STREAMS].into_iter().flatten().enumerate() {
         promised.row(&service, number, row);
     }
     for (number, request) in REQUESTS.iter().enumerate() {
@@ -86,7 +87,7 @@ fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive() {
     service.stop().unwrap();
     FILES.iter().for_each(|file| promised.file(&place, file));
     promised.check(&place);
-    let rows = BROKEN.len() + HEADS.len() + VALUES.len();
+    let rows = BROKEN.len() + HEADS.len() + VALUES.len() + STREAMS.len();
     println!(
         "bad inputs: {rows} rows and {} requests over HTTP, {} records, {} files; {} good rows arrived around them",
         REQUESTS.len(),
@@ -274,12 +275,17 @@ impl Row {
             Input::Bytes(bytes) if bytes.starts_with(b"{") => (line(bytes), None),
             Input::Bytes(bytes) => (array(&[&first, bytes, &last], 3), None),
             Input::Packed(changes) => (array(&[&first, &self.to.packed(bad, changes), &last], 3), None),
+            Input::Column(name, value) => (self.to.stream([before, bad, after], (name, *value)), None),
             Input::Cut(bytes) => (array(&[&first, bytes], 2), Some(array(&[&last], 1))),
         }
     }
 
     fn sent<'a>(&self, body: &'a [u8]) -> Sent<'a> {
-        if body.starts_with(b"{") { Sent::json_lines(body) } else { Sent::messagepack(body) }
+        match body.first() {
+            Some(b'{') => Sent::json_lines(body),
+            Some(0xff) => Sent::arrow(body),
+            _ => Sent::messagepack(body),
+        }
     }
 }
 

@@ -56,6 +56,11 @@ impl<'a> Sent<'a> {
     pub fn messagepack(body: &'a [u8]) -> Self {
         Self { content_type: Some("application/msgpack"), encoding: None, body }
     }
+
+    /// An Arrow IPC stream.
+    pub fn arrow(body: &'a [u8]) -> Self {
+        Self { content_type: Some("application/vnd.apache.arrow.stream"), encoding: None, body }
+    }
 }
 
 impl Workplace {

@@ -38,10 +38,10 @@ pub(super) const RECORDS: &[Record] = records! {
         => "empty", "the record is empty at byte 0: send at least one event";
     "a record of plain text":
         Events, None, Some(b"hello")
-        => "unknown_format", "neither the content type nor the first byte tells the format at byte 0: send application/json or application/msgpack";
+        => "unknown_format", "neither the content type nor the first bytes tell the format at byte 0: send application/json, application/msgpack or application/vnd.apache.arrow.stream";
     "a record of an unknown content type":
         Events, Some("text/csv"), Some(b"id,time\na,1\n")
-        => "unknown_format", "neither the content type nor the first byte tells the format at byte 0: send application/json or application/msgpack";
+        => "unknown_format", "neither the content type nor the first bytes tell the format at byte 0: send application/json, application/msgpack or application/vnd.apache.arrow.stream";
     "JSON that was cut off":
         Events, JSON, Some(br#"{"id":"cut","time":1700000000000"#)
         => "truncated", "the bytes end within a value at byte 32: send the whole event";

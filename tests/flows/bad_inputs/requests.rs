@@ -40,6 +40,7 @@ pub(super) enum Body {
 pub(super) const MOST_BODY_BYTES: usize = 2 << 20;
 
 const JSON: &str = "application/json";
+const ARROW: &str = "application/vnd.apache.arrow.stream";
 const GOOD: &str = r#"{$ID,$E,"prediction":"yes"}"#;
 
 /// A table of requests: `name: ask => status, detail;`.
@@ -67,10 +68,10 @@ pub(super) const REQUESTS: &[Request] = requests! {
         => 400, "none of the 1 rows is good; row 0: the body has no event at byte 0: send at least one event";
     "a wrong content type":
         Post("/v1/events", "text/csv", Text(GOOD))
-        => 415, "content-type `text/csv` is not taken: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
+        => 415, "content-type `text/csv` is not taken: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack, application/vnd.apache.arrow.stream";
     "no content type":
         PostUntyped("/v1/events", Text(GOOD))
-        => 415, "the request names no content-type: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack";
+        => 415, "the request names no content-type: send one of application/json, application/x-ndjson, application/jsonl, application/msgpack, application/vnd.msgpack, application/x-msgpack, application/vnd.apache.arrow.stream";
     "an unknown encoding":
         PostEncoded("/v1/events", "br", Text(GOOD))
         => 415, "content-encoding `br` is not known: send gzip, or no encoding";
@@ -92,6 +93,12 @@ pub(super) const REQUESTS: &[Request] = requests! {
     "JSON that claims to be MessagePack":
         Post("/v1/events", "application/msgpack", Text(GOOD))
         => 400, "none of the 2 rows is good; row 0: the row is an integer at byte 0: an event is a map with id, time, model, …";
+    "JSON that claims to be Arrow":
+        Post("/v1/events", ARROW, Text(GOOD))
+        => 400, "none of the 1 rows is good; row 0: this is not an Arrow IPC stream at byte 0: check the encoder that wrote it, and that the content type names its format";
+    "an Arrow stream that ends early":
+        Post("/v1/events", ARROW, Bytes(b"\xff\xff\xff\xff\x10\0\0\0\0\0"))
+        => 400, "none of the 1 rows is good; row 0: the bytes end within a message of the stream at byte 10: send the whole event";
     "events by another method":
         Get("/v1/events")
         => 405, "/v1/events does not answer GET; the `allow` header names the methods that it does";

@@ -6,7 +6,7 @@
 //! and `$HUGE` 1,100,000. A row of MessagePack is a good one with some of its fields changed.
 
 use super::table::Fate::{Counted, DeadLetter, Refused};
-use super::table::Input::{Bytes, Cut, Json, Packed};
+use super::table::Input::{Bytes, Column, Cut, Json, Packed};
 use super::table::Packing::{Absent, Binary, Double, Integer, Nothing, Raw, Single, Unsigned};
 use super::table::{Row, To};
 
@@ -279,4 +279,23 @@ pub(super) const VALUES: &[Row] = rows! {
     "a label of no class":
         Labels Json(r#"{"id":"$FIRST","time":$T,"model":"loan","label":"maybe"}"#)
         => Counted(&["invalid_label"]);
+};
+
+/// Rows of Arrow streams.
+pub(super) const STREAMS: &[Row] = rows! {
+    "a column without an id":
+        Events Column("id", None)
+        => Refused("missing_id", "the row has no `id` at byte 0: give every event an id, which its label repeats");
+    "a column with a time in words":
+        Events Column("time", Some("yesterday"))
+        => Refused("wrong_type_time", "text is not RFC 3339 in `time` at byte 23: send milliseconds since the epoch as an integer, or RFC 3339 text");
+    "a column with an unknown model":
+        Labels Column("model", Some("laon"))
+        => Refused("unknown_model", "the model is not configured at byte 0: add the model to the configuration, or correct its name");
+    "a column without a label":
+        Labels Column("label", None)
+        => Refused("missing_label", "the row has no `label` at byte 0: send the label, or send nothing until it is known");
+    "a column with a prediction that is no class":
+        Events Column("prediction", Some("maybe"))
+        => Counted(&["prediction unseen_share"]);
 };

@@ -1,5 +1,9 @@
 //! What the rows of the table are made of, and how they become bytes.
 
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::ipc::writer::StreamWriter;
+use std::sync::Arc;
+
 /// Where a row is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum To {
@@ -27,6 +31,8 @@ pub(super) enum Input {
     /// These bytes at the end of an array in MessagePack: what follows such a row cannot be told, so the good one after it
     /// comes in a body of its own.
     Cut(&'static [u8]),
+    /// The second of three rows of an Arrow stream, of which one column of text has another value, or none.
+    Column(&'static str, Option<&'static str>),
 }
 
 /// A value in MessagePack.
@@ -114,6 +120,36 @@ impl To {
             value.write(&mut bytes);
         }
         bytes
+    }
+
+    /// Three rows as an Arrow stream; a column of the second one has another value.
+    pub(super) fn stream(self, ids: [&str; 3], (changed, value): (&str, Option<&str>)) -> Vec<u8> {
+        let of_kind: &[(&str, &str)] = match self {
+            Self::Events => &[("version", "v1"), ("features.country", "DE"), ("prediction", "yes")],
+            Self::Labels => &[("label", "yes")],
+            Self::Feedback => &[("name", "click"), ("value", "1")],
+        };
+        let rest = [("time", "2023-11-14T22:13:20Z"), ("model", "loan")];
+        let mut columns = vec![("id", ids.map(Some))];
+        columns.extend(rest.iter().chain(of_kind).map(|(name, text)| (*name, [Some(*text); 3])));
+        for (_, values) in columns.iter_mut().filter(|(name, _)| *name == changed) {
+            values[1] = value;
+        }
+        let mut columns: Vec<(&str, ArrayRef)> =
+            columns.into_iter().map(|(name, texts)| (name, Arc::new(StringArray::from(texts.to_vec())) as _)).collect();
+        if self == Self::Events {
+            let numbers = |value| Arc::new(Float64Array::from(vec![value; 3])) as ArrayRef;
+            columns.extend([
+                ("features.amount", numbers(1.0)),
+                ("features.age", numbers(30.0)),
+                ("score", numbers(0.5)),
+            ]);
+        }
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
     }
 }
 
