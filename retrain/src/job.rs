@@ -1,6 +1,6 @@
 //! What programs that train and programs that answer have in common: the job file they are given, and how it can go wrong.
 //!
-//! The file's format version is [`FORMAT`]; what stands in it beside the members of [`Job`] is the affair of who asks.
+//! The file's format version is [`FORMAT`]; what stands in it beside the members of a job is the affair of who asks.
 
 use crate::process::{self, CommandSpec, ProcessError};
 use crate::rows_file::RowsFileError;
