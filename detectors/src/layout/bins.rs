@@ -1,97 +1,15 @@
-//! How a column is counted: the bins of a numeric column, the table of a categorical one.
-//!
-//! A layout is learned once, from the reference, and never changes: profiles that were counted against the same layout
-//! add up cell by cell. Fine bins lie on a quantile grid, so each holds about the same share of the reference; the ten
-//! coarse bins are made of whole fine ones, so a coarse count is a sum and needs no second look at the values.
-//!
-//! Deliberately absent: bins that move with the current window. A score would then change because the bins did.
+//! The bins of a numeric column: learned on a quantile grid, then only looked up.
 
+use super::LayoutError;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::select_unpredictable;
-use std::sync::Arc;
-use thiserror::Error;
 
 /// The most fine bins of a numeric column.
 pub const MOST_BINS: usize = 256;
 /// How many coarse bins a column has, where it has as many fine ones.
 pub const COARSE_BINS: usize = 10;
-/// The most categories that are counted by name.
-pub const MOST_KNOWN: usize = 100;
-/// The most further categories of the reference that are remembered as `other`.
-pub const MOST_OTHER: usize = 10_000;
-
 /// How many values are looked up side by side: enough to hide the latency of a search behind the others'.
 pub(crate) const LANES: usize = 8;
-
-/// Why a layout cannot be built.
-#[derive(Debug, Error, Clone, PartialEq)]
-pub enum LayoutError {
-    /// Too few edges, or too many.
-    #[error("{edges} bin edges given; a column needs between 2 and {most}", most = MOST_BINS + 1)]
-    EdgeCount {
-        /// How many were given.
-        edges: usize,
-    },
-    /// An edge that is not a number, or not above the one before it.
-    #[error("bin edge {place} is {value}: edges must be finite and rise (only the last two may be equal)")]
-    EdgeOrder {
-        /// Which edge, from 0.
-        place: usize,
-        /// Its value.
-        value: f64,
-    },
-    /// A stored layout whose parts do not fit each other.
-    #[error(
-        "stored bins do not fit each other: {bins} bins, {centres} centres, {coarse} coarse starts; learn the reference again"
-    )]
-    Inconsistent {
-        /// How many bins the edges make.
-        bins: usize,
-        /// How many centres there are.
-        centres: usize,
-        /// How many coarse bins there are.
-        coarse: usize,
-    },
-    /// Too many categories, or one of them twice.
-    #[error(
-        "stored category table holds `{category}` twice, or more than {MOST_KNOWN} known categories; learn the reference again"
-    )]
-    CategoryTable {
-        /// The offending category.
-        category: String,
-    },
-}
-
-/// How one column is counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum ColumnLayout {
-    /// In bins.
-    Numeric(Arc<BinEdges>),
-    /// By category.
-    Categorical(Arc<CategoryTable>),
-}
-
-impl ColumnLayout {
-    /// Bins learned from the values of a numeric column; see [`BinEdges::learn`].
-    pub fn learn_numeric(values: &mut [f64]) -> Self {
-        Self::Numeric(Arc::new(BinEdges::learn(values)))
-    }
-
-    /// A table learned from the values of a categorical column; see [`CategoryTable::learn`].
-    pub fn learn_categorical<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::Categorical(Arc::new(CategoryTable::learn(values)))
-    }
-
-    /// The word for the layout's kind in messages.
-    pub fn kind_name(&self) -> &'static str {
-        match self {
-            Self::Numeric(_) => "numeric",
-            Self::Categorical(_) => "categorical",
-        }
-    }
-}
 
 /// The bins of a numeric column.
 ///
@@ -245,123 +163,6 @@ impl TryFrom<StoredBins> for BinEdges {
     }
 }
 
-/// Where a category is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CategoryPlace {
-    /// Under its own name: its place among the known categories.
-    Known(usize),
-    /// The reference has it, but not among its most frequent.
-    Other,
-    /// The reference does not have it.
-    Unseen,
-}
-
-/// The categories of a column that are counted by name, and those that are known to exist.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "StoredCategories", into = "StoredCategories")]
-pub struct CategoryTable {
-    known: Vec<String>,
-    other: BTreeSet<String>,
-    places: HashMap<String, CategoryPlace, BuildHasherDefault<NameHasher>>,
-}
-
-impl CategoryTable {
-    /// The most frequent of `values` by name ([`MOST_KNOWN`], ties in the order of names), the next [`MOST_OTHER`]
-    /// remembered as `other`. What a reference has beyond that counts as unseen, in the reference too.
-    pub fn learn<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut counts: HashMap<&str, u64> = HashMap::new();
-        for value in values {
-            *counts.entry(value).or_default() += 1;
-        }
-        let mut ranked: Vec<(&str, u64)> = counts.into_iter().collect();
-        ranked.sort_unstable_by(|(name, count), (name_b, count_b)| count_b.cmp(count).then(name.cmp(name_b)));
-        let mut names = ranked.into_iter().map(|(name, _)| name.to_owned());
-        let known: Vec<String> = names.by_ref().take(MOST_KNOWN).collect();
-        let other: BTreeSet<String> = names.take(MOST_OTHER).collect();
-        Self::assemble(known, other)
-    }
-
-    fn assemble(known: Vec<String>, other: BTreeSet<String>) -> Self {
-        let others = other.iter().map(|name| (name.clone(), CategoryPlace::Other));
-        let named = known.iter().enumerate().map(|(place, name)| (name.clone(), CategoryPlace::Known(place)));
-        let places = others.chain(named).collect();
-        Self { known, other, places }
-    }
-
-    /// The categories counted by name, most frequent first.
-    pub fn known(&self) -> &[String] {
-        &self.known
-    }
-
-    /// Where `category` is counted.
-    #[inline]
-    pub fn place(&self, category: &str) -> CategoryPlace {
-        self.places.get(category).copied().unwrap_or(CategoryPlace::Unseen)
-    }
-}
-
-/// A hash of names, a word of eight bytes at a time.
-///
-/// Whoever sends events can choose names whose hashes collide, but cannot add names to a table: a look-up stays short.
-#[derive(Debug, Clone, Default)]
-struct NameHasher(u64);
-
-impl NameHasher {
-    fn add(&mut self, word: u64) {
-        // An odd number with its bits well spread (2⁶⁴ over the golden ratio); both halves of the product are mixed.
-        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product as u64) ^ (product >> 64) as u64;
-    }
-}
-
-impl Hasher for NameHasher {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks();
-        for word in words {
-            self.add(u64::from_le_bytes(*word));
-        }
-        // The length keeps apart what differs by zeros at its end, and zero from nothing.
-        self.add(rest.iter().fold(bytes.len() as u64, |word, byte| word << 8 | u64::from(*byte)));
-    }
-
-    #[inline]
-    fn write_u8(&mut self, _end: u8) {
-        // The mark that `str` puts behind its bytes tells neighbouring fields apart; here a name stands alone.
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// What is stored of a table; the lookup is rebuilt.
-#[derive(Serialize, Deserialize)]
-struct StoredCategories {
-    known: Vec<String>,
-    other: BTreeSet<String>,
-}
-
-impl From<CategoryTable> for StoredCategories {
-    fn from(table: CategoryTable) -> Self {
-        Self { known: table.known, other: table.other }
-    }
-}
-
-impl TryFrom<StoredCategories> for CategoryTable {
-    type Error = LayoutError;
-
-    fn try_from(stored: StoredCategories) -> Result<Self, LayoutError> {
-        let mut seen = BTreeSet::new();
-        for category in &stored.known {
-            if !seen.insert(category) || stored.other.contains(category) || seen.len() > MOST_KNOWN {
-                return Err(LayoutError::CategoryTable { category: category.clone() });
-            }
-        }
-        Ok(Self::assemble(stored.known, stored.other))
-    }
-}
-
 fn check_edges(edges: &[f64]) -> Result<(), LayoutError> {
     if edges.len() < 2 || edges.len() > MOST_BINS + 1 {
         return Err(LayoutError::EdgeCount { edges: edges.len() });
@@ -450,6 +251,7 @@ fn coarse_starts(weights: &[u64]) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::ColumnLayout;
 
     fn place_of(bins: &BinEdges, value: f64) -> usize {
         bins.places(&[value; LANES])[0]
@@ -518,16 +320,5 @@ mod tests {
         let broken = StoredBins { edges: vec![0.0, 1.0, 2.0], centres: vec![0.5], coarse_starts: vec![0] };
         assert!(matches!(BinEdges::try_from(broken), Err(LayoutError::Inconsistent { .. })));
         assert!(matches!(BinEdges::from_edges(vec![1.0, 0.0]), Err(LayoutError::EdgeOrder { place: 1, .. })));
-    }
-
-    #[test]
-    fn rare_categories_of_the_reference_are_other_and_new_ones_unseen() {
-        let names: Vec<String> = (0..150).map(|i| format!("c{i:03}")).collect();
-        let table = CategoryTable::learn(names.iter().map(String::as_str).chain(["c149", "c149", "c148"]));
-        assert_eq!(table.place("c149"), CategoryPlace::Known(0));
-        assert_eq!(table.place("c148"), CategoryPlace::Known(1));
-        assert_eq!(table.place("c000"), CategoryPlace::Known(2));
-        assert_eq!(table.place("c120"), CategoryPlace::Other);
-        assert_eq!(table.place("new"), CategoryPlace::Unseen);
     }
 }
