@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// Rows that are looked at.
+const MOST_ROWS: u64 = 50_000;
 /// More different labels than this are taken for numbers to be predicted, where they are numbers.
 const MOST_CLASSES: usize = 20;
 
@@ -90,7 +92,7 @@ pub fn configuration(from: &Path, model: &str, known: &KnownColumns) -> Result<S
     if ModelName::new(model).is_none() {
         return Err(InitError::Name { name: model.to_owned() });
     }
-    let inferred = infer(from)?;
+    let inferred = infer(from, MOST_ROWS)?;
     for name in known.named() {
         find(from, &inferred, name)?;
     }
@@ -141,7 +143,8 @@ fn task(file: &Path, inferred: &InferredFile, known: &KnownColumns) -> Result<St
     match column.distinct {
         0 | 1 => Err(refuse("it has one value only: name another column, or a longer file".to_owned())),
         2 => {
-            let [negative, positive] = [0, 1].map(|place| column.examples.get(place).map_or("", String::as_str));
+            let [negative, positive] =
+                [0, 1].map(|place| column.examples.get(place).map_or("", |name| class_name(name)));
             Ok(format!(
                 "    task: {{type: binary, positive: {}, negative: {}}}   # exchange them if the other class is the one to find\n",
                 quoted(positive),
@@ -151,9 +154,17 @@ fn task(file: &Path, inferred: &InferredFile, known: &KnownColumns) -> Result<St
         distinct if distinct > MOST_CLASSES && numeric => Ok("    task: {type: regression}\n".to_owned()),
         distinct if distinct > MOST_CLASSES => Err(refuse(format!("it has {distinct} values, too many for classes"))),
         _ => {
-            let classes = column.examples.iter().map(|class| quoted(class)).collect::<Vec<_>>().join(", ");
+            let classes = column.examples.iter().map(|class| quoted(class_name(class))).collect::<Vec<_>>().join(", ");
             Ok(format!("    task:\n      type: multiclass\n      classes: [{classes}]\n"))
         }
+    }
+}
+
+/// A class's name as events have it: a whole number without the `.0` that a data frame gives it.
+fn class_name(example: &str) -> &str {
+    match example.strip_suffix(".0") {
+        Some(whole) if whole.parse::<i64>().is_ok() => whole,
+        _ => example,
     }
 }
 

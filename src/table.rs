@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
-use detectors::schema::{ColumnKind, PREDICTION};
+use detectors::schema::{ColumnKind, PREDICTION, Task};
 use ingest::columns::{
     APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION, event_schema,
 };
@@ -63,6 +63,7 @@ impl TableSpec {
                 EVENT_ID => self.ids(rows)?,
                 VERSION => Arc::new(StringArray::from(vec![""; count])),
                 name => match given.column_by_name(name) {
+                    Some(column) if matches!(name, LABEL | PREDICTION) => outcomes(&setup.watched.schema.task, column),
                     Some(column) => Arc::clone(column),
                     None => new_null_array(field.data_type(), count),
                 },
@@ -112,6 +113,17 @@ impl TableSpec {
             bail!("{}: column `{column}` has rows without an id", self.file.display());
         }
         Ok(ids)
+    }
+}
+
+/// Labels or predictions; those that name a class in another way, as `1.0` does `1`, get the class's name.
+fn outcomes(task: &Task, column: &ArrayRef) -> ArrayRef {
+    match column.as_string_opt::<i32>() {
+        Some(texts) => {
+            let named = texts.iter().map(|text| text.map(|text| task.class_named(text).unwrap_or(text)));
+            Arc::new(named.collect::<StringArray>())
+        }
+        None => Arc::clone(column),
     }
 }
 

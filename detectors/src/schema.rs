@@ -68,6 +68,18 @@ impl Task {
         }
     }
 
+    /// The class that a text names: the one of that name, or else the one that is the same number, as `1.0` is `1`.
+    /// Files written by data frames have such numbers, where a column of classes has gaps.
+    pub fn class_named(&self, text: &str) -> Option<&str> {
+        let classes = self.classes();
+        let same_name = classes.iter().find(|class| **class == text);
+        let same_number = || {
+            let number: f64 = text.trim().parse().ok()?;
+            classes.iter().find(|class| class.parse() == Ok(number))
+        };
+        same_name.or_else(same_number).copied()
+    }
+
     /// What the prediction and label columns hold.
     pub fn outcome_kind(&self) -> ColumnKind {
         match self {
@@ -117,5 +129,25 @@ impl ModelSchema {
     /// The inputs, in order.
     pub fn features(&self) -> impl Iterator<Item = &ColumnSchema> {
         self.columns.iter().filter(|column| column.role == Role::Feature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_named_by_its_text_or_by_its_number() {
+        let numbered = Task::Binary { positive: "1".into(), negative: "0".into() };
+        assert_eq!(
+            ["1", "1.0", "0.00", " 1", "2", "yes", "NaN"].map(|text| numbered.class_named(text)),
+            [Some("1"), Some("1"), Some("0"), Some("1"), None, None, None]
+        );
+        let named = Task::Multiclass { classes: vec!["1.0".into(), "1".into(), "a".into()] };
+        assert_eq!(
+            ["1", "1.0", "a", "A"].map(|text| named.class_named(text)),
+            [Some("1"), Some("1.0"), Some("a"), None]
+        );
+        assert_eq!(Task::Regression.class_named("1"), None);
     }
 }

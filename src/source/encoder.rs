@@ -226,7 +226,7 @@ impl EventEncoder {
         let cell = column.cell(row);
         let label = match (self.spec.schema.task.outcome_kind(), cell.number()) {
             (ColumnKind::Numeric, Some(number)) => Some(Label::Number(number)),
-            _ => cell.category().map(Label::Text),
+            _ => outcome(&self.spec.schema.task, &cell).map(Label::Text),
         };
         // A null label is one that never came.
         let Some(label) = label else { return };
@@ -269,6 +269,12 @@ impl EventEncoder {
         let room = labels.room(partition_of(&waiting.id, self.spec.partitions));
         msgpack::write_label(&self.spec.model, waiting, millis, room);
     }
+}
+
+/// A label or a prediction as text; one that names a class in another way, as `1.0` does `1`, gets the class's name.
+fn outcome(task: &Task, cell: &Cell<'_>) -> Option<String> {
+    let text = cell.category()?;
+    Some(task.class_named(&text).map(str::to_owned).unwrap_or(text))
 }
 
 /// The event whose label is waited for.

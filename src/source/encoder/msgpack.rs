@@ -2,7 +2,7 @@
 //!
 //! Writing into memory cannot fail, so the results of the writers are dropped.
 
-use super::{EncodedRecord, EncoderSpec, Label, RowColumns, WaitingLabel, score_classes};
+use super::{EncodedRecord, EncoderSpec, Label, RowColumns, WaitingLabel, outcome, score_classes};
 use crate::source::{Cell, Column};
 use bytes::Bytes;
 use detectors::schema::ColumnKind;
@@ -40,7 +40,11 @@ impl EventWriter<'_> {
         }
         if let Some(prediction) = &columns.prediction {
             text(out, "prediction");
-            value(out, spec.schema.task.outcome_kind(), &prediction.cell(*row));
+            let (task, cell) = (&spec.schema.task, prediction.cell(*row));
+            match (task.outcome_kind(), outcome(task, &cell)) {
+                (ColumnKind::Categorical, Some(class)) => text(out, &class),
+                (kind, _) => value(out, kind, &cell),
+            }
         }
         self.write_scores(out);
         self.write_segments(out);
