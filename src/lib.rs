@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod command;
 
+pub mod compare;
 pub mod config;
 pub mod init;
 pub mod ordered;
@@ -24,6 +25,7 @@ pub mod orders;
 pub mod telemetry;
 pub mod topic_reader;
 
+pub mod narrator;
 pub mod remote;
 pub mod replay;
 pub mod story;

@@ -35,6 +35,8 @@ pub struct Sums {
     pub labelled: i64,
     /// Accuracy over them, for a classifier.
     pub accuracy: Option<f64>,
+    /// Mean absolute error over them, for a regression.
+    pub mae: Option<f64>,
 }
 
 /// Something worth telling.
@@ -54,7 +56,8 @@ pub struct Story {
     retrain: TopicReader,
     models: TopicReader,
     sums: Sums,
-    correct: f64,
+    /// The headline metric of each window, weighted by its labelled rows.
+    headline: f64,
     matured: BTreeSet<String>,
 }
 
@@ -70,7 +73,7 @@ impl Story {
             retrain: reader(topics::RETRAIN)?,
             models: reader(topics::MODELS)?,
             sums: Sums::default(),
-            correct: 0.0,
+            headline: 0.0,
             matured: BTreeSet::new(),
         })
     }
@@ -121,10 +124,13 @@ impl Story {
     }
 
     fn add_quality(&mut self, verdict: &Verdict) {
-        let (Some(accuracy), Some(labelled)) = (verdict.metrics.get("accuracy"), verdict.labelled) else { return };
-        self.correct += accuracy.value * labelled as f64;
-        self.sums.labelled += labelled;
-        self.sums.accuracy = Some(self.correct / self.sums.labelled as f64);
+        let Some(labelled) = verdict.labelled else { return };
+        for (name, of_all) in [("accuracy", &mut self.sums.accuracy), ("mae", &mut self.sums.mae)] {
+            let Some(of_window) = verdict.metrics.get(name) else { continue };
+            self.headline += of_window.value * labelled as f64;
+            self.sums.labelled += labelled;
+            *of_all = Some(self.headline / self.sums.labelled as f64);
+        }
     }
 
     fn add_model(&mut self, event: &ModelEvent) {

@@ -107,7 +107,7 @@ pub fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, CloudEventError
 }
 
 /// `time_ms` as RFC 3339 in UTC; `None` beyond the years that the calendar holds (the attribute is optional).
-fn rfc3339(time_ms: i64) -> Option<String> {
+pub fn rfc3339(time_ms: i64) -> Option<String> {
     let time = arrow::temporal_conversions::timestamp_ms_to_datetime(time_ms)?;
     Some(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }

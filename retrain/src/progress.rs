@@ -6,7 +6,7 @@
 use crate::lifecycle::TrialReport;
 use crate::request::{Cause, RetrainRequest};
 use detectors::windows::Window;
-use ingest::cloud_event::{Attributes, CloudEventError, encode};
+use ingest::cloud_event::{Attributes, CloudEventError, encode, rfc3339};
 use ingest::log::NewRecord;
 use ingest::topics;
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ pub enum Refusal {
         trained_until_ms: i64,
     },
     /// The data themselves were at fault then: training on them would teach the fault.
-    #[error("its span also shows a data-quality fault, in the window {start}..{end}: mend the data first", start = window.start_ms, end = window.end_ms)]
+    #[error("its span also shows a data-quality fault, in the window from {} to {}: mend the data first", moment(window.start_ms), moment(window.end_ms))]
     DataQualityFault {
         /// The window with the fault.
         window: Window,
@@ -103,7 +103,7 @@ pub enum Refusal {
         rows_needed: i64,
     },
     /// Too soon after the last outcome.
-    #[error("the model rests until {until_ms} after the last outcome")]
+    #[error("the model rests until {} after the last outcome", moment(*until_ms))]
     Cooldown {
         /// Event time at which it ends.
         until_ms: i64,
@@ -214,4 +214,8 @@ impl RetrainEvent {
         };
         encode(topics::RETRAIN, Attributes { id: &id, source, kind, subject: self.model(), time_ms }, self)
     }
+}
+/// A moment of event time as people read it.
+fn moment(time_ms: i64) -> String {
+    rfc3339(time_ms).unwrap_or_else(|| format!("{time_ms} ms"))
 }

@@ -1,12 +1,11 @@
 //! What each command does, and how the process ends.
 
+mod compare;
 mod models;
 mod reference;
 mod replay;
 
 mod run;
-
-pub(crate) use replay::sentence;
 
 use crate::cli::{Command, CommandLine, ConfigArgs, Exit, InitArgs};
 use crate::config::{Config, ConfigError, Finding, check};
@@ -22,7 +21,7 @@ use ingest::error_chain;
 use ingest::log::LogError;
 use serde_json::json;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -53,6 +52,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
         Command::Run(args) => run::run(&args),
         Command::Init(args) => write_configuration(&args),
         Command::Check(args) => check_configuration(&args, json),
+        Command::Compare(args) => compare::compare(args, json),
         Command::Replay(args) => replay::replay(&args, json),
         Command::Reference(args) => reference::reference(&args, json),
         Command::Retrain(args) => models::retrain(&args, json),
@@ -69,7 +69,8 @@ fn start_logging(verbose: u8, quiet: bool) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {

@@ -3,20 +3,18 @@
 use super::WrongUsage;
 use crate::cli::{Exit, ReplayArgs};
 use crate::config::Config;
+use crate::narrator::Narrator;
 use crate::remote::Remote;
 use crate::replay::{Ending, PATIENCE, Replay, ReplaySpec};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use crate::setup::{self, ModelSetup};
 use crate::source::{self, EncoderSpec, EventEncoder, EventTime, LabelDelay, RowBatch, Rows};
-use crate::story::{Happening, Story, Sums};
+use crate::story::{Story, Sums};
 use crate::table::file_name;
 use anyhow::{Result, bail};
-use detectors::verdict::Severity;
 use indicatif::{ProgressBar, ProgressStyle};
 use ingest::log::LogError;
 use ingest::store::digest;
-use retrain::lifecycle::LifecycleEvent;
-use retrain::progress::RetrainEvent;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +39,8 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: Vec::new() };
     let service = Service::start(Arc::clone(&grounds), &options)?;
     let bar = bar(json);
-    let replayed = through((&service, &setup), spec, rows, &mut |story_bar| tell(&mut story, story_bar, &bar));
+    let mut narrator = Narrator::default();
+    let replayed = through((&service, &setup), spec, rows, &mut |rows| tell((&mut story, &mut narrator), rows, &bar));
     bar.finish_and_clear();
     service.shutdown()?;
     let rows = replayed?;
@@ -161,44 +160,15 @@ fn bar(json: bool) -> ProgressBar {
 }
 
 /// Prints what is worth telling above the progress bar.
-fn tell(story: &mut Story, rows: u64, bar: &ProgressBar) -> Result<()> {
+fn tell((story, narrator): (&mut Story, &mut Narrator), rows: u64, bar: &ProgressBar) -> Result<()> {
     for happening in story.read()? {
-        if let Some(sentence) = sentence(&happening) {
+        if let Some(sentence) = narrator.sentence(&happening) {
             bar.suspend(|| eprintln!("  {sentence}"));
         }
     }
     bar.set_position(rows);
     bar.set_message(story.sums().champion.clone().map(|champion| format!("champion {champion}")).unwrap_or_default());
     Ok(())
-}
-
-/// A sentence for what people want to know of at once; `None` for all the rest.
-pub(crate) fn sentence(happening: &Happening) -> Option<String> {
-    match happening {
-        Happening::Verdict(verdict) if verdict.severity == Severity::Drift && verdict.segment.is_none() => {
-            let at = source::rfc3339(verdict.window.end_ms);
-            Some(format!("{at} {} {}: {}", verdict.version, verdict.monitor.name(), verdict.summary))
-        }
-        Happening::Retrain(event) => match event.as_ref() {
-            RetrainEvent::Request(request) => {
-                Some(format!("retrain request on {} labelled rows: {}", request.labelled_rows, request.cause.summary))
-            }
-            _ => None,
-        },
-        Happening::Model(event) => match &event.event {
-            LifecycleEvent::ChallengerTrained { version, .. } => {
-                Some(format!("challenger {version} trained; on trial"))
-            }
-            LifecycleEvent::ChallengerRejected { version, reason, .. } => {
-                Some(format!("challenger {version} rejected: {reason}"))
-            }
-            LifecycleEvent::TrainingFailed { reason, .. } => Some(format!("training failed: {reason}")),
-            LifecycleEvent::Promoted { version, .. } => Some(format!("{version} is champion")),
-            LifecycleEvent::RolledBack { version, .. } => Some(format!("rolled back to {version}")),
-            _ => None,
-        },
-        Happening::Verdict(_) => None,
-    }
 }
 
 fn report(rows: u64, sums: &Sums, json: bool) -> Result<()> {
@@ -216,6 +186,9 @@ fn report(rows: u64, sums: &Sums, json: bool) -> Result<()> {
     );
     if let Some(accuracy) = sums.accuracy {
         println!("accuracy {accuracy:.4} over {} labelled rows", sums.labelled);
+    }
+    if let Some(mae) = sums.mae {
+        println!("mean absolute error {mae:.6} over {} labelled rows", sums.labelled);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::ending::Ending;
 use super::simulation::Phase;
-use crate::command::sentence;
+use crate::narrator::Narrator;
 use crate::source::rfc3339;
 use crate::story::{Happening, Story, Sums};
 use anyhow::Result;
@@ -26,6 +26,7 @@ pub(super) struct JudgedWindow {
 /// Tells the story and remembers it.
 pub(super) struct Teller {
     story: Story,
+    narrator: Narrator,
     silent: bool,
     told: BTreeSet<String>,
     phases: Vec<Phase>,
@@ -41,6 +42,7 @@ impl Teller {
     pub(super) fn new(log: &Arc<dyn Log>, silent: bool) -> Result<Self> {
         Ok(Self {
             story: Story::new(log)?,
+            narrator: Narrator::default(),
             silent,
             told: BTreeSet::new(),
             phases: vec![Phase::ConceptChange, Phase::CovariateShift, Phase::Control],
@@ -126,7 +128,7 @@ impl Teller {
 
     /// Tells a happening the first time that one of its kind comes up.
     fn tell(&mut self, happening: &Happening) {
-        let Some(sentence) = sentence(happening) else { return };
+        let Some(sentence) = self.narrator.sentence(happening) else { return };
         let kind = match happening {
             Happening::Verdict(verdict) => format!("{} {}", verdict.monitor.name(), verdict.version),
             _ => sentence.clone(),
