@@ -5,6 +5,8 @@
 
 use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};
 use clap::{Args, Parser, Subcommand};
+use detectors::panel::PanelPolicy;
+use detectors::statistics::Statistic;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -15,7 +17,7 @@ Exit codes:
   0  done
   1  the work failed; for `demo`: the loop did not close
   2  the command line or the configuration is wrong
-  3  drift was found, where a command was asked to say so by its exit code
+  3  `compare` found drift, or more odd values than the reference has
   4  no running driftline could be reached
   5  the log is in use by another process, or cannot be used";
 
@@ -77,6 +79,8 @@ pub enum Command {
     Init(InitArgs),
     /// Check a configuration
     Check(ConfigArgs),
+    /// Compare the columns of two files; exits with 3 where they differ
+    Compare(CompareArgs),
     /// Send the rows of a file through the service as events and labels
     Replay(ReplayArgs),
     /// Learn a model's reference from a file or from the archive
@@ -180,6 +184,42 @@ impl ColumnArgs {
     }
 }
 
+/// `driftline compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// A CSV, Parquet or JSON-lines file, gzipped or not, that shows what is normal
+    pub reference: PathBuf,
+    /// The file that is held against it
+    pub current: PathBuf,
+    /// Only these columns, separated by commas [default: all but identifiers, times and empty ones]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub columns: Vec<String>,
+    /// Not these columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub exclude: Vec<String>,
+    /// These columns are numeric, whatever they look like
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub numeric: Vec<String>,
+    /// These columns are categorical, whatever they look like
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS", conflicts_with = "numeric")]
+    pub categorical: Vec<String>,
+    /// Column of the model's prediction
+    #[arg(long, value_name = "COLUMN")]
+    pub prediction: Option<String>,
+    /// Columns of the model's scores
+    #[arg(long = "score", value_delimiter = ',', value_name = "COLUMNS")]
+    pub scores: Vec<String>,
+    /// Only these tests; each is used for the columns that it is defined for
+    #[arg(long, value_delimiter = ',', value_name = "TESTS", value_parser = statistic)]
+    pub tests: Vec<Statistic>,
+    /// The share of comparisons without drift that may find some, all columns and tests together
+    #[arg(long, value_name = "SHARE", default_value_t = PanelPolicy::DEFAULT_FALSE_ALARM_RATE)]
+    pub budget: f64,
+    /// The score below which a change does not matter, however certain
+    #[arg(long, value_name = "SCORE", default_value_t = PanelPolicy::DEFAULT_MIN_EFFECT)]
+    pub min_effect: f64,
+}
+
 /// `driftline replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -237,6 +277,12 @@ pub struct LabelArgs {
     /// Column of the time at which the label came
     #[arg(long, value_name = "COLUMN")]
     pub label_time: Option<String>,
+}
+
+/// A statistic by its name.
+fn statistic(name: &str) -> Result<Statistic, String> {
+    let known = || Statistic::ALL.map(Statistic::name).join(", ");
+    Statistic::ALL.into_iter().find(|statistic| statistic.name() == name).ok_or_else(|| format!("one of {}", known()))
 }
 
 /// How fast event time passes in a replay.
@@ -402,6 +448,7 @@ mod tests {
             "driftline run --config c.yaml --stages capture,monitor -vv",
             "driftline init --from f.csv.gz --label class --prediction p --time t",
             "driftline check --config c.yaml --json",
+            "driftline compare a.csv b.parquet --tests psi,wasserstein --budget 0.01 --exclude id,at --json",
             "driftline replay f.csv --config c.yaml --model m --label-column class --label-delay-rows 100 --interval 1s --start 2026-01-01T00:00:00Z --speed 60x --no-end-mark",
             "driftline replay f.parquet --model m --time-column at --score a=p_a --score b=p_b --segment ward=ward --label-delay 2h",
             "driftline reference --model m --from-file f.jsonl.gz",

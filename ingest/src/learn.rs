@@ -18,7 +18,7 @@ use detectors::moments::StepMoments;
 use detectors::profile::{Profile, ProfileError};
 use detectors::quality::{Quality, QualityError};
 use detectors::reference::{Origin, Reference, ReferenceError, ReferencePane, ReferenceParts, ReferenceSteps, Slice};
-use detectors::schema::ColumnKind;
+use detectors::schema::{ColumnKind, ColumnSchema};
 use detectors::verdict::Segment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub fn learn_reference(
     }
     let learner = Learner { watched, segmenter: segmenter(watched)?, runtime: runtime()? };
     let failed = |source| LearnError::Query { model: watched.name.to_string(), source: Box::new(source) };
-    let layouts = layouts(watched, rows);
+    let layouts = learn_layouts(&watched.schema.columns, rows);
     let rows = event_columns(watched, rows).map_err(|error| failed(error.into()))?;
     let rows = learner.segmenter.extend(&rows).map_err(failed)?;
     let profiles = learner.profiles(&rows, &layouts).map_err(failed)?;
@@ -176,7 +176,8 @@ fn as_outcomes(labelled: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBat
     RecordBatch::try_new(Arc::clone(schema), columns.flatten().collect())
 }
 
-fn layouts(watched: &WatchedModel, rows: &RecordBatch) -> Vec<ColumnLayout> {
+/// Bins and categories of these columns, found in the rows by their names; a column that is not there gets an empty layout.
+pub fn learn_layouts(columns: &[ColumnSchema], rows: &RecordBatch) -> Vec<ColumnLayout> {
     let layout = |(name, kind): (&str, ColumnKind)| {
         let column = rows.column_by_name(name);
         match kind {
@@ -192,7 +193,7 @@ fn layouts(watched: &WatchedModel, rows: &RecordBatch) -> Vec<ColumnLayout> {
             }
         }
     };
-    watched.schema.columns.iter().map(|column| layout((&column.name, column.kind))).collect()
+    columns.iter().map(|column| layout((&column.name, column.kind))).collect()
 }
 
 /// The values of each dimension with the most rows.

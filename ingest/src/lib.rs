@@ -22,6 +22,8 @@ pub mod segments;
 pub mod watched;
 pub mod window_query;
 
+pub mod scan;
+
 pub mod references;
 
 pub mod capture;

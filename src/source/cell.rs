@@ -90,6 +90,22 @@ impl Column {
         &self.name
     }
 
+    /// All values, where each is a number or null by the file's own type.
+    pub fn numbers(&self) -> Option<&Float64Array> {
+        match &self.values {
+            Values::Float(array) => Some(array),
+            _ => None,
+        }
+    }
+
+    /// All values, where each is text or null by the file's own type.
+    pub fn texts(&self) -> Option<&StringArray> {
+        match &self.values {
+            Values::Text(array) => Some(array),
+            _ => None,
+        }
+    }
+
     /// The value of a row of the batch; null past its end.
     pub fn cell(&self, row: usize) -> Cell<'_> {
         match &self.values {

@@ -1,14 +1,12 @@
 //! What the columns of a file probably are.
 //!
-//! The first 50,000 rows or so decide. A column whose values are nearly all different and are text or whole numbers looks
+//! The first rows decide. A column whose values are nearly all different and are text or whole numbers looks
 //! like an identifier: a model that learned from it would learn nothing, and its profile would be all `unseen`.
 
 use super::{Column, SourceError, TimeFormat, open};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Rows that are looked at.
-const MOST_ROWS: u64 = 50_000;
 /// Examples that are kept of each column: every class of a label that has a reasonable number.
 const MOST_EXAMPLES: usize = 20;
 /// Share of different values from which a column looks like an identifier.
@@ -55,11 +53,11 @@ pub struct InferredFile {
     pub columns: Vec<InferredColumn>,
 }
 
-/// Looks at a file's first rows.
+/// Looks at a file's first rows, to the end of the batch that passes `most_rows`.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn infer(file: &Path) -> Result<InferredFile, SourceError> {
+pub fn infer(file: &Path, most_rows: u64) -> Result<InferredFile, SourceError> {
     let rows = open(file)?;
     let mut tallies: Vec<_> = rows.schema().fields().iter().map(|field| Tally::new(field.name())).collect();
     let mut seen = 0;
@@ -72,7 +70,7 @@ pub fn infer(file: &Path) -> Result<InferredFile, SourceError> {
             }
         }
         seen = batch.first_row + batch.batch.num_rows() as u64;
-        if seen >= MOST_ROWS {
+        if seen >= most_rows {
             break;
         }
     }
@@ -123,7 +121,7 @@ impl Tally {
             return InferredKind::Time(format);
         }
         let numeric = self.numbers == self.values;
-        #[expect(clippy::cast_precision_loss, reason = "both are at most MOST_ROWS and a batch")]
+        #[expect(clippy::cast_precision_loss, reason = "nobody looks at 2⁵³ rows to infer a kind")]
         let share = self.distinct.len() as f64 / self.values as f64;
         let discrete = !numeric || self.whole == self.values;
         if discrete && share > IDENTIFIER_SHARE && self.values >= LEAST_IDENTIFIER_ROWS {

@@ -113,7 +113,7 @@ fn kinds_times_and_identifiers_are_recognised() {
             1_700_000_000 + row
         );
     }
-    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes())).unwrap();
+    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes()), 1_000).unwrap();
     let kinds: Vec<_> = inferred.columns.iter().map(|column| column.kind).collect();
     let expected = [
         InferredKind::Identifier,

@@ -64,6 +64,9 @@ pub fn times(file: &Path, rows: &RowBatch, column: &str) -> Result<Vec<i64>, Sou
 }
 
 fn numbers(file: &Path, rows: &RowBatch, column: &Column) -> Result<ArrayRef, SourceError> {
+    if let Some(numbers) = column.numbers() {
+        return Ok(Arc::new(numbers.clone()));
+    }
     let mut builder = Float64Builder::with_capacity(rows.batch.num_rows());
     for row in 0..rows.batch.num_rows() {
         let cell = column.cell(row);
@@ -83,6 +86,9 @@ fn numbers(file: &Path, rows: &RowBatch, column: &Column) -> Result<ArrayRef, So
 }
 
 fn categories(rows: &RowBatch, column: &Column) -> ArrayRef {
+    if let Some(texts) = column.texts() {
+        return Arc::new(texts.clone());
+    }
     let mut builder = StringBuilder::new();
     for row in 0..rows.batch.num_rows() {
         builder.append_option(column.cell(row).category());

@@ -4,9 +4,9 @@
 //! A share exceeds when it is above `max(worst window, p + 3·√(p·(1 − p) / n)) + rise`, `p` the reference's share, `n` the
 //! window's rows and `rise` what the policy allows.
 
-use super::Judgement;
 use super::policy::DataQualityLimits;
-use crate::profile::{Fault, Profile};
+use super::{Judgement, Normal};
+use crate::profile::{ColumnProfile, Fault, Profile};
 use crate::reference::ReferenceWindow;
 use crate::threshold::median;
 use crate::verdict::TestResult;
@@ -34,19 +34,17 @@ struct ReferenceShare {
 }
 
 impl DataQualityPanel {
-    pub(super) fn learn(
-        limits: DataQualityLimits,
-        names: &[String],
-        whole: &Profile,
-        windows: &[ReferenceWindow],
-    ) -> Self {
-        let mut shares = Vec::new();
-        for (column, (profile, name)) in whole.columns().iter().zip(names).enumerate() {
+    pub(super) fn learn(limits: DataQualityLimits, normal: &Normal<'_>) -> Self {
+        let (windows, mut shares) = (normal.windows, Vec::new());
+        for (column, (profile, schema)) in normal.whole.columns().iter().zip(normal.columns).enumerate() {
             for fault in Fault::ALL {
+                if fault == Fault::OutOfRange && is_constant(profile) {
+                    continue;
+                }
                 let Some(share) = profile.share_of(fault) else { continue };
                 let of_window = |window: &ReferenceWindow| window.profile.columns().get(column)?.share_of(fault);
                 let worst = windows.iter().filter_map(of_window).fold(share, f64::max);
-                shares.push(ReferenceShare { column, name: name.clone(), fault, share, worst });
+                shares.push(ReferenceShare { column, name: schema.name.clone(), fault, share, worst });
             }
         }
         let mut rows: Vec<f64> = windows.iter().map(|window| window.profile.rows() as f64).collect();
@@ -91,6 +89,15 @@ impl DataQualityPanel {
         let by_chance = p + STANDARD_ERRORS * (p * (1.0 - p) / rows.max(1) as f64).sqrt();
         // A share never exceeds 1, so a higher threshold says the same.
         (reference.worst.max(by_chance) + self.limits.rise(reference.fault)).min(1.0)
+    }
+}
+
+/// Whether a column has one value in the reference. It then has no range to be out of: another value is a change of the
+/// world, which the tests of drift see, and which must not block retraining for good as a fault does.
+fn is_constant(column: &ColumnProfile) -> bool {
+    match column {
+        ColumnProfile::Numeric(numbers) => numbers.least().is_some() && numbers.least() == numbers.greatest(),
+        ColumnProfile::Categorical(_) => false,
     }
 }
 

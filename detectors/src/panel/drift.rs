@@ -1,10 +1,10 @@
 //! Drift: the distributions of a window's columns against the reference's.
 
-use super::Judgement;
 use super::policy::{PanelPolicy, Thresholds};
+use super::{Judgement, Normal};
 use crate::layout::ColumnLayout;
 use crate::profile::{ColumnProfile, Profile};
-use crate::reference::{Reference, ReferenceWindow};
+use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
 use crate::statistics::{Cells, Statistic, mean_shift};
 use crate::threshold::{DrawnNulls, NullModel, Probe, Scores, median};
@@ -31,31 +31,25 @@ pub(super) struct DriftPanel {
 }
 
 impl DriftPanel {
-    pub(super) fn learn(
-        policy: &PanelPolicy,
-        reference: &Reference,
-        whole: &Profile,
-        windows: &[ReferenceWindow],
-    ) -> Self {
-        let columns = reference.schema().columns.clone();
-        let probes: Vec<Probe> = columns
-            .iter()
-            .enumerate()
-            .flat_map(|(column, schema)| {
-                policy.statistics(schema.kind).iter().map(move |statistic| Probe { column, statistic: *statistic })
-            })
-            .collect();
+    pub(super) fn learn(policy: &PanelPolicy, normal: &Normal<'_>) -> Self {
+        let (layouts, whole) = (normal.layouts, normal.whole);
+        let probes_of = |(column, schema): (usize, &ColumnSchema)| {
+            let statistics = policy.statistics(schema.kind).iter();
+            statistics.map(move |statistic| Probe { column, statistic: *statistic }).collect::<Vec<_>>()
+        };
+        let probes: Vec<Probe> = normal.columns.iter().enumerate().flat_map(probes_of).collect();
         let floors: Vec<f64> =
             probes.iter().map(|probe| (FLOOR_OF_EFFECT * policy.min_effect(probe.statistic)).max(1e-9)).collect();
-        let layouts = reference.layouts().to_vec();
-        let left_out = left_out_scores(&layouts, whole, &probes, &typical(policy, windows));
+        let left_out = left_out_scores(layouts, whole, &probes, &typical(policy, normal.windows));
+        let rate = policy.false_alarm_rate;
+        let drawn = DrawnNulls::new((layouts, whole.columns()), probes.clone(), floors.clone(), rate);
         Self {
             policy: policy.clone(),
-            columns,
+            columns: normal.columns.to_vec(),
             reference: whole.clone(),
-            windows: NullModel::learn(&left_out, &floors),
-            drawn: DrawnNulls::new(layouts.clone(), whole.columns().to_vec(), probes.clone(), floors),
-            layouts,
+            windows: NullModel::learn(&left_out, &floors, rate),
+            drawn,
+            layouts: layouts.to_vec(),
             probes,
         }
     }

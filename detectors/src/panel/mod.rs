@@ -19,7 +19,8 @@ pub use policy::{DataQualityLimits, Hysteresis, PanelPolicy, PolicyError, Qualit
 use crate::layout::ColumnLayout;
 use crate::profile::Profile;
 use crate::quality::Quality;
-use crate::reference::{Reference, ReferenceError};
+use crate::reference::{Reference, ReferenceError, ReferenceWindow};
+use crate::schema::ColumnSchema;
 use crate::verdict::Why;
 use data_quality::DataQualityPanel;
 use drift::DriftPanel;
@@ -47,6 +48,14 @@ pub enum PanelError {
     Reference(#[from] ReferenceError),
 }
 
+/// What is normal: the reference's rows all together, and window by window where they have times.
+struct Normal<'a> {
+    columns: &'a [ColumnSchema],
+    layouts: &'a [ColumnLayout],
+    whole: &'a Profile,
+    windows: &'a [ReferenceWindow],
+}
+
 /// Everything by which one slice of a reference judges windows.
 #[derive(Debug, Clone)]
 pub struct Panel {
@@ -64,22 +73,42 @@ impl Panel {
     /// # Errors
     /// When the policy asks for what cannot be, or the reference has no such slice.
     pub fn learn(policy: &PanelPolicy, reference: &Reference, slice: usize) -> Result<Self, PanelError> {
-        policy.validate()?;
         let slices = reference.slices();
         let Some(whole) = slices.get(slice) else {
             let (reference, slices) = (reference.id().to_owned(), slices.len());
             return Err(PanelError::NoSuchSlice { reference, slice, slices });
         };
         let windows = reference.window_profiles(slice)?;
-        let names: Vec<String> = reference.schema().columns.iter().map(|column| column.name.clone()).collect();
+        let columns = &reference.schema().columns;
+        let normal = Normal { columns, layouts: reference.layouts(), whole: &whole.profile, windows: &windows };
+        let mut panel = Self::of(policy, &normal)?;
         let quality = whole.quality.as_ref();
+        panel.quality = quality.and_then(|quality| QualityPanel::learn(policy.quality, quality, &windows));
+        Ok(panel)
+    }
+
+    /// Learns from the counts of one batch alone, of which no windows are known: thresholds then know of sampling, and
+    /// nothing of seasons.
+    ///
+    /// # Errors
+    /// When the policy asks for what cannot be.
+    pub fn of_batch(
+        policy: &PanelPolicy,
+        columns: &[ColumnSchema],
+        (layouts, whole): (&[ColumnLayout], &Profile),
+    ) -> Result<Self, PanelError> {
+        Self::of(policy, &Normal { columns, layouts, whole, windows: &[] })
+    }
+
+    fn of(policy: &PanelPolicy, normal: &Normal<'_>) -> Result<Self, PanelError> {
+        policy.validate()?;
         Ok(Self {
             min_rows: policy.min_rows,
-            reference_rows: whole.profile.rows(),
-            layouts: reference.layouts().to_vec(),
-            drift: DriftPanel::learn(policy, reference, &whole.profile, &windows),
-            data_quality: DataQualityPanel::learn(policy.data_quality, &names, &whole.profile, &windows),
-            quality: quality.and_then(|quality| QualityPanel::learn(policy.quality, quality, &windows)),
+            reference_rows: normal.whole.rows(),
+            layouts: normal.layouts.to_vec(),
+            drift: DriftPanel::learn(policy, normal),
+            data_quality: DataQualityPanel::learn(policy.data_quality, normal),
+            quality: None,
         })
     }
 

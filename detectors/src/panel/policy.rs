@@ -67,6 +67,9 @@ pub struct PanelPolicy {
     pub min_effect: BTreeMap<Statistic, f64>,
     /// Where thresholds come from.
     pub thresholds: Thresholds,
+    /// How often learned thresholds may be exceeded by a window in which nothing has changed, all tests of all columns
+    /// together and before any minimum effect or hysteresis: .005 are one in 200.
+    pub false_alarm_rate: f64,
     /// How many windows must agree.
     pub hysteresis: Hysteresis,
     /// When the data themselves are at fault.
@@ -83,6 +86,7 @@ impl Default for PanelPolicy {
             min_rows: 100,
             min_effect: BTreeMap::new(),
             thresholds: Thresholds::Learned,
+            false_alarm_rate: Self::DEFAULT_FALSE_ALARM_RATE,
             hysteresis: Hysteresis::default(),
             data_quality: DataQualityLimits::default(),
             quality: QualityLimits::default(),
@@ -93,6 +97,10 @@ impl Default for PanelPolicy {
 impl PanelPolicy {
     /// The least effect that matters, of a statistic that the policy does not name.
     pub const DEFAULT_MIN_EFFECT: f64 = 0.1;
+    /// One window in 200.
+    pub const DEFAULT_FALSE_ALARM_RATE: f64 = 0.005;
+    /// The least rate: a rarer event would take more than ten thousand samples to know.
+    pub const LEAST_FALSE_ALARM_RATE: f64 = 0.000_1;
 
     /// Checks what the types cannot.
     ///
@@ -112,6 +120,10 @@ impl PanelPolicy {
         }
         check_all("min_effect", &self.min_effect)?;
         check_positive("min_rows", self.min_rows as f64)?;
+        if !(Self::LEAST_FALSE_ALARM_RATE..=0.5).contains(&self.false_alarm_rate) {
+            let (setting, value) = ("false_alarm_rate".to_owned(), self.false_alarm_rate);
+            return Err(PolicyError::OutOfRange { setting, value, range: "between 0.0001 and 0.5" });
+        }
         self.data_quality.validate()?;
         self.quality.validate()
     }

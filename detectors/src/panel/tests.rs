@@ -4,7 +4,7 @@ use super::*;
 use crate::layout::ColumnLayout;
 use crate::quality::Outcomes;
 use crate::reference::{Origin, ReferencePane, ReferenceParts, Slice};
-use crate::schema::{ColumnKind, ModelSchema, Task};
+use crate::schema::{ColumnKind, ColumnSchema, ModelSchema, Role, Task};
 use crate::windows::WindowSpec;
 use arrow::array::{ArrayRef, Float64Array, Int8Array, StringArray, new_null_array};
 use arrow::datatypes::DataType;
@@ -188,6 +188,19 @@ fn nulls_are_a_fault_of_the_data_and_missing_rows_are_where_volume_is_watched() 
     assert_eq!(judgement.summary, "null_share of `x4` is 20.0 % (limit 5.0 %); 1 such findings");
     let gone = panel.judge_data_quality(&Profile::empty(reference.layouts()));
     assert_eq!(gone.outcome, Outcome::Exceeded);
+}
+
+#[test]
+fn a_column_that_comes_alive_has_drifted_and_is_no_fault_of_the_data() {
+    let columns = [ColumnSchema { name: "x".to_owned(), role: Role::Feature, kind: ColumnKind::Numeric }];
+    let of = |values: Vec<f64>| vec![Arc::new(Float64Array::from(values)) as ArrayRef];
+    let layouts = vec![ColumnLayout::learn_numeric(&mut [0.5; 500])];
+    let constant = profile(&layouts, &of(vec![0.5; 500]));
+    let panel = Panel::of_batch(&PanelPolicy::default(), &columns, (&layouts, &constant)).unwrap();
+    let alive = profile(&layouts, &of((0..500).map(|n| f64::from(n) / 500.0).collect()));
+    assert_eq!(panel.judge_drift(&alive).outcome, Outcome::Exceeded);
+    assert_eq!(panel.judge_data_quality(&alive).outcome, Outcome::Within);
+    assert_eq!(panel.judge_drift(&constant).outcome, Outcome::Within);
 }
 
 #[test]

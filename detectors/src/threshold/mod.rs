@@ -3,14 +3,14 @@
 //! Many tests are looked at in every window; each with a threshold of its own would raise a false alarm somewhere nearly
 //! always. So the tests share one budget. Every test's score is standardised by where it lies and how far it spreads when
 //! nothing has changed, and the largest standardised score of a window is what has a threshold (the max-T method of
-//! Westfall and Young, 1993): the largest that was seen among the windows in which nothing had changed. By exchangeability
-//! one more such window exceeds the largest of `K` with probability at most `1 / (K + 1)`, however the tests depend on each
-//! other. Turned back into a test's own unit, the threshold is `location + critical · scale`.
+//! Westfall and Young, 1993): the `k`-th largest that was seen among `K` windows in which nothing had changed. By
+//! exchangeability one more such window exceeds it with probability at most `k / (K + 1)`, however the tests depend on each
+//! other; `k` is the largest that keeps to the rate asked for, and 1 where `K` windows cannot support it. Turned back into a test's own unit, the threshold is `location + critical · scale`.
 //!
 //! Windows without change come from two sources, and a score must pass the thresholds of both:
 //! - *The reference's own windows*, each held against the rest of the reference. They know of seasons and of bursts, but
 //!   they are few, and of one size.
-//! - *Samples drawn from the reference's counts* ([`SAMPLES`] of them) at the size of the window that is judged, each held
+//! - *Samples drawn from the reference's counts* (as many as the rate asks for, 199 at least) at the size of the window that is judged, each held
 //!   against a redrawn reference, so that its sampling error counts too. They know every size, but of sampling alone.
 //!
 //! The drawn sizes are half octaves (64, 90, 128, …), rounded down, so that a threshold is never too low for its window.
@@ -23,8 +23,8 @@ use crate::statistics::Statistic;
 use resample::{SplitMix64, resample};
 use std::sync::OnceLock;
 
-/// Samples drawn for one size: a false alarm in one of 200 windows at most, before any minimum effect.
-pub const SAMPLES: usize = 199;
+/// The fewest samples drawn for one size; a rarer false alarm than one in 200 takes more.
+const LEAST_SAMPLES: usize = 199;
 
 /// The seed of the drawn samples; with the size and the column it decides every draw.
 const SEED: u64 = 0x0D21_F711_4E00_0001;
@@ -65,7 +65,8 @@ impl NullModel {
     /// Learned from windows in which nothing had changed; `None` where there are none.
     ///
     /// `floors` holds for each probe the least scale, so that a probe which hardly varies does not turn dust into alarms.
-    pub fn learn(windows: &[Scores], floors: &[f64]) -> Option<Self> {
+    /// `rate` is the share of such windows that may exceed a threshold of any probe.
+    pub fn learn(windows: &[Scores], floors: &[f64], rate: f64) -> Option<Self> {
         if windows.is_empty() {
             return None;
         }
@@ -77,11 +78,14 @@ impl NullModel {
                 Norm::learn(scores, *floor)
             })
             .collect();
-        let excesses = windows.iter().flat_map(|scores| {
+        let largest = |scores: &Scores| {
             let pairs = norms.iter().zip(scores);
-            pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?)))
-        });
-        let critical = excesses.fold(0.0, f64::max);
+            pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?))).fold(0.0, f64::max)
+        };
+        let mut largest: Vec<f64> = windows.iter().map(largest).collect();
+        largest.sort_unstable_by(|a, b| b.total_cmp(a));
+        let may_exceed = (rate * (windows.len() + 1) as f64) as usize;
+        let critical = largest.get(may_exceed.saturating_sub(1)).copied()?;
         Some(Self { norms, critical })
     }
 
@@ -118,13 +122,20 @@ pub struct DrawnNulls {
     columns: Vec<ColumnProfile>,
     probes: Vec<Probe>,
     floors: Vec<f64>,
+    rate: f64,
     by_size: Vec<OnceLock<Option<NullModel>>>,
 }
 
 impl DrawnNulls {
-    /// For these probes of a reference whose columns were counted against these layouts.
-    pub fn new(layouts: Vec<ColumnLayout>, columns: Vec<ColumnProfile>, probes: Vec<Probe>, floors: Vec<f64>) -> Self {
-        Self { layouts, columns, probes, floors, by_size: vec![OnceLock::new(); SIZES] }
+    /// For these probes of a reference's columns, and their layouts; `rate` as for [`NullModel::learn`].
+    pub fn new(
+        (layouts, columns): (&[ColumnLayout], &[ColumnProfile]),
+        probes: Vec<Probe>,
+        floors: Vec<f64>,
+        rate: f64,
+    ) -> Self {
+        let (layouts, columns) = (layouts.to_vec(), columns.to_vec());
+        Self { layouts, columns, probes, floors, rate, by_size: vec![OnceLock::new(); SIZES] }
     }
 
     /// The null model for windows of `rows` rows; `None` for a window without rows.
@@ -135,7 +146,7 @@ impl DrawnNulls {
 
     fn draw(&self, class: usize) -> Option<NullModel> {
         let rows = class_rows(class);
-        let mut windows: Vec<Scores> = vec![vec![None; self.probes.len()]; SAMPLES];
+        let mut windows: Vec<Scores> = vec![vec![None; self.probes.len()]; samples_for(self.rate)];
         for (column, (layout, profile)) in self.layouts.iter().zip(&self.columns).enumerate() {
             let probes: Vec<(usize, Statistic)> = self
                 .probes
@@ -159,8 +170,15 @@ impl DrawnNulls {
                 }
             }
         }
-        NullModel::learn(&windows, &self.floors)
+        NullModel::learn(&windows, &self.floors, self.rate)
     }
+}
+
+/// How many windows without change support a rate: with `K` of them one more exceeds the largest in one of `K + 1`.
+fn samples_for(rate: f64) -> usize {
+    // What lies a rounding error above a whole number is that number.
+    let needed = (1.0 / rate - 1e-9).ceil() as usize;
+    needed.saturating_sub(1).max(LEAST_SAMPLES)
 }
 
 /// The half octave that a number of rows lies in; `None` for no rows.
@@ -197,11 +215,23 @@ mod tests {
     #[test]
     fn the_largest_window_learned_from_lies_at_the_threshold_and_the_others_within() {
         let windows: Vec<Scores> = (0..20).map(|i| vec![Some(f64::from(i) / 100.0), Some(1.0), None]).collect();
-        let null = NullModel::learn(&windows, &[0.001, 0.1, 0.1]).unwrap();
+        let null = NullModel::learn(&windows, &[0.001, 0.1, 0.1], 0.005).unwrap();
         assert!((null.threshold(0).unwrap() - 0.19).abs() < 1e-12);
         assert!(null.threshold(1).unwrap() > 1.0, "a constant score has the floor as its scale");
         assert_eq!(null.threshold(2), None);
-        assert_eq!(NullModel::learn(&[], &[0.1]), None);
+        assert_eq!(NullModel::learn(&[], &[0.1], 0.005), None);
+    }
+
+    #[test]
+    fn a_rate_is_kept_by_as_many_samples_as_it_takes() {
+        assert_eq!([0.5, 0.005, 0.001, 0.000_1].map(samples_for), [199, 199, 999, 9_999]);
+        let windows: Vec<Scores> = (1..=999).map(|i| vec![Some(f64::from(i))]).collect();
+        let exceeding = |rate| {
+            let threshold = NullModel::learn(&windows, &[0.1], rate).unwrap().threshold(0).unwrap();
+            windows.iter().filter(|scores| scores[0].unwrap() > threshold + 1e-9).count()
+        };
+        // Of 1,000 windows, the one to come among them, so many may exceed.
+        assert_eq!([0.000_1, 0.001, 0.01, 0.1].map(exceeding), [0, 0, 9, 99]);
     }
 
     #[test]
@@ -211,7 +241,10 @@ mod tests {
         let counts = vec![8; 256];
         let profile = ColumnProfile::empty(&layout).recounted(&counts);
         let probes = vec![Probe { column: 0, statistic: Statistic::JensenShannon }];
-        let nulls = || DrawnNulls::new(vec![layout.clone()], vec![profile.clone()], probes.clone(), vec![0.001]);
+        let nulls = || {
+            let columns = (&[layout.clone()][..], &[profile.clone()][..]);
+            DrawnNulls::new(columns, probes.clone(), vec![0.001], 0.005)
+        };
         let (once, again) = (nulls(), nulls());
         let threshold = |nulls: &DrawnNulls, rows| nulls.at(rows).unwrap().threshold(0).unwrap();
         assert!(threshold(&once, 128) > 1.5 * threshold(&once, 1_000));
