@@ -10,6 +10,9 @@ use arrow::array::{ArrayRef, Float64Array, Int8Array, StringArray};
 use detectors::moments::Moments;
 use detectors::quality::{Outcomes, Quality};
 use detectors::schema::Task;
+use detectors::sequential::outcomes::{
+    Alert, Ddm, DdmPolicy, Eddm, EddmPolicy, HddmA, HddmAPolicy, HddmW, HddmWPolicy, OutcomeDetector, RowOutcome,
+};
 use detectors::sequential::{
     Adwin, AdwinPolicy, AfterChange, Direction, PlainPageHinkley, PlainPageHinkleyPolicy, SequentialDetector, Sides,
     Signal,
@@ -81,6 +84,78 @@ fn changes(detector: &mut dyn SequentialDetector, values: &[f64]) -> Vec<(usize,
 
 fn indices(list: &Value) -> Vec<usize> {
     list.as_array().expect("a list").iter().map(|index| index.as_u64().expect("an index") as usize).collect()
+}
+
+fn river_outcome_detector(name: &str) -> Option<Box<dyn OutcomeDetector>> {
+    let hddm_a = |sides| HddmA::new(HddmAPolicy { sides, ..Default::default() }).unwrap();
+    let hddm_w = |weight, sides| HddmW::new(HddmWPolicy { weight, sides, ..Default::default() }).unwrap();
+    let eddm = |warning, drift| Eddm::new(EddmPolicy { warning, drift, ..Default::default() }).unwrap();
+    Some(match name {
+        "DDM" => Box::new(Ddm::new(DdmPolicy::default()).unwrap()),
+        "DDM_w100_2_2.5" => Box::new(Ddm::new(DdmPolicy { warm_start: 100, warning: 2.0, drift: 2.5 }).unwrap()),
+        "EDDM" => Box::new(eddm(0.95, 0.9)),
+        "EDDM_0.9_0.8" => Box::new(eddm(0.9, 0.8)),
+        "HDDM_A" => Box::new(hddm_a(Sides::Up)),
+        "HDDM_A_two_sided" => Box::new(hddm_a(Sides::Both)),
+        "HDDM_W" => Box::new(hddm_w(0.05, Sides::Up)),
+        "HDDM_W_lambda0.01" => Box::new(hddm_w(0.01, Sides::Up)),
+        "HDDM_W_two_sided" => Box::new(hddm_w(0.05, Sides::Both)),
+        _ => return None,
+    })
+}
+
+/// Where a detector fed with errors found drifts, and where its warnings began.
+fn alerts(detector: &mut dyn OutcomeDetector, errors: &[f64]) -> (Vec<usize>, Vec<usize>) {
+    let (mut drifts, mut warnings, mut warned) = (Vec::new(), Vec::new(), false);
+    for (index, error) in errors.iter().enumerate() {
+        let alert = detector.observe(if *error == 1.0 { RowOutcome::Wrong } else { RowOutcome::Right });
+        match alert {
+            Alert::Drift { .. } => drifts.push(index),
+            Alert::Warning if !warned => warnings.push(index),
+            Alert::Warning | Alert::Quiet => {}
+        }
+        warned = alert == Alert::Warning;
+    }
+    (drifts, warnings)
+}
+
+#[test]
+fn single_outcomes_raise_the_alarms_and_warnings_of_river() {
+    let Some(shared) = shared() else { return };
+    let folder = shared.join("oracle/river_oracle");
+    let expected = json(&folder.join("expected.json"));
+    let (mut rows, mut alarms, mut begun, mut wrong) = (0, 0, 0, Vec::new());
+    let mut left_out = BTreeMap::new();
+    for (stream_name, entry) in expected["streams"].as_object().expect("streams") {
+        if entry["binary"] != true {
+            *left_out.entry("values that are no outcomes").or_insert(0) += 1;
+            continue;
+        }
+        let errors = stream(&folder.join(entry["file"].as_str().expect("a file")));
+        for (name, result) in entry["results"].as_object().expect("results") {
+            let Some(mut detector) = river_outcome_detector(name) else { continue };
+            let (drifts, warnings) = alerts(detector.as_mut(), &errors);
+            let wanted = indices(&result["drifts"]);
+            rows += 1;
+            alarms += wanted.len();
+            if drifts != wanted {
+                wrong.push(format!("{stream_name} / {name}: drifts at {drifts:?}, river {wanted:?}"));
+            }
+            // A falling share warns in river too; here only a rising one does. Long lists of warnings were cut.
+            if result["warning_starts"].is_null() || name.ends_with("two_sided") {
+                *left_out.entry("lists of warnings").or_insert(0) += 1;
+                continue;
+            }
+            let wanted = indices(&result["warning_starts"]);
+            begun += wanted.len();
+            if !warnings.starts_with(&wanted) {
+                wrong.push(format!("{stream_name} / {name}: warnings at {warnings:?}, river {wanted:?}"));
+            }
+        }
+    }
+    println!("river: {rows} rows with {alarms} drifts and {begun} warnings compared; left out: {left_out:?}");
+    assert!(rows > 0, "no row was compared");
+    assert!(wrong.is_empty(), "{} of {rows} rows differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn river_detector(name: &str) -> Option<Box<dyn SequentialDetector>> {

@@ -45,6 +45,13 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     service.shutdown()?;
     let rows = replayed?;
     report(rows, story.sums(), json)?;
+    if args.columns.label.is_some() && story.sums().labelled == 0 {
+        eprintln!(
+            "driftline: no window of {} was judged by its labels: they came later than labels.mature allows, or fewer than \
+             panel.quality.min_labelled came",
+            args.model
+        );
+    }
     Ok(Exit::Done)
 }
 

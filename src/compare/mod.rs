@@ -9,9 +9,10 @@
 
 use crate::source::typed::{self, Wanted};
 use crate::source::{self, InferredColumn, InferredKind, SourceError, infer};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
 use detectors::layout::ColumnLayout;
 use detectors::panel::{Judgement, Outcome, Panel, PanelPolicy};
 use detectors::profile::Profile;
@@ -141,7 +142,7 @@ impl Comparison {
 /// # Errors
 /// When a file cannot be read, lacks a column, or holds values that do not fit the column's kind.
 pub fn compare(spec: &CompareSpec) -> Result<Comparison> {
-    let (columns, left_out) = columns(&spec.reference, &spec.columns)?;
+    let (columns, left_out) = columns(spec)?;
     let table = Table::new(&columns);
     let layouts = Arc::new(table.learn(&spec.reference, &columns)?);
     let reference = table.profile(&spec.reference, &layouts)?;
@@ -189,13 +190,20 @@ impl Table {
 
     fn profile(&self, file: &Path, layouts: &Arc<Vec<ColumnLayout>>) -> Result<Profile> {
         let batches: Batches = Box::new(self.batches(file)?.map(|batch| Ok(batch?)));
-        scan::profile(Arc::clone(layouts), &self.schema, batches)
-            .with_context(|| format!("counting the rows of {}", file.display()))
+        let profiled = scan::profile(Arc::clone(layouts), &self.schema, batches);
+        profiled.map_err(|error| match error {
+            // What the file's own reader said needs no introduction.
+            DataFusionError::External(source) => anyhow::Error::from_boxed(source),
+            other => anyhow::Error::new(other).context(format!("counting the rows of {}", file.display())),
+        })
     }
 }
 
 /// The columns to compare, and those that are left out.
-fn columns(file: &Path, choice: &ColumnChoice) -> Result<(Vec<ColumnSchema>, Vec<LeftOut>)> {
+fn columns(spec: &CompareSpec) -> Result<(Vec<ColumnSchema>, Vec<LeftOut>)> {
+    let (file, choice) = (&spec.reference, &spec.columns);
+    let current = source::open(&spec.current)?;
+    let in_current = |name: &str| current.schema().field_with_name(name).is_ok() || choice.named().any(|it| it == name);
     let inferred = infer(file, ROWS_TO_INFER_FROM)?.columns;
     let known: BTreeSet<&str> = inferred.iter().map(|column| column.name.as_str()).collect();
     if let Some(missing) = choice.named().find(|name| !known.contains(name.as_str())) {
@@ -205,6 +213,10 @@ fn columns(file: &Path, choice: &ColumnChoice) -> Result<(Vec<ColumnSchema>, Vec
     let (mut compared, mut left_out) = (Vec::new(), Vec::new());
     for column in inferred {
         match choice.kind(&column) {
+            Ok(_) if !in_current(&column.name) => {
+                let why = format!("is not in {}", spec.current.display());
+                left_out.push(LeftOut { column: column.name, why });
+            }
             Ok(kind) => compared.push(ColumnSchema { role: choice.role(&column.name), name: column.name, kind }),
             Err(why) => left_out.push(LeftOut { column: column.name, why: why.to_owned() }),
         }

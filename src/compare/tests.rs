@@ -78,4 +78,11 @@ fn what_is_said_of_a_column_goes_before_what_it_looks_like() {
     assert!(error.contains("`id` looks like an identifier"), "{error}");
     let error = choice(ColumnChoice { numeric: names(&["plan"]), ..ColumnChoice::default() }).unwrap_err();
     assert!(error.to_string().contains("declare the column categorical"), "{error}");
+    let lacking = "age,plan\n1,basic\n";
+    std::fs::write(folder.path().join("current.csv"), lacking).unwrap();
+    let left_out = choice(ColumnChoice::default()).unwrap().left_out;
+    assert!(
+        left_out.iter().any(|column| column.column == "income" && column.why.starts_with("is not in")),
+        "{left_out:?}"
+    );
 }

@@ -9,6 +9,7 @@
 
 mod adwin;
 mod buckets;
+pub mod outcomes;
 mod page_hinkley;
 mod plain_page_hinkley;
 mod scale;
