@@ -13,7 +13,7 @@ use ingest::learn::{learn_reference, time_span};
 use ingest::log::{Log, NewRecord};
 use ingest::store::{Artifacts, Store};
 use ingest::topics;
-use retrain::cross_fit::cross_fit;
+use retrain::cross_fit::{cross_fit, promised};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
@@ -133,10 +133,14 @@ impl Bootstrap<'_> {
             Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
             None => Ok(own.clone()),
         };
-        let answers = held_out.unwrap_or_else(|error| {
-            tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
-            own
-        });
+        let answers = match (held_out, rows.column_by_name(LABEL)) {
+            (Ok(held_out), Some(labels)) => promised(&setup.watched.schema.task, labels, own, held_out),
+            (Err(error), _) => {
+                tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
+                own
+            }
+            (Ok(held_out), None) => held_out,
+        };
         let replaced = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
             answers.column_by_name(field.name()).map_or_else(|| Arc::clone(column), Arc::clone)
         });

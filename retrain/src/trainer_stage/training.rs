@@ -1,7 +1,7 @@
 //! One training: freezes the rows, trains, checks that the artifact answers, learns the new version's reference.
 
 use super::TrainerStage;
-use crate::cross_fit::cross_fit;
+use crate::cross_fit::{cross_fit, promised};
 use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
 use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
@@ -10,6 +10,7 @@ use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
+use ingest::columns::LABEL;
 use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
@@ -130,10 +131,14 @@ impl TrainerStage {
         let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
-        if held_out.is_none() {
-            version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
-        }
-        let rows = with_answers(rows, &held_out.unwrap_or(answers), &apprentice.schema)?;
+        let answers = match (held_out, rows.column_by_name(LABEL)) {
+            (Some(held_out), Some(labels)) => promised(&apprentice.schema.task, labels, answers, held_out),
+            _ => {
+                version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
+                answers
+            }
+        };
+        let rows = with_answers(rows, &answers, &apprentice.schema)?;
         let graduation = Graduation { model: &request.model, version: &version.version, training_set: &training_set };
         let learned = self.workshop.references.learn(graduation, &rows);
         let (reference, bytes) = learned.map_err(Fall::World)?;
