@@ -181,6 +181,9 @@ fn features(inferred: &InferredFile, known: &KnownColumns) -> String {
             (None, InferredKind::Time(_)) => {
                 Some("looks like a time; give it with --time if it is the event's".to_owned())
             }
+            (None, InferredKind::Date) => {
+                Some("looks like a date: later ones would all be unseen categories".to_owned())
+            }
             (None, InferredKind::Empty) => Some("has no plain values".to_owned()),
             (None, _) if ingest::columns::is_reserved(&column.name) => {
                 Some("is a name of driftline's own: rename it, and map it in `map.features`".to_owned())

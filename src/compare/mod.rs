@@ -254,7 +254,7 @@ impl ColumnChoice {
             InferredKind::Numeric => Ok(ColumnKind::Numeric),
             InferredKind::Categorical => Ok(ColumnKind::Categorical),
             InferredKind::Identifier => Err("looks like an identifier"),
-            InferredKind::Time(_) => Err("looks like a time"),
+            InferredKind::Time(_) | InferredKind::Date => Err("looks like a time"),
             InferredKind::Empty => Err("has no plain values"),
         }
     }

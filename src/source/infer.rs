@@ -23,6 +23,8 @@ pub enum InferredKind {
     Categorical,
     /// Times.
     Time(TimeFormat),
+    /// Dates as people write them, whose order of day and month cannot be told.
+    Date,
     /// Values that are nearly all different.
     Identifier,
     /// Nothing but nulls, or values of no plain type.
@@ -84,12 +86,22 @@ struct Tally {
     whole: u64,
     time: Option<TimeFormat>,
     times: u64,
+    dates: u64,
     distinct: BTreeSet<String>,
 }
 
 impl Tally {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), values: 0, numbers: 0, whole: 0, time: None, times: 0, distinct: BTreeSet::new() }
+        Self {
+            name: name.to_owned(),
+            values: 0,
+            numbers: 0,
+            whole: 0,
+            time: None,
+            times: 0,
+            dates: 0,
+            distinct: BTreeSet::new(),
+        }
     }
 
     fn observe(&mut self, column: &Column, row: usize) {
@@ -104,6 +116,7 @@ impl Tally {
             self.times += u64::from(self.time.is_none_or(|earlier| earlier == format));
             self.time.get_or_insert(format);
         }
+        self.dates += u64::from(is_date(&text));
         self.distinct.insert(text);
     }
 
@@ -120,6 +133,9 @@ impl Tally {
         if let Some(format) = self.time.filter(|_| self.times == self.values) {
             return InferredKind::Time(format);
         }
+        if self.dates == self.values {
+            return InferredKind::Date;
+        }
         let numeric = self.numbers == self.values;
         #[expect(clippy::cast_precision_loss, reason = "nobody looks at 2⁵³ rows to infer a kind")]
         let share = self.distinct.len() as f64 / self.values as f64;
@@ -129,4 +145,14 @@ impl Tally {
         }
         if numeric { InferredKind::Numeric } else { InferredKind::Categorical }
     }
+}
+
+/// Whether a text is three numbers with one separator between them, as `31/12/2026`, perhaps with a time after it.
+fn is_date(text: &str) -> bool {
+    let day = text.split([' ', 'T']).next().unwrap_or_default();
+    ['-', '/', '.'].iter().any(|separator| {
+        let parts: Vec<_> = day.split(*separator).collect();
+        let short = |part: &&str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
+        parts.len() == 3 && parts.iter().all(short) && parts.iter().any(|part| part.len() == 4)
+    })
 }

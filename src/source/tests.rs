@@ -103,14 +103,15 @@ fn a_broken_file_is_answered_with_its_name_row_and_column() {
 #[test]
 fn kinds_times_and_identifiers_are_recognised() {
     let folder = tempfile::tempdir().unwrap();
-    let mut text = "user,amount,country,at,seconds,void\n".to_owned();
+    let mut text = "user,amount,country,at,seconds,day,void\n".to_owned();
     for row in 0..100 {
         text += &format!(
-            "u{row},{}.5,{},2026-01-02 03:04:{:02},{},\n",
+            "u{row},{}.5,{},2026-01-02 03:04:{:02},{},{}/1/2026,\n",
             row * 7,
             ["a", "b"][row % 2],
             row % 60,
-            1_700_000_000 + row
+            1_700_000_000 + row,
+            row % 28 + 1
         );
     }
     let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes()), 1_000).unwrap();
@@ -121,6 +122,7 @@ fn kinds_times_and_identifiers_are_recognised() {
         InferredKind::Categorical,
         InferredKind::Time(TimeFormat::Text),
         InferredKind::Time(TimeFormat::Seconds),
+        InferredKind::Date,
         InferredKind::Empty,
     ];
     assert_eq!(kinds, expected);
