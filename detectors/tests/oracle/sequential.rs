@@ -1,15 +1,7 @@
-//! Holds the sequential detectors and the labelled quality against the answers of other implementations.
-//!
-//! The answers lie in a folder of their own, `$DRIFTLINE_SHARED` or `../shared` beside the workspace. Where it is
-//! absent the tests say so and pass; with `DRIFTLINE_REQUIRE_SHARED=1` its absence is a failure. Each test prints what
-//! it compared.
+//! Sequential detectors, alarm by alarm, as river 0.26 and MOA 24.07 have them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the whole file is a test")]
-
-use arrow::array::{ArrayRef, Float64Array, Int8Array, StringArray};
+use crate::shared::{json, shared, stream};
 use detectors::moments::Moments;
-use detectors::quality::{Outcomes, Quality};
-use detectors::schema::Task;
 use detectors::sequential::outcomes::{
     Alert, Ddm, DdmPolicy, Eddm, EddmPolicy, HddmA, HddmAPolicy, HddmW, HddmWPolicy, OutcomeDetector, RowOutcome,
 };
@@ -17,58 +9,8 @@ use detectors::sequential::{
     Adwin, AdwinPolicy, AfterChange, Direction, PlainPageHinkley, PlainPageHinkleyPolicy, SequentialDetector, Sides,
     Signal,
 };
-use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// The folder with the answers, if it is there.
-fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let folder = std::env::var_os("DRIFTLINE_SHARED").map_or(beside, PathBuf::from);
-    if folder.join("oracle").is_dir() {
-        return Some(folder);
-    }
-    let required = std::env::var("DRIFTLINE_REQUIRE_SHARED").is_ok_and(|value| value == "1");
-    assert!(!required, "DRIFTLINE_REQUIRE_SHARED=1, but {} has no folder `oracle`", folder.display());
-    println!("skipped: {} has no folder `oracle`; set DRIFTLINE_SHARED to where it is", folder.display());
-    None
-}
-
-fn text(path: &Path) -> String {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut reader: Box<dyn Read> = if path.extension().is_some_and(|ending| ending == "gz") {
-        Box::new(GzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Rows by column name; no field of these files is quoted.
-fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = text(path);
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
-    let row_of = |line: &str| -> BTreeMap<String, String> {
-        names.iter().zip(line.split(',')).map(|(name, cell)| ((*name).to_owned(), cell.to_owned())).collect()
-    };
-    lines.map(row_of).collect()
-}
-
-/// The values of a stream: one number a line under a header.
-fn stream(path: &Path) -> Vec<f64> {
-    text(path).lines().skip(1).map(|line| line.parse().expect("a number")).collect()
-}
 
 /// Where a detector fed with single values signalled a change, and which way.
 fn changes(detector: &mut dyn SequentialDetector, values: &[f64]) -> Vec<(usize, Direction)> {
@@ -226,96 +168,4 @@ fn single_values_raise_the_alarms_of_moa_where_the_mean_rises() {
     println!("MOA: {rows} rows with {alarms} alarms compared");
     assert!(rows > 0, "no row was compared");
     assert!(wrong.is_empty(), "{} of {rows} rows differ:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-/// Predictions of `nannyml_car_loan` in time order.
-struct CarLoan {
-    times_ms: Vec<i64>,
-    scores: Vec<f64>,
-    predictions: Vec<String>,
-    labels: Vec<String>,
-}
-
-impl CarLoan {
-    fn read(shared: &Path) -> Self {
-        let folder = shared.join("data/nannyml_car_loan");
-        let labels: BTreeMap<String, String> = table(&folder.join("synthetic_car_loan_analysis_target.csv.gz"))
-            .into_iter()
-            .map(|row| (row["id"].clone(), row["repaid"].clone()))
-            .collect();
-        let rows = table(&folder.join("synthetic_car_loan_analysis.csv.gz"));
-        Self {
-            times_ms: rows.iter().map(|row| millis(&row["timestamp"])).collect(),
-            scores: rows.iter().map(|row| row["y_pred_proba"].parse().expect("a score")).collect(),
-            predictions: rows.iter().map(|row| row["y_pred"].clone()).collect(),
-            labels: rows.iter().map(|row| labels[&row["id"]].clone()).collect(),
-        }
-    }
-
-    fn quality_between(&self, start_ms: i64, end_ms: i64) -> Quality {
-        let from = self.times_ms.partition_point(|time| *time < start_ms);
-        let until = self.times_ms.partition_point(|time| *time < end_ms);
-        let strings = |values: &[String]| Arc::new(StringArray::from_iter_values(values)) as ArrayRef;
-        let task = Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() };
-        let scores = [Arc::new(Float64Array::from(self.scores[from..until].to_vec())) as ArrayRef];
-        let (prediction, label) = (strings(&self.predictions[from..until]), strings(&self.labels[from..until]));
-        let sign = Int8Array::from(vec![1; until - from]);
-        let mut quality = Quality::empty(&task);
-        let outcomes = Outcomes { task: &task, prediction: &prediction, scores: &scores, label: &label, sign: &sign };
-        quality.observe(&outcomes).expect("columns fit");
-        quality
-    }
-}
-
-/// `2018-10-30 18:08:43.152`, UTC.
-fn millis(timestamp: &str) -> i64 {
-    use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-    string_to_timestamp_nanos(timestamp).expect("a timestamp") / 1_000_000
-}
-
-#[test]
-fn windows_have_the_counts_and_metrics_of_scikit_learn() {
-    let Some(shared) = shared() else { return };
-    let data = CarLoan::read(&shared);
-    let (mut compared, mut windows) = (0, 0);
-    for window in table(&shared.join("oracle/windows_oracle/car_loan.csv")) {
-        let bounds = |name: &str| window[name].parse::<i64>().expect("a time");
-        let metrics = data.quality_between(bounds("start_ms"), bounds("end_ms")).metrics();
-        windows += 1;
-        for name in [
-            "tn",
-            "fp",
-            "fn",
-            "tp",
-            "accuracy",
-            "balanced_accuracy",
-            "precision",
-            "recall",
-            "f1",
-            "mcc",
-            "kappa",
-            "positive_rate_pred",
-            "positive_rate_true",
-            "brier",
-            "log_loss",
-            "roc_auc",
-            "average_precision",
-            "ece10",
-        ] {
-            let column = if name == "log_loss" { "log_loss_clip1e15" } else { name };
-            let wanted = &window[column];
-            let at = format!("{name} of the {} window at {}", window["size"], window["start_ms"]);
-            if wanted.is_empty() {
-                assert!(!metrics.contains_key(name), "{at} should be undefined");
-                continue;
-            }
-            let wanted: f64 = wanted.parse().expect("a number");
-            let found = metrics.get(name).unwrap_or_else(|| panic!("{at} is missing")).value;
-            // Scores have two decimals, so bins hold one score each and even the AUC is exact.
-            assert!((found - wanted).abs() <= 1e-9, "{at}: {found}, should be {wanted}");
-            compared += 1;
-        }
-    }
-    println!("windows: {compared} values of {windows} windows compared");
-    assert!(compared > 0, "nothing was compared");
 }
