@@ -213,7 +213,7 @@ pub struct CompareArgs {
     #[arg(long, value_delimiter = ',', value_name = "TESTS", value_parser = statistic)]
     pub tests: Vec<Statistic>,
     /// The share of comparisons without drift that may find some, all columns and tests together
-    #[arg(long, value_name = "SHARE", default_value_t = PanelPolicy::DEFAULT_FALSE_ALARM_RATE)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     pub budget: f64,
     /// The score below which a change does not matter, however certain
     #[arg(long, value_name = "SCORE", default_value_t = PanelPolicy::DEFAULT_MIN_EFFECT)]
@@ -283,6 +283,12 @@ pub struct LabelArgs {
 fn statistic(name: &str) -> Result<Statistic, String> {
     let known = || Statistic::ALL.map(Statistic::name).join(", ");
     Statistic::ALL.into_iter().find(|statistic| statistic.name() == name).ok_or_else(|| format!("one of {}", known()))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let least = PanelPolicy::LEAST_RATE;
+    let share = text.parse().ok().filter(|share| (least..=0.5).contains(share));
+    share.ok_or_else(|| format!("a share between {least} and 0.5"))
 }
 
 /// How fast event time passes in a replay.

@@ -2,6 +2,7 @@
 
 use crate::exporter::{Exporter, ExporterOptions};
 use detectors::schema::{ModelSchema, Task};
+use detectors::threshold::ThresholdSource;
 use detectors::verdict::{Cut, Estimate, Finality, Monitor, MonitorEvent, Severity, TestResult, Verdict};
 use detectors::windows::Window;
 use retrain::lifecycle::{LifecycleEvent, Lineage, ModelEvent, ModelVersion, PermitRecord, TrialReport};
@@ -68,6 +69,7 @@ pub(crate) fn test(subject: &str, score: f64) -> TestResult {
         test: "psi".to_owned(),
         score,
         threshold: 0.2,
+        threshold_from: ThresholdSource::Fixed,
         p_value: Some(0.5),
         exceeded: score > 0.2,
     }

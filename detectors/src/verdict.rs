@@ -3,6 +3,7 @@
 //! An id is a hash of what the verdict is about and not of what it says, so a provisional verdict and the final one that
 //! replaces it share an id and compaction keeps the last.
 
+use crate::threshold::ThresholdSource;
 use crate::windows::Window;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -71,6 +72,13 @@ pub enum Why {
         /// Labelled rows needed.
         needed: i64,
     },
+    /// Fewer windows in the reference than the budget of false alarms needs.
+    ReferenceTooShort {
+        /// Windows with enough rows in the reference.
+        windows: usize,
+        /// Windows that support the budget.
+        needed: usize,
+    },
     /// The reference holds nothing to compare with.
     NotInReference,
 }
@@ -115,6 +123,8 @@ pub struct TestResult {
     pub score: f64,
     /// The value beyond which the test counts as exceeded.
     pub threshold: f64,
+    /// What the threshold was taken from.
+    pub threshold_from: ThresholdSource,
     /// The probability of so large a score without drift, where the test has one.
     pub p_value: Option<f64>,
     /// Whether the score passed the threshold and the minimum effect.

@@ -27,7 +27,7 @@ pub(super) fn compare(args: CompareArgs, json: bool) -> Result<Exit> {
 }
 
 fn spec(args: CompareArgs) -> Result<CompareSpec> {
-    let policy = policy(&args);
+    let (policy, budget) = (policy(&args), args.budget);
     policy.validate().map_err(|error| WrongUsage(PanelError::from(error).to_string()))?;
     let columns = ColumnChoice {
         only: args.columns,
@@ -37,11 +37,11 @@ fn spec(args: CompareArgs) -> Result<CompareSpec> {
         prediction: args.prediction,
         scores: args.scores,
     };
-    Ok(CompareSpec { reference: args.reference, current: args.current, columns, policy })
+    Ok(CompareSpec { reference: args.reference, current: args.current, columns, policy, budget })
 }
 
 fn policy(args: &CompareArgs) -> PanelPolicy {
-    let mut policy = PanelPolicy { false_alarm_rate: args.budget, ..PanelPolicy::default() };
+    let mut policy = PanelPolicy::default();
     policy.min_effect = Statistic::ALL.iter().map(|statistic| (*statistic, args.min_effect)).collect();
     if !args.tests.is_empty() {
         let of = |kind| args.tests.iter().copied().filter(|test| test.applies_to(kind)).collect();

@@ -1,5 +1,6 @@
 //! What each command does, and how the process ends.
 
+mod check;
 mod compare;
 mod models;
 mod reference;
@@ -7,8 +8,8 @@ mod replay;
 
 mod run;
 
-use crate::cli::{Command, CommandLine, ConfigArgs, Exit, InitArgs};
-use crate::config::{Config, ConfigError, Finding, check};
+use crate::cli::{Command, CommandLine, Exit, InitArgs};
+use crate::config::ConfigError;
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
 use crate::remote::Unreachable;
@@ -19,7 +20,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use ingest::error_chain;
 use ingest::log::LogError;
-use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
         Command::Demo(args) => demo::run(&args, json),
         Command::Run(args) => run::run(&args),
         Command::Init(args) => write_configuration(&args),
-        Command::Check(args) => check_configuration(&args, json),
+        Command::Check(args) => check::check(&args, json),
         Command::Compare(args) => compare::compare(args, json),
         Command::Replay(args) => replay::replay(&args, json),
         Command::Reference(args) => reference::reference(&args, json),
@@ -118,33 +118,4 @@ fn write_configuration(args: &InitArgs) -> Result<Exit> {
     file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
     println!("wrote {shown}: read it through, then `driftline check --config {shown}`");
     Ok(Exit::Done)
-}
-
-fn check_configuration(args: &ConfigArgs, json: bool) -> Result<Exit> {
-    let config = Config::load(&args.config)?;
-    crate::setup::ModelSetup::of(&config)?;
-    let mut findings = check(&config);
-    findings.extend(missing_references(&config));
-    if json {
-        let listed: Vec<_> = findings.iter().map(|f| json!({"path": f.path, "message": f.message})).collect();
-        println!("{}", json!({"file": args.config, "models": config.models.len(), "findings": listed}));
-        return Ok(Exit::Done);
-    }
-    findings.iter().for_each(|finding| println!("{finding}"));
-    println!("{}: {} model(s), {} finding(s)", args.config.display(), config.models.len(), findings.len());
-    Ok(Exit::Done)
-}
-
-/// References that a model without a version would be learned from, and that are not there.
-fn missing_references(config: &Config) -> Vec<Finding> {
-    let references = config.models.values().filter_map(|model| Some((&model.name, model.reference.as_ref()?)));
-    let missing = references.filter(|(_, reference)| !reference.file.is_file());
-    let finding = |(name, reference): (&_, &crate::config::ReferenceConfig)| Finding {
-        path: format!("models.{name}.reference.file"),
-        message: format!(
-            "there is no file {}: without it the first `driftline run` fails; put it there, or correct the path",
-            reference.file.display()
-        ),
-    };
-    missing.map(finding).collect()
 }

@@ -40,6 +40,8 @@ pub struct CompareSpec {
     pub columns: ColumnChoice,
     /// The tests and their thresholds.
     pub policy: PanelPolicy,
+    /// The share of comparisons without drift that may find some.
+    pub budget: f64,
 }
 
 /// What is said of the columns; all else is inferred from the reference.
@@ -146,7 +148,7 @@ pub fn compare(spec: &CompareSpec) -> Result<Comparison> {
     let table = Table::new(&columns);
     let layouts = Arc::new(table.learn(&spec.reference, &columns)?);
     let reference = table.profile(&spec.reference, &layouts)?;
-    let panel = Panel::of_batch(&spec.policy, &columns, (&layouts, &reference))?;
+    let panel = Panel::of_batch(&spec.policy, spec.budget, &columns, (&layouts, &reference))?;
     let current = table.profile(&spec.current, &layouts)?;
     Ok(Comparison {
         reference: ComparedFile { file: spec.reference.clone(), rows: reference.rows() },

@@ -25,6 +25,7 @@ fn spec(folder: &Path) -> CompareSpec {
         current: folder.join("current.csv"),
         columns: ColumnChoice::default(),
         policy: PanelPolicy::default(),
+        budget: 0.005,
     }
 }
 

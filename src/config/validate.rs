@@ -45,7 +45,7 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
         windows,
         segments: segments(&path, raw.segments, &schema)?,
         labels: raw.labels.map(|labels| self::labels(&path, labels, &schema.task)).transpose()?,
-        panel: panel(&path, raw.panel)?,
+        panel: panel(&path, raw.panel, windows)?,
         sequential: sequential(raw.sequential),
         schema,
     };
@@ -285,13 +285,14 @@ fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentMean
     Ok(AbsentMeans { label: raw.label, after_ms: millis(raw.after.0) })
 }
 
-fn panel(path: &str, panel: PanelPolicy) -> Validated<PanelPolicy> {
-    panel.validate().map_err(|error| {
+fn panel(path: &str, panel: PanelPolicy, windows: WindowSpec) -> Validated<PanelPolicy> {
+    panel.validate().and_then(|()| panel.alarm_rule(windows, 1)).map_err(|error| {
         let setting = match &error {
             PanelError::NotApplicable { setting, .. } => setting,
             PanelError::MissingThreshold { .. } => "thresholds.fixed",
             PanelError::OutOfRange { setting, .. } => setting,
             PanelError::Hysteresis { .. } => "hysteresis",
+            PanelError::BudgetTooTight { .. } => "false_alarms",
         };
         refused(&format!("{path}.panel"), setting, &error)
     })?;

@@ -3,6 +3,7 @@
 use super::LayoutError;
 use serde::{Deserialize, Serialize};
 use std::hint::select_unpredictable;
+use std::ops::Range;
 
 /// The most fine bins of a numeric column.
 pub const MOST_BINS: usize = 256;
@@ -94,6 +95,37 @@ impl BinEdges {
         let starts = self.coarse_starts.iter().map(|start| usize::from(*start));
         let ends = self.coarse_starts.iter().skip(1).map(|start| usize::from(*start)).chain([fine.len()]);
         starts.zip(ends).map(|(start, end)| fine.get(start..end).unwrap_or_default().iter().sum()).collect()
+    }
+
+    /// The same coarse bins, each made of at most `parts` finer ones, for which neighbours are put together; and these
+    /// counts of fine bins put together likewise.
+    pub(crate) fn thinned(&self, fine: &[i64], parts: usize) -> (Self, Vec<i64>) {
+        let (mut edges, mut centres, mut counts, mut coarse_starts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let starts = self.coarse_starts.iter().map(|start| usize::from(*start));
+        let ends = self.coarse_starts.iter().skip(1).map(|start| usize::from(*start)).chain([self.bins()]);
+        for (start, end) in starts.zip(ends) {
+            coarse_starts.push(centres.len() as u16);
+            let together = (end - start).div_ceil(parts.max(1)).max(1);
+            for first in (start..end).step_by(together) {
+                let of = first..(first + together).min(end);
+                let (count, centre) = self.put_together(fine, of);
+                edges.extend(self.edges.get(first));
+                centres.push(centre);
+                counts.push(count);
+            }
+        }
+        edges.extend(self.edges.last());
+        (Self::assemble(edges, centres, coarse_starts), counts)
+    }
+
+    /// The count of these bins together, and where their values lie on average.
+    fn put_together(&self, fine: &[i64], bins: Range<usize>) -> (i64, f64) {
+        let centres = self.centres.get(bins.clone()).unwrap_or_default();
+        let counts = fine.get(bins).unwrap_or_default();
+        let count: i64 = counts.iter().sum();
+        let middle = centres.get(centres.len() / 2).copied().unwrap_or_default();
+        let apart: f64 = counts.iter().zip(centres).map(|(count, centre)| *count as f64 * (centre - middle)).sum();
+        (count, if count > 0 { middle + apart / count as f64 } else { middle })
     }
 
     /// The smallest value that is in a bin.

@@ -8,7 +8,7 @@ use super::policy::DataQualityLimits;
 use super::{Judgement, Normal};
 use crate::profile::{ColumnProfile, Fault, Profile};
 use crate::reference::ReferenceWindow;
-use crate::threshold::median;
+use crate::threshold::{ThresholdSource, median};
 use crate::verdict::TestResult;
 
 /// Standard errors that chance is given.
@@ -61,6 +61,7 @@ impl DataQualityPanel {
             test: "volume".to_owned(),
             score,
             threshold: factor,
+            threshold_from: ThresholdSource::Fixed,
             p_value: None,
             exceeded: score > factor,
         })
@@ -75,6 +76,7 @@ impl DataQualityPanel {
                 test: reference.fault.test_name().to_owned(),
                 score: share,
                 threshold,
+                threshold_from: ThresholdSource::ReferenceWindows,
                 p_value: None,
                 exceeded: share > threshold,
             })

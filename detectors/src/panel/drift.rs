@@ -6,9 +6,11 @@ use crate::layout::ColumnLayout;
 use crate::profile::{ColumnProfile, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
-use crate::statistics::{Cells, Statistic, mean_shift};
-use crate::threshold::{DrawnNulls, NullModel, Probe, Scores, median};
-use crate::verdict::TestResult;
+use crate::statistics::{Cells, mean_shift};
+use crate::threshold::{
+    AlarmRule, DrawnNull, DrawnNulls, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median, windows_needed,
+};
+use crate::verdict::{TestResult, Why};
 
 /// The least scale of a probe, as a share of the effect that matters.
 const FLOOR_OF_EFFECT: f64 = 0.05;
@@ -24,14 +26,16 @@ pub(super) struct DriftPanel {
     layouts: Vec<ColumnLayout>,
     reference: Profile,
     probes: Vec<Probe>,
-    /// From the reference's own windows, where there are any.
-    windows: Option<NullModel>,
+    /// From the reference's own windows, where there are enough.
+    windows: Option<WindowNull>,
+    /// Why no judgement keeps to the budget.
+    unsupported: Option<Why>,
     /// From samples of the reference's counts.
     drawn: DrawnNulls,
 }
 
 impl DriftPanel {
-    pub(super) fn learn(policy: &PanelPolicy, normal: &Normal<'_>) -> Self {
+    pub(super) fn learn(policy: &PanelPolicy, rule: AlarmRule, normal: &Normal<'_>) -> Self {
         let (layouts, whole) = (normal.layouts, normal.whole);
         let probes_of = |(column, schema): (usize, &ColumnSchema)| {
             let statistics = policy.statistics(schema.kind).iter();
@@ -40,23 +44,34 @@ impl DriftPanel {
         let probes: Vec<Probe> = normal.columns.iter().enumerate().flat_map(probes_of).collect();
         let floors: Vec<f64> =
             probes.iter().map(|probe| (FLOOR_OF_EFFECT * policy.min_effect(probe.statistic)).max(1e-9)).collect();
-        let left_out = left_out_scores(layouts, whole, &probes, &typical(policy, normal.windows));
-        let rate = policy.false_alarm_rate;
-        let drawn = DrawnNulls::new((layouts, whole.columns()), probes.clone(), floors.clone(), rate);
+        let left_out = match policy.thresholds {
+            Thresholds::Learned => left_out_scores(layouts, whole, &probes, &typical(policy, normal.windows)),
+            Thresholds::Sampled | Thresholds::Fixed(_) => Vec::new(),
+        };
+        let windows = WindowNull::learn(&left_out, &floors, rule);
+        let is_promised = policy.false_alarms.is_some() && policy.thresholds == Thresholds::Learned;
+        let too_short =
+            || Why::ReferenceTooShort { windows: left_out.len(), needed: windows_needed(rule, probes.len()) };
         Self {
             policy: policy.clone(),
             columns: normal.columns.to_vec(),
             reference: whole.clone(),
-            windows: NullModel::learn(&left_out, &floors, rate),
-            drawn,
+            unsupported: (is_promised && windows.is_none()).then(too_short),
+            windows,
+            drawn: DrawnNulls::new((layouts, whole.columns()), probes.clone(), floors, rule),
             layouts: layouts.to_vec(),
             probes,
         }
     }
 
+    /// Why no window can be judged.
+    pub(super) fn unsupported(&self) -> Option<&Why> {
+        self.unsupported.as_ref()
+    }
+
     pub(super) fn judge(&self, current: &Profile) -> Judgement {
         let drawn = match self.policy.thresholds {
-            Thresholds::Learned => self.drawn.at(current.rows()),
+            Thresholds::Learned | Thresholds::Sampled => self.drawn.at(current.rows()),
             Thresholds::Fixed(_) => None,
         };
         let mut tests = Vec::with_capacity(self.probes.len());
@@ -77,33 +92,39 @@ impl DriftPanel {
     }
 
     /// One probe's result; `None` where its statistic is undefined.
-    fn test(&self, place: usize, current: &Profile, drawn: Option<&NullModel>) -> Option<TestResult> {
+    fn test(&self, place: usize, current: &Profile, drawn: Option<&DrawnNull>) -> Option<TestResult> {
         let probe = self.probes.get(place)?;
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
-        let reference = self.reference.columns().get(probe.column)?;
+        let (reference, rows) = (self.reference.columns().get(probe.column)?, current.rows());
         let current = current.columns().get(probe.column)?;
         let evidence = probe.statistic.detector().compare(layout, reference, current).ok()?;
-        let threshold = self.threshold(place, probe.statistic, drawn);
+        let (threshold, threshold_from) = self.threshold(place, rows, drawn)?;
         Some(TestResult {
             subject: schema.name.clone(),
             test: probe.statistic.name().to_owned(),
             score: evidence.score,
             threshold,
+            threshold_from,
             p_value: evidence.p_value,
             exceeded: evidence.score > threshold,
         })
     }
 
-    /// The user's threshold, or the largest of the minimum effect and of the two learned ones.
-    fn threshold(&self, place: usize, statistic: Statistic, drawn: Option<&NullModel>) -> f64 {
+    /// The user's threshold, or the largest of the minimum effect and of the learned ones.
+    fn threshold(&self, place: usize, rows: i64, drawn: Option<&DrawnNull>) -> Option<(f64, ThresholdSource)> {
+        let statistic = self.probes.get(place)?.statistic;
         let least = self.policy.min_effect(statistic);
-        match &self.policy.thresholds {
-            Thresholds::Fixed(fixed) => fixed.get(&statistic).copied().unwrap_or(least),
-            Thresholds::Learned => {
-                let learned = [self.windows.as_ref(), drawn].into_iter().flatten();
-                learned.filter_map(|null| null.threshold(place)).fold(least, f64::max)
-            }
+        if let Thresholds::Fixed(fixed) = &self.policy.thresholds {
+            return Some((fixed.get(&statistic).copied().unwrap_or(least), ThresholdSource::Fixed));
         }
+        let sampling = drawn.and_then(|drawn| drawn.threshold(place));
+        let in_time = self.windows.as_ref().and_then(|windows| windows.threshold(place, rows, &self.drawn));
+        let floor = (least, ThresholdSource::MinimumEffect);
+        Some(ThresholdSource::largest([
+            floor,
+            sampling.map_or(floor, |threshold| (threshold, ThresholdSource::Sampling)),
+            in_time.map_or(floor, |threshold| (threshold, ThresholdSource::ReferenceWindows)),
+        ]))
     }
 
     fn summary(&self, lead: usize, tests: &[TestResult], current: &Profile) -> String {
@@ -155,15 +176,20 @@ fn most_grown<'a>(layout: &'a ColumnLayout, reference: &ColumnProfile, current: 
 
 /// The windows that are like those to come: with enough rows to be judged, and at least half as many as the median has.
 /// The first and the last often hold a part of their time only.
-fn typical<'a>(policy: &PanelPolicy, windows: &'a [ReferenceWindow]) -> Vec<&'a Profile> {
+pub(super) fn typical<'a>(policy: &PanelPolicy, windows: &'a [ReferenceWindow]) -> Vec<&'a Profile> {
     let mut rows: Vec<f64> = windows.iter().map(|window| window.profile.rows() as f64).collect();
     let least = (median(&mut rows).unwrap_or_default() / 2.0).max(policy.min_rows as f64);
     windows.iter().map(|window| &window.profile).filter(|profile| profile.rows() as f64 >= least).collect()
 }
 
 /// The scores of each window against the rest of the reference.
-fn left_out_scores(layouts: &[ColumnLayout], whole: &Profile, probes: &[Probe], windows: &[&Profile]) -> Vec<Scores> {
-    let mut scores = Vec::with_capacity(windows.len());
+fn left_out_scores(
+    layouts: &[ColumnLayout],
+    whole: &Profile,
+    probes: &[Probe],
+    windows: &[&Profile],
+) -> Vec<WindowScores> {
+    let mut left_out = Vec::with_capacity(windows.len());
     for window in windows {
         // A window that is not a part of the whole, or all of it, has no rest to be held against.
         let Ok(rest) = whole.without(window) else { continue };
@@ -175,7 +201,8 @@ fn left_out_scores(layouts: &[ColumnLayout], whole: &Profile, probes: &[Probe], 
             let window = window.columns().get(probe.column)?;
             Some(probe.statistic.detector().compare(layout, rest, window).ok()?.score)
         };
-        scores.push(probes.iter().map(score).collect());
+        let (rows, scores) = (window.rows(), probes.iter().map(score).collect::<Scores>());
+        left_out.push(WindowScores { rows, scores });
     }
-    scores
+    left_out
 }

@@ -38,6 +38,9 @@ impl Judgement {
         let summary = match &why {
             Why::TooFewRows { rows, needed } => format!("{rows} rows: a judgement needs {needed}"),
             Why::TooFewLabels { labelled, needed } => format!("{labelled} labels: a judgement needs {needed}"),
+            Why::ReferenceTooShort { windows, needed } => format!(
+                "the reference holds {windows} windows: from so few the budget of false alarms cannot be kept; it needs {needed}"
+            ),
             Why::NotInReference => "the reference holds nothing to compare with".to_owned(),
         };
         Self { outcome: Outcome::Inconclusive(why), tests: Vec::new(), summary }

@@ -2,13 +2,16 @@
 //!
 //! # Formula
 //! The change is `reference − window` for a metric of which more is better, and `(window − reference) / reference` for an
-//! error. It exceeds when it is above the largest of three: the least change that matters; `z` standard errors of the
-//! difference, `√(se_r² + se_w²)`; and the worst that a window of the reference showed against the rest of it.
+//! error. It exceeds when it is above the largest of three: the least change that matters; `z(p)` standard errors of the
+//! difference, `√(se_r² + se_w²)`; and what windows of the reference showed against the rest of it. `p` is the share of
+//! single windows that may exceed. Of the reference's windows the worst counts; where a budget is stated, and so to be
+//! kept, the prediction limit `m + t⁻¹_{K−1}(1 − p)·s·√(1 + 1/K)` of one more than those `K`.
 
 use super::Judgement;
-use super::policy::QualityLimits;
+use super::policy::{PanelPolicy, QualityLimits};
 use crate::quality::{Headline, MetricDirection, Quality};
 use crate::reference::ReferenceWindow;
+use crate::threshold::{AlarmRule, ThresholdSource};
 use crate::verdict::{TestResult, Why};
 
 /// What labelled quality is judged by.
@@ -16,13 +19,21 @@ use crate::verdict::{TestResult, Why};
 pub(super) struct QualityPanel {
     limits: QualityLimits,
     reference: Headline,
-    /// The worst change among the reference's own windows.
-    worst: f64,
+    /// Standard errors that chance is given.
+    standard_errors: f64,
+    /// The change up to which windows of the reference are believed to go.
+    in_time: f64,
 }
 
 impl QualityPanel {
     /// `None` where the reference has too few labels to be held against.
-    pub(super) fn learn(limits: QualityLimits, whole: &Quality, windows: &[ReferenceWindow]) -> Option<Self> {
+    pub(super) fn learn(
+        policy: &PanelPolicy,
+        rule: AlarmRule,
+        whole: &Quality,
+        windows: &[ReferenceWindow],
+    ) -> Option<Self> {
+        let limits = policy.quality;
         if whole.labelled() < limits.min_labelled {
             return None;
         }
@@ -33,8 +44,12 @@ impl QualityPanel {
             rest.subtract(quality).ok()?;
             Some(change(&rest.headline()?, &quality.headline()?))
         });
-        let worst = changes.filter(|change| change.is_finite()).fold(0.0, f64::max);
-        Some(Self { limits, reference, worst })
+        let changes: Vec<f64> = changes.filter(|change| change.is_finite()).collect();
+        let in_time = match policy.false_alarms {
+            Some(_) => rule.prediction_limit(&changes).unwrap_or_default(),
+            None => changes.into_iter().fold(0.0, f64::max),
+        };
+        Some(Self { limits, reference, standard_errors: rule.standard_errors(), in_time })
     }
 
     pub(super) fn judge(&self, current: &Quality) -> Judgement {
@@ -45,7 +60,7 @@ impl QualityPanel {
             _ => return Judgement::inconclusive(Why::TooFewLabels { labelled, needed }),
         };
         let score = change(&self.reference, &found);
-        let threshold = self.threshold(&found);
+        let (threshold, threshold_from) = self.threshold(&found);
         let exceeded = score > threshold;
         let (word, least) = match found.direction {
             MetricDirection::HigherIsBetter => ("drop", "down"),
@@ -61,21 +76,26 @@ impl QualityPanel {
             test: format!("{name}_{word}"),
             score,
             threshold,
+            threshold_from,
             p_value: None,
             exceeded,
         };
         Judgement::of(vec![test], summary)
     }
 
-    fn threshold(&self, found: &Headline) -> f64 {
+    fn threshold(&self, found: &Headline) -> (f64, ThresholdSource) {
         let least = match found.direction {
             MetricDirection::HigherIsBetter => self.limits.min_drop,
             MetricDirection::LowerIsBetter => self.limits.min_rise,
         };
         let of_reference = self.reference.value.standard_error.unwrap_or_default();
         let of_window = found.value.standard_error.unwrap_or_default();
-        let by_chance = self.limits.standard_errors * of_reference.hypot(of_window) / unit(&self.reference);
-        least.max(by_chance).max(self.worst)
+        let by_chance = self.standard_errors * of_reference.hypot(of_window) / unit(&self.reference);
+        ThresholdSource::largest([
+            (least, ThresholdSource::MinimumEffect),
+            (by_chance, ThresholdSource::Sampling),
+            (self.in_time, ThresholdSource::ReferenceWindows),
+        ])
     }
 }
 

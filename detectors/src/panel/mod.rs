@@ -7,20 +7,25 @@
 //! Every answer is a function of the profile, the reference and the policy: thresholds that need random samples draw the
 //! same ones at every run.
 
+mod budget;
 mod data_quality;
 mod drift;
 mod judgement;
 mod labelled;
 mod policy;
+mod support;
 
+pub use budget::{BudgetError, FalseAlarmBudget};
 pub use judgement::{Judgement, Outcome};
 pub use policy::{DataQualityLimits, Hysteresis, PanelPolicy, PolicyError, QualityLimits, Thresholds};
+pub use support::Support;
 
 use crate::layout::ColumnLayout;
 use crate::profile::Profile;
 use crate::quality::Quality;
 use crate::reference::{Reference, ReferenceError, ReferenceWindow};
 use crate::schema::ColumnSchema;
+use crate::threshold::AlarmRule;
 use crate::verdict::Why;
 use data_quality::DataQualityPanel;
 use drift::DriftPanel;
@@ -81,32 +86,38 @@ impl Panel {
         let windows = reference.window_profiles(slice)?;
         let columns = &reference.schema().columns;
         let normal = Normal { columns, layouts: reference.layouts(), whole: &whole.profile, windows: &windows };
-        let mut panel = Self::of(policy, &normal)?;
+        let rule = policy.alarm_rule(reference.windows(), slices.len())?;
+        let mut panel = Self::of(policy, rule, &normal)?;
         let quality = whole.quality.as_ref();
-        panel.quality = quality.and_then(|quality| QualityPanel::learn(policy.quality, quality, &windows));
+        panel.quality = quality.and_then(|quality| QualityPanel::learn(policy, rule, quality, &windows));
         Ok(panel)
     }
 
-    /// Learns from the counts of one batch alone, of which no windows are known: thresholds then know of sampling, and
-    /// nothing of seasons.
+    /// Learns from the counts of one batch alone, of which no windows are known, to judge one other batch: thresholds then
+    /// know of sampling, and nothing of seasons. `rate` is the share of comparisons without drift that may find some.
     ///
     /// # Errors
     /// When the policy asks for what cannot be.
     pub fn of_batch(
         policy: &PanelPolicy,
+        rate: f64,
         columns: &[ColumnSchema],
         (layouts, whole): (&[ColumnLayout], &Profile),
     ) -> Result<Self, PanelError> {
-        Self::of(policy, &Normal { columns, layouts, whole, windows: &[] })
+        if !(PanelPolicy::LEAST_RATE..=0.5).contains(&rate) {
+            let range = "a share between 0.0001 and 0.5";
+            return Err(PolicyError::OutOfRange { setting: "rate".to_owned(), value: rate, range }.into());
+        }
+        Self::of(policy, AlarmRule { rate, agreeing: 1, of: 1 }, &Normal { columns, layouts, whole, windows: &[] })
     }
 
-    fn of(policy: &PanelPolicy, normal: &Normal<'_>) -> Result<Self, PanelError> {
+    fn of(policy: &PanelPolicy, rule: AlarmRule, normal: &Normal<'_>) -> Result<Self, PanelError> {
         policy.validate()?;
         Ok(Self {
             min_rows: policy.min_rows,
             reference_rows: normal.whole.rows(),
             layouts: normal.layouts.to_vec(),
-            drift: DriftPanel::learn(policy, normal),
+            drift: DriftPanel::learn(policy, rule, normal),
             data_quality: DataQualityPanel::learn(policy.data_quality, normal),
             quality: None,
         })
@@ -114,7 +125,7 @@ impl Panel {
 
     /// Whether the window's columns are distributed as in the reference.
     pub fn judge_drift(&self, current: &Profile) -> Judgement {
-        match self.why_not(current) {
+        match self.why_not(current).or_else(|| self.drift.unsupported().cloned()) {
             Some(why) => Judgement::inconclusive(why),
             None => self.drift.judge(current),
         }

@@ -3,9 +3,12 @@
 //! The defaults are meant to be kept. They ask for a change that matters (a minimum effect) and that is more than the
 //! reference does on its own (a learned threshold), in two of three windows.
 
+use super::FalseAlarmBudget;
 use crate::profile::Fault;
 use crate::schema::ColumnKind;
 use crate::statistics::Statistic;
+use crate::threshold::AlarmRule;
+use crate::windows::WindowSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -39,6 +42,18 @@ pub enum PolicyError {
         /// What is allowed.
         range: &'static str,
     },
+    /// A budget that no thresholds can promise.
+    #[error(
+        "false_alarms: `{budget}` leaves the tests of one slice one alarm in {windows:.0} windows, and one in {most:.0} is the rarest that can be promised; state a larger budget, or use longer windows or fewer segments"
+    )]
+    BudgetTooTight {
+        /// What was stated.
+        budget: FalseAlarmBudget,
+        /// Windows for each alarm of drift of one slice.
+        windows: f64,
+        /// The most there can be.
+        most: f64,
+    },
     /// A hysteresis that could never be fulfilled.
     #[error("hysteresis: {windows} of {of} windows; the first must be at least 1 and at most the second, and that at most {most}", most = Hysteresis::MOST)]
     Hysteresis {
@@ -67,9 +82,10 @@ pub struct PanelPolicy {
     pub min_effect: BTreeMap<Statistic, f64>,
     /// Where thresholds come from.
     pub thresholds: Thresholds,
-    /// How often learned thresholds may be exceeded by a window in which nothing has changed, all tests of all columns
-    /// together and before any minimum effect or hysteresis: .005 are one in 200.
-    pub false_alarm_rate: f64,
+    /// The false alarms that the model may raise, all its tests of drift and of quality and its sequential detectors
+    /// together. A reference too short for it makes windows inconclusive. Where it is not stated, tests of drift raise one
+    /// in [`Self::UNSTATED_BUDGET`] windows, as far as the reference knows.
+    pub false_alarms: Option<FalseAlarmBudget>,
     /// How many windows must agree.
     pub hysteresis: Hysteresis,
     /// When the data themselves are at fault.
@@ -86,7 +102,7 @@ impl Default for PanelPolicy {
             min_rows: 100,
             min_effect: BTreeMap::new(),
             thresholds: Thresholds::Learned,
-            false_alarm_rate: Self::DEFAULT_FALSE_ALARM_RATE,
+            false_alarms: None,
             hysteresis: Hysteresis::default(),
             data_quality: DataQualityLimits::default(),
             quality: QualityLimits::default(),
@@ -97,10 +113,10 @@ impl Default for PanelPolicy {
 impl PanelPolicy {
     /// The least effect that matters, of a statistic that the policy does not name.
     pub const DEFAULT_MIN_EFFECT: f64 = 0.1;
-    /// One window in 200.
-    pub const DEFAULT_FALSE_ALARM_RATE: f64 = 0.005;
-    /// The least rate: a rarer event would take more than ten thousand samples to know.
-    pub const LEAST_FALSE_ALARM_RATE: f64 = 0.000_1;
+    /// Windows in which one false alarm of drift is put up with, where no budget is stated.
+    pub const UNSTATED_BUDGET: f64 = 1_000.0;
+    /// The least share of windows that can be promised: a rarer event would take more than ten thousand samples to know.
+    pub const LEAST_RATE: f64 = 0.000_1;
 
     /// Checks what the types cannot.
     ///
@@ -120,10 +136,6 @@ impl PanelPolicy {
         }
         check_all("min_effect", &self.min_effect)?;
         check_positive("min_rows", self.min_rows as f64)?;
-        if !(Self::LEAST_FALSE_ALARM_RATE..=0.5).contains(&self.false_alarm_rate) {
-            let (setting, value) = ("false_alarm_rate".to_owned(), self.false_alarm_rate);
-            return Err(PolicyError::OutOfRange { setting, value, range: "between 0.0001 and 0.5" });
-        }
         self.data_quality.validate()?;
         self.quality.validate()
     }
@@ -133,6 +145,23 @@ impl PanelPolicy {
         match kind {
             ColumnKind::Numeric => &self.numeric,
             ColumnKind::Categorical => &self.categorical,
+        }
+    }
+
+    /// How alarms of drift are raised, for a model with these windows and so many slices.
+    ///
+    /// # Errors
+    /// When the budget is tighter than any reference supports.
+    pub fn alarm_rule(&self, windows: WindowSpec, slices: usize) -> Result<AlarmRule, PolicyError> {
+        let rate = match &self.false_alarms {
+            Some(budget) => budget.rate_per_window(windows, slices).min(0.5),
+            None => 1.0 / Self::UNSTATED_BUDGET,
+        };
+        match &self.false_alarms {
+            Some(budget) if rate < Self::LEAST_RATE => {
+                Err(PolicyError::BudgetTooTight { budget: *budget, windows: 1.0 / rate, most: 1.0 / Self::LEAST_RATE })
+            }
+            _ => Ok(AlarmRule { rate, agreeing: self.hysteresis.windows(), of: self.hysteresis.of() }),
         }
     }
 
@@ -146,9 +175,11 @@ impl PanelPolicy {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Thresholds {
-    /// From how windows of the reference vary among themselves.
+    /// From how windows of the reference vary among themselves, and from how samples of it vary.
     #[default]
     Learned,
+    /// From how samples vary alone: for rows that are independent of each other and of the time of day.
+    Sampled,
     /// From the user: one for each statistic that is used, the same for every column.
     Fixed(BTreeMap<Statistic, f64>),
 }
@@ -292,7 +323,8 @@ impl DataQualityLimits {
     }
 }
 
-/// When the headline metric (accuracy, or mean absolute error) has become worse. All three must be passed.
+/// When the headline metric (accuracy, or mean absolute error) has become worse. Each must be passed, and what chance and
+/// the reference's own windows do.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualityLimits {
@@ -302,25 +334,18 @@ pub struct QualityLimits {
     pub min_drop: f64,
     /// The rise of an error that matters, as a share of the reference's.
     pub min_rise: f64,
-    /// How many standard errors the change must be. By default 2: by chance in 2 % of windows, and with the default
-    /// hysteresis in about one of 600.
-    pub standard_errors: f64,
 }
 
 impl Default for QualityLimits {
     fn default() -> Self {
-        Self { min_labelled: 100, min_drop: 0.02, min_rise: 0.05, standard_errors: 2.0 }
+        Self { min_labelled: 100, min_drop: 0.02, min_rise: 0.05 }
     }
 }
 
 impl QualityLimits {
     fn validate(&self) -> Result<(), PolicyError> {
         check_positive("quality.min_labelled", self.min_labelled as f64)?;
-        for (setting, value) in [
-            ("quality.min_drop", self.min_drop),
-            ("quality.min_rise", self.min_rise),
-            ("quality.standard_errors", self.standard_errors),
-        ] {
+        for (setting, value) in [("quality.min_drop", self.min_drop), ("quality.min_rise", self.min_rise)] {
             check_not_negative(setting, value)?;
         }
         Ok(())

@@ -196,7 +196,7 @@ fn a_column_that_comes_alive_has_drifted_and_is_no_fault_of_the_data() {
     let of = |values: Vec<f64>| vec![Arc::new(Float64Array::from(values)) as ArrayRef];
     let layouts = vec![ColumnLayout::learn_numeric(&mut [0.5; 500])];
     let constant = profile(&layouts, &of(vec![0.5; 500]));
-    let panel = Panel::of_batch(&PanelPolicy::default(), &columns, (&layouts, &constant)).unwrap();
+    let panel = Panel::of_batch(&PanelPolicy::default(), 0.005, &columns, (&layouts, &constant)).unwrap();
     let alive = profile(&layouts, &of((0..500).map(|n| f64::from(n) / 500.0).collect()));
     assert_eq!(panel.judge_drift(&alive).outcome, Outcome::Exceeded);
     assert_eq!(panel.judge_data_quality(&alive).outcome, Outcome::Within);

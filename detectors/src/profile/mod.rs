@@ -19,6 +19,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why rows could not be counted, or profiles not be added.
@@ -173,11 +174,30 @@ impl ColumnProfile {
         }
     }
 
-    /// The same column with other counts, as a resampling draws them; sums of values follow in proportion.
-    pub(crate) fn recounted(&self, counts: &[i64]) -> Self {
-        match self {
-            Self::Numeric(numeric) => Self::Numeric(numeric.recounted(counts)),
-            Self::Categorical(categorical) => Self::Categorical(categorical.recounted(counts)),
+    /// The same column in fewer bins, each coarse one made of at most `parts`; a categorical one as it is. `None` where the
+    /// layout is of another kind.
+    pub(crate) fn thinned(&self, layout: &ColumnLayout, parts: usize) -> Option<(ColumnLayout, Self)> {
+        match (self, layout) {
+            (Self::Numeric(numeric), ColumnLayout::Numeric(bins)) => {
+                let (bins, numeric) = numeric.thinned(bins, parts);
+                Some((ColumnLayout::Numeric(Arc::new(bins)), Self::Numeric(numeric)))
+            }
+            (Self::Categorical(_), ColumnLayout::Categorical(_)) => Some((layout.clone(), self.clone())),
+            _ => None,
+        }
+    }
+
+    /// The same column with other counts, as a resampling draws them; sums of values follow from where the values of each
+    /// bin lie. `None` where the layout is of another kind.
+    pub(crate) fn recounted(&self, layout: &ColumnLayout, counts: &[i64]) -> Option<Self> {
+        match (self, layout) {
+            (Self::Numeric(numeric), ColumnLayout::Numeric(bins)) => {
+                Some(Self::Numeric(numeric.recounted(bins, counts)))
+            }
+            (Self::Categorical(categorical), ColumnLayout::Categorical(_)) => {
+                Some(Self::Categorical(categorical.recounted(counts)))
+            }
+            _ => None,
         }
     }
 

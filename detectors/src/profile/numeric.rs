@@ -323,23 +323,59 @@ impl NumericProfile {
         self.fine.iter().copied().chain(self.odd.as_array()).collect()
     }
 
-    pub(super) fn recounted(&self, counts: &[i64]) -> Self {
-        let mut again = self.clone();
+    /// The values of a bin lie, on average, where the reference's do; those beyond the edges where this profile's do, or a
+    /// bin's width away where it has none.
+    pub(super) fn recounted(&self, bins: &BinEdges, counts: &[i64]) -> Self {
+        let mut again = Self::empty(bins);
         let mut counts = counts.iter().copied();
-        for (slot, count) in again.fine.iter_mut().zip(counts.by_ref()) {
-            *slot = count;
-        }
+        again.fine.iter_mut().zip(counts.by_ref()).for_each(|(slot, count)| *slot = count);
         let mut odd = [0; 7];
-        for (slot, count) in odd.iter_mut().zip(counts) {
-            *slot = count;
-        }
+        odd.iter_mut().zip(counts).for_each(|(slot, count)| *slot = count);
         again.odd = OddCounts::from_array(odd);
-        let of_values = ratio(again.finite(), self.finite());
-        again.sums.first *= of_values;
-        again.sums.second *= of_values;
-        again.tails.below *= ratio(again.odd.below, self.odd.below);
-        again.tails.above *= ratio(again.odd.above, self.odd.above);
+        let [below, above] = self.mean_tails(bins);
+        again.tails = Tails { below: below * again.odd.below as f64, above: above * again.odd.above as f64 };
+        let (first, second) = again.binned_sums(bins);
+        // What the values of a bin spread among themselves is known of all bins together.
+        let within = (self.sums.second - self.binned_sums(bins).1) * ratio(again.finite(), self.finite());
+        again.sums = Sums { first, second: second + within.max(0.0), ..again.sums };
+        (again.least, again.greatest) = (self.least, self.greatest);
         again
+    }
+
+    /// The same values in fewer bins, and those bins; see [`BinEdges::thinned`].
+    pub(super) fn thinned(&self, bins: &BinEdges, parts: usize) -> (BinEdges, Self) {
+        let (bins, fine) = bins.thinned(&self.fine, parts);
+        let moved = bins.origin() - self.sums.origin;
+        let count = self.finite() as f64;
+        let first = self.sums.first - count * moved;
+        let second = self.sums.second - 2.0 * moved * self.sums.first + count * moved * moved;
+        let thinned = Self { fine, sums: Sums { origin: bins.origin(), first, second }, ..self.clone() };
+        (bins, thinned)
+    }
+
+    /// The mean distances of values below and above the edges.
+    fn mean_tails(&self, bins: &BinEdges) -> [f64; 2] {
+        let width = |pair: Option<&[f64]>| match pair {
+            Some([lower, upper]) => upper - lower,
+            _ => 0.0,
+        };
+        let mean = |distance: f64, count: i64, width: f64| if count > 0 { distance / count as f64 } else { width };
+        let edges = bins.edges();
+        [
+            mean(self.tails.below, self.odd.below, width(edges.get(..2))),
+            mean(self.tails.above, self.odd.above, width(edges.get(edges.len().saturating_sub(2)..))),
+        ]
+    }
+
+    /// `Σ(x − origin)` and `Σ(x − origin)²` as far as bins and tails tell.
+    fn binned_sums(&self, bins: &BinEdges) -> (f64, f64) {
+        let [below, above] = self.mean_tails(bins);
+        let tails = [(bins.lowest() - below, self.odd.below), (bins.highest() + above, self.odd.above)];
+        let fine = bins.centres().iter().copied().zip(self.fine.iter().copied());
+        fine.chain(tails).fold((0.0, 0.0), |(first, second), (value, count)| {
+            let apart = (value - self.sums.origin) * count as f64;
+            (first + apart, second + apart * (value - self.sums.origin))
+        })
     }
 }
 

@@ -123,6 +123,12 @@ impl Statistic {
         self.detector().name()
     }
 
+    /// Whether a largest difference is looked for among all fine bins, so that fewer of them would show a smaller one. Sums
+    /// over bins hardly change when neighbours are put together.
+    pub(crate) fn is_largest_of_bins(self) -> bool {
+        self == Self::Ks
+    }
+
     /// Whether the statistic is defined for columns of this kind.
     pub fn applies_to(self, kind: ColumnKind) -> bool {
         match kind {

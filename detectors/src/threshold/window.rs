@@ -1,0 +1,83 @@
+//! The null model of a reference's own windows.
+//!
+//! # Formula
+//! A probe's threshold is `m + κ·c·s`, `m` and `s` the mean and the standard deviation of its scores in the `K` windows of
+//! the reference, each held against the rest, and `c` the critical value of the drawn samples, which know how the largest
+//! of many scores behaves. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
+//! [`super::stretch`]. Where the windows themselves show a larger alarm than that, theirs is the critical value.
+//!
+//! A window smaller than the reference's has its location and scale in the proportion in which those of the drawn samples
+//! grow. One that is larger has those of the reference's windows: what a season does, more rows do not take away.
+
+use super::stretch::stretch;
+use super::{AlarmRule, DrawnNulls, Norm, Scores, largest_excess, median};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fewest windows of which a spread can be told.
+const LEAST_WINDOWS: usize = 2;
+
+/// How far a critical value may be stretched by a reference that supports its rate.
+const SUPPORTED_STRETCH: f64 = 2.0;
+
+/// The scores of one window of the reference against the rest of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowScores {
+    /// Rows of the window.
+    pub rows: i64,
+    /// Its scores.
+    pub scores: Scores,
+}
+
+/// Where each probe's scores lie in the windows of a reference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowNull {
+    rows: i64,
+    norms: Vec<Option<Norm>>,
+    /// `κ` by the number of windows that a norm was learned from.
+    stretches: BTreeMap<usize, f64>,
+    /// The largest alarm that the windows themselves would have raised, or the one that the rate allows.
+    shown: f64,
+}
+
+impl WindowNull {
+    /// Learned from windows in order of time; `None` where they are too few to tell a spread. `floors` holds for each probe
+    /// the least scale.
+    pub fn learn(windows: &[WindowScores], floors: &[f64], rule: AlarmRule) -> Option<Self> {
+        if windows.len() < LEAST_WINDOWS {
+            return None;
+        }
+        let norms = Norm::learn_all(windows.iter().map(|window| &window.scores), floors);
+        let excesses: Vec<f64> = windows.iter().map(|window| largest_excess(&norms, &window.scores)).collect();
+        let shown = rule.critical(rule.alarms(&excesses)).unwrap_or_default();
+        let rows = median(&mut windows.iter().map(|window| window.rows as f64).collect::<Vec<_>>())? as i64;
+        let (counts, probes) = (norms.iter().flatten().map(|norm| norm.count), norms.iter().flatten().count());
+        let counts: BTreeSet<usize> = counts.collect();
+        let stretches = counts.into_iter().map(|count| (count, stretch(rule, probes, count))).collect();
+        Some(Self { rows, norms, stretches, shown })
+    }
+
+    /// The score beyond which a probe's window of `rows` rows is unlike those of the reference; `None` where the probe was
+    /// undefined in all of them.
+    pub fn threshold(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> Option<f64> {
+        let norm = self.norms.get(probe)?.as_ref()?;
+        let at_size = drawn.at(rows)?;
+        let growth = if rows < self.rows { self.growth(probe, rows, drawn) } else { 1.0 };
+        let critical = (at_size.critical() * self.stretches.get(&norm.count)?).max(self.shown);
+        Some(growth * (norm.location + critical * norm.scale))
+    }
+
+    /// How much larger the scores of samples of `rows` rows are than those of the reference's windows.
+    fn growth(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> f64 {
+        let location = |rows| Some(drawn.at(rows)?.norm(probe)?.location);
+        match (location(rows), location(self.rows)) {
+            (Some(here), Some(there)) if there > 0.0 => (here / there).max(1.0),
+            _ => 1.0,
+        }
+    }
+}
+
+/// The fewest windows of a reference that support a rule: with fewer, thresholds are more than twice as far out as they
+/// would be if the reference were long.
+pub(crate) fn windows_needed(rule: AlarmRule, probes: usize) -> usize {
+    (LEAST_WINDOWS..=100).find(|windows| stretch(rule, probes, *windows) <= SUPPORTED_STRETCH).unwrap_or(100)
+}
