@@ -6,7 +6,7 @@ use crate::layout::ColumnLayout;
 use crate::profile::{ColumnProfile, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
-use crate::statistics::{Cells, Statistic, mean_shift};
+use crate::statistics::{Pair, Statistic, mean_shift};
 use crate::threshold::{DrawnNulls, NullModel, Probe, Scores, median};
 use crate::verdict::TestResult;
 
@@ -82,7 +82,8 @@ impl DriftPanel {
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
         let reference = self.reference.columns().get(probe.column)?;
         let current = current.columns().get(probe.column)?;
-        let evidence = probe.statistic.detector().compare(layout, reference, current).ok()?;
+        let pair = Pair::of_profiles(layout, reference, current).ok()?;
+        let evidence = probe.statistic.detector().compare(&pair).ok()?;
         let threshold = self.threshold(place, probe.statistic, drawn);
         Some(TestResult {
             subject: schema.name.clone(),
@@ -118,7 +119,7 @@ impl DriftPanel {
     fn how_moved(&self, column: usize, current: &Profile) -> Option<String> {
         let layout = self.layouts.get(column)?;
         let (reference, current) = (self.reference.columns().get(column)?, current.columns().get(column)?);
-        let share = 100.0 * Cells::of(layout, reference, current).ok()?.moved_share();
+        let share = 100.0 * Pair::of_profiles(layout, reference, current).ok()?.cells().ok()?.moved_share();
         let direction = match (layout, reference, current) {
             (_, ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) => {
                 match mean_shift(reference, current) {
@@ -173,7 +174,8 @@ fn left_out_scores(layouts: &[ColumnLayout], whole: &Profile, probes: &[Probe], 
         let score = |probe: &Probe| {
             let (layout, rest) = (layouts.get(probe.column)?, rest.columns().get(probe.column)?);
             let window = window.columns().get(probe.column)?;
-            Some(probe.statistic.detector().compare(layout, rest, window).ok()?.score)
+            let pair = Pair::of_profiles(layout, rest, window).ok()?;
+            Some(probe.statistic.detector().compare(&pair).ok()?.score)
         };
         scores.push(probes.iter().map(score).collect());
     }

@@ -1,8 +1,6 @@
 //! The χ² test of two samples on one contingency table.
 
-use super::{Cells, Detector, Evidence, NotComparable};
-use crate::layout::ColumnLayout;
-use crate::profile::ColumnProfile;
+use super::{Cells, Detector, Evidence, NotComparable, Pair};
 use statrs::distribution::{ChiSquared as ChiSquaredDistribution, ContinuousCDF};
 
 /// The least expected count of a cell; sparser ones are pooled, because the χ² approximation fails there (Cochran, 1954).
@@ -46,14 +44,9 @@ impl Detector for ChiSquared {
         "chi_squared"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let found = contingency(&Cells::of(layout, reference, current)?)?;
-        Ok(Evidence { score: found.balanced_v, p_value: Some(found.p_value) })
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        let found = contingency(pair.cells()?)?;
+        Ok(Evidence { score: found.balanced_v, statistic: found.statistic, p_value: Some(found.p_value) })
     }
 }
 

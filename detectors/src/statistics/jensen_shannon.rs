@@ -1,8 +1,6 @@
 //! The Jensen–Shannon distance.
 
-use super::{Cells, Detector, Evidence, NotComparable};
-use crate::layout::ColumnLayout;
-use crate::profile::ColumnProfile;
+use super::{Cells, Detector, Evidence, NotComparable, Pair};
 
 /// The Jensen–Shannon distance, base 2: the square root of the divergence.
 ///
@@ -22,14 +20,8 @@ impl Detector for JensenShannon {
         "jensen_shannon"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let cells = Cells::of(layout, reference, current)?;
-        Ok(Evidence { score: jensen_shannon_distance(&cells), p_value: None })
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        Ok(Evidence::of_distance(jensen_shannon_distance(pair.cells()?)))
     }
 }
 

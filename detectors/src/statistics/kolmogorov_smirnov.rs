@@ -1,8 +1,6 @@
 //! The two-sample Kolmogorov–Smirnov test on fine bins.
 
-use super::{Detector, Evidence, NotComparable};
-use crate::layout::ColumnLayout;
-use crate::profile::{ColumnProfile, NumericProfile};
+use super::{Detector, Evidence, NotComparable, Pair};
 
 /// Terms of the series after which nothing is left to add in double precision.
 const TERMS: i32 = 100;
@@ -26,42 +24,18 @@ impl Detector for KolmogorovSmirnov {
         "ks"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let (ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) = (reference, current) else {
-            return Err(NotComparable::Kind { kind: layout.kind_name() });
-        };
-        if reference.fine().len() != current.fine().len() {
-            return Err(NotComparable::Layout);
-        }
-        let (first, second) = (ordered(reference), ordered(current));
-        let (n, m) = (first.iter().sum::<i64>() as f64, second.iter().sum::<i64>() as f64);
-        if n <= 0.0 {
-            return Err(NotComparable::EmptyReference);
-        }
-        if m <= 0.0 {
-            return Err(NotComparable::EmptyWindow);
-        }
-        let (mut below_first, mut below_second, mut score) = (0, 0, 0.0_f64);
-        for (a, b) in first.iter().zip(&second) {
-            below_first += a;
-            below_second += b;
-            score = score.max((below_first as f64 / n - below_second as f64 / m).abs());
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        let ordered = pair.ordered()?;
+        let (n, m) = ordered.totals();
+        let (mut below_first, mut below_second, mut score) = (0.0, 0.0, 0.0_f64);
+        for point in ordered.points() {
+            below_first += point.reference;
+            below_second += point.current;
+            score = score.max((below_first / n - below_second / m).abs());
         }
         let p_value = kolmogorov_survival(score * (n * m / (n + m)).sqrt());
-        Ok(Evidence { score, p_value: Some(p_value) })
+        Ok(Evidence { score, statistic: score, p_value: Some(p_value) })
     }
-}
-
-/// Counts of ordered values, least first.
-fn ordered(profile: &NumericProfile) -> Vec<i64> {
-    let below = [profile.neg_inf(), profile.below()];
-    let above = [profile.above(), profile.pos_inf()];
-    below.into_iter().chain(profile.fine().iter().copied()).chain(above).collect()
 }
 
 /// The probability that the limit of `√n·D` exceeds `lambda`.

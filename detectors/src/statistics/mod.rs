@@ -1,6 +1,7 @@
-//! Statistics that compare a column's profile with the reference's.
+//! Statistics that compare a column of a window with the reference's.
 //!
-//! Each reads counts only, so it never needs a raw value and costs the same for a thousand rows as for a billion.
+//! Each reads a [`Pair`]: two profiles, whose counts cost the same for a thousand rows as for a billion, or two exact
+//! samples. Either way it is the same statistic, written once.
 //!
 //! Conventions, stated once. Statistics of *cells* ([`Psi`], [`JensenShannon`], [`ChiSquared`]) see, for a numeric column,
 //! its coarse bins and beside them below range, above range, null, NaN, +∞, −∞ and wrong type, each a cell of its own; for
@@ -14,6 +15,10 @@
 //! the p-value's part.
 
 mod cells;
+mod ordered;
+mod pair;
+mod sample;
+
 mod chi_squared;
 mod jensen_shannon;
 mod kolmogorov_smirnov;
@@ -21,15 +26,17 @@ mod psi;
 mod wasserstein;
 
 pub use cells::Cells;
+pub use ordered::{Ordered, Point, Tail};
+pub use pair::{Pair, SampleMoments};
+pub use sample::{CategorySample, NumberSample};
+
 pub use chi_squared::{ChiSquared, Contingency, contingency};
 pub use jensen_shannon::{JensenShannon, jensen_shannon_distance};
 pub use kolmogorov_smirnov::{KolmogorovSmirnov, kolmogorov_survival};
 pub use psi::{Psi, population_stability_index};
-pub use wasserstein::Wasserstein;
 pub(crate) use wasserstein::mean_shift;
+pub use wasserstein::{Wasserstein, wasserstein_distance};
 
-use crate::layout::ColumnLayout;
-use crate::profile::ColumnProfile;
 use crate::schema::ColumnKind;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -38,13 +45,23 @@ use thiserror::Error;
 /// What a statistic found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
-    /// How far apart the two are; zero or more, and always finite.
+    /// How far apart the two are, as an effect; zero or more, and always finite.
     pub score: f64,
+    /// The number that textbooks and other tools give under the statistic's name (χ², t, U, the distance in the column's
+    /// own unit); it may have a sign and may grow with the samples. Always finite.
+    pub statistic: f64,
     /// The probability of at least this score between two samples of one distribution, where the statistic has one.
     pub p_value: Option<f64>,
 }
 
-/// Why two profiles cannot be compared.
+impl Evidence {
+    /// The evidence of a distance: its score is the distance itself, and it has no p-value.
+    pub(crate) fn of_distance(distance: f64) -> Self {
+        Self { score: distance, statistic: distance, p_value: None }
+    }
+}
+
+/// Why two samples cannot be compared.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum NotComparable {
     /// The statistic is not one for this kind of column.
@@ -65,6 +82,18 @@ pub enum NotComparable {
     /// The reference is constant, so that there is no scale to measure a move by.
     #[error("the reference is constant: there is no spread to measure a move by")]
     NoSpread,
+    /// The edges given for the cells of numbers are not edges.
+    #[error("the edges of the cells must be finite and rise")]
+    Edges,
+    /// The statistic needs more values on either side.
+    #[error("too few values: the statistic needs {needed} on either side")]
+    TooFewValues {
+        /// How many it needs.
+        needed: usize,
+    },
+    /// The values are too large to be calculated with.
+    #[error("the values are too large: their sums or squares are no finite numbers")]
+    TooLarge,
     /// After pooling, one cell is left.
     #[error("too few rows: all cells were pooled into one")]
     TooSparse,
@@ -75,16 +104,11 @@ pub trait Detector: Debug + Send + Sync {
     /// Its name in verdicts and metrics.
     fn name(&self) -> &'static str;
 
-    /// Compares a window's column with the reference's.
+    /// Compares a window's sample of a column with the reference's.
     ///
     /// # Errors
     /// When the statistic is undefined for the two; it is never NaN.
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable>;
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable>;
 }
 
 /// The statistics by name, as a policy chooses them.

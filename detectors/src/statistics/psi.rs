@@ -1,8 +1,6 @@
 //! The population stability index.
 
-use super::{Cells, Detector, Evidence, NotComparable};
-use crate::layout::ColumnLayout;
-use crate::profile::ColumnProfile;
+use super::{Cells, Detector, Evidence, NotComparable, Pair};
 
 /// Rows that a cell is taken to have where one side has none: half a row, as in a continuity correction.
 const EMPTY_CELL_ROWS: f64 = 0.5;
@@ -26,14 +24,8 @@ impl Detector for Psi {
         "psi"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let cells = Cells::of(layout, reference, current)?;
-        Ok(Evidence { score: population_stability_index(&cells), p_value: None })
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        Ok(Evidence::of_distance(population_stability_index(pair.cells()?)))
     }
 }
 

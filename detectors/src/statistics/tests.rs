@@ -1,7 +1,8 @@
 //! The statistics against scipy 1.17.1 on explicit counts, and their promises on every input.
 
 use super::*;
-use crate::profile::Profile;
+use crate::layout::ColumnLayout;
+use crate::profile::{ColumnProfile, Profile};
 use arrow::array::{ArrayRef, Float64Array, new_null_array};
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
@@ -131,7 +132,7 @@ fn profiles(reference: &[f64], current: &[f64]) -> (ColumnLayout, ColumnProfile,
 
 fn score(statistic: Statistic, reference: &[f64], current: &[f64]) -> Result<Evidence, NotComparable> {
     let (layout, reference, current) = profiles(reference, current);
-    statistic.detector().compare(&layout, &reference, &current)
+    statistic.detector().compare(&Pair::of_profiles(&layout, &reference, &current)?)
 }
 
 #[test]
@@ -169,8 +170,9 @@ proptest! {
         current in proptest::collection::vec(any::<f64>(), 0..80),
     ) {
         let (layout, reference, current) = profiles(&reference, &current);
+        let pair = Pair::of_profiles(&layout, &reference, &current).unwrap();
         for statistic in Statistic::ALL {
-            if let Ok(evidence) = statistic.detector().compare(&layout, &reference, &current) {
+            if let Ok(evidence) = statistic.detector().compare(&pair) {
                 prop_assert!(evidence.score.is_finite() && evidence.score >= 0.0, "{statistic:?} {evidence:?}");
                 prop_assert!(evidence.p_value.is_none_or(|p| (0.0..=1.0).contains(&p)), "{statistic:?} {evidence:?}");
             }
@@ -180,8 +182,9 @@ proptest! {
     #[test]
     fn a_sample_is_at_no_distance_from_itself(values in proptest::collection::vec(-1e6..1e6, 2..80)) {
         let (layout, profile, _) = profiles(&values, &[]);
+        let pair = Pair::of_profiles(&layout, &profile, &profile).unwrap();
         for statistic in Statistic::ALL {
-            if let Ok(evidence) = statistic.detector().compare(&layout, &profile, &profile) {
+            if let Ok(evidence) = statistic.detector().compare(&pair) {
                 prop_assert!(evidence.score < 1e-7, "{statistic:?} {evidence:?}");
             }
         }

@@ -1,8 +1,7 @@
 //! The Wasserstein distance, in standard deviations of the reference.
 
-use super::{Detector, Evidence, NotComparable};
-use crate::layout::{BinEdges, ColumnLayout};
-use crate::profile::{ColumnProfile, NumericProfile};
+use super::{Detector, Evidence, NotComparable, Ordered, Pair, Tail};
+use crate::profile::NumericProfile;
 
 /// The first Wasserstein distance (earth mover's), divided by the reference's standard deviation.
 ///
@@ -27,50 +26,33 @@ impl Detector for Wasserstein {
         "wasserstein"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let (ColumnLayout::Numeric(bins), ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) =
-            (layout, reference, current)
-        else {
-            return Err(NotComparable::Kind { kind: layout.kind_name() });
-        };
-        if reference.fine().len() != bins.bins() || current.fine().len() != bins.bins() {
-            return Err(NotComparable::Layout);
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        let distance = wasserstein_distance(pair.ordered()?)?;
+        if distance == 0.0 {
+            return Ok(Evidence::of_distance(0.0));
         }
-        if reference.finite() == 0 {
-            return Err(NotComparable::EmptyReference);
-        }
-        if current.finite() == 0 {
-            return Err(NotComparable::EmptyWindow);
-        }
-        let spread = reference.standard_deviation().unwrap_or_default();
-        let apart = distance(bins, reference, current);
-        if apart == 0.0 {
-            return Ok(Evidence { score: 0.0, p_value: None });
-        }
-        let score = apart / spread;
+        let score = distance / pair.reference_deviation()?.unwrap_or_default();
         // No spread makes it infinite, and so do values too large to be subtracted from each other.
-        if score.is_finite() { Ok(Evidence { score, p_value: None }) } else { Err(NotComparable::NoSpread) }
+        let evidence = Evidence { score, statistic: distance, p_value: None };
+        if score.is_finite() { Ok(evidence) } else { Err(NotComparable::NoSpread) }
     }
 }
 
 /// `∫ |F − G|` in the column's own unit.
-fn distance(bins: &BinEdges, reference: &NumericProfile, current: &NumericProfile) -> f64 {
-    let (n, m) = (reference.finite() as f64, current.finite() as f64);
-    let mut apart = reference.below() as f64 / n - current.below() as f64 / m;
-    let mut at = bins.lowest();
-    let mut sum = (reference.distance_below() / n - current.distance_below() / m).abs();
-    for ((a, b), centre) in reference.fine().iter().zip(current.fine()).zip(bins.centres()) {
-        sum += apart.abs() * (centre - at);
-        apart += *a as f64 / n - *b as f64 / m;
-        at = *centre;
+///
+/// # Errors
+/// When a side has no finite value.
+pub fn wasserstein_distance(ordered: &Ordered) -> Result<f64, NotComparable> {
+    let (n, m) = ordered.finite_totals()?;
+    let beyond = |tail: Tail| (tail.reference / n - tail.current / m).abs();
+    let mut sum = beyond(ordered.below());
+    let (mut apart, mut at) = (0.0_f64, None);
+    for point in ordered.finite_points() {
+        sum += apart.abs() * at.map_or(0.0, |before| point.at - before);
+        apart += point.reference / n - point.current / m;
+        at = Some(point.at);
     }
-    sum += apart.abs() * (bins.highest() - at);
-    sum + (reference.distance_above() / n - current.distance_above() / m).abs()
+    Ok(sum + beyond(ordered.above()))
 }
 
 /// Which way the values moved: the difference of the means, window less reference, where both have one.

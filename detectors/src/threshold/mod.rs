@@ -19,7 +19,7 @@ mod resample;
 
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;
-use crate::statistics::Statistic;
+use crate::statistics::{Pair, Statistic};
 use resample::{SplitMix64, resample};
 use std::sync::OnceLock;
 
@@ -162,8 +162,9 @@ impl DrawnNulls {
             for window in &mut windows {
                 let reference = resample(profile, profile.rows(), &mut random);
                 let current = resample(profile, rows, &mut random);
+                let Ok(pair) = Pair::of_profiles(layout, &reference, &current) else { continue };
                 for (place, statistic) in &probes {
-                    let evidence = statistic.detector().compare(layout, &reference, &current);
+                    let evidence = statistic.detector().compare(&pair);
                     if let Some(score) = window.get_mut(*place) {
                         *score = evidence.ok().map(|evidence| evidence.score);
                     }
