@@ -24,6 +24,17 @@ pub struct Tail {
     pub current: f64,
 }
 
+/// A stretch of the line on which both distribution functions are constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Segment {
+    /// How long it is.
+    pub width: f64,
+    /// The reference's distribution function.
+    pub reference: f64,
+    /// The window's.
+    pub current: f64,
+}
+
 /// Two samples as points, least first.
 ///
 /// Of exact samples each distinct value is a point. Of profiles there is a point for each fine bin, at the mean of the
@@ -103,6 +114,41 @@ impl Ordered {
         self.above
     }
 
+    /// The stretches between finite values, from the least to the greatest. What lies outside a profile's edges lies at its
+    /// mean distance from them.
+    ///
+    /// # Errors
+    /// When a side has no finite value.
+    pub fn segments(&self) -> Result<Vec<Segment>, NotComparable> {
+        let (n, m) = self.finite_totals()?;
+        let mut segments = Vec::with_capacity(self.points.len() + 4);
+        let (mut f, mut g, mut before) = (0.0, 0.0, None);
+        let mut finite = self.finite_points().peekable();
+        if let Some(first) = finite.peek() {
+            let shares = (first.reference / n, first.current / m);
+            segments.extend(tail_segments(self.below, first, shares));
+        }
+        while let Some(point) = finite.next() {
+            if let Some(before) = before {
+                segments.push(Segment { width: point.at - before, reference: f, current: g });
+            }
+            f = (f + point.reference / n).min(1.0);
+            g = (g + point.current / m).min(1.0);
+            before = Some(point.at);
+            if finite.peek().is_none() {
+                let shares = (point.reference / n, point.current / m);
+                // Seen from above, what is left beyond a place is one less the distribution function.
+                let mirrored = tail_segments(self.above, point, shares).into_iter();
+                segments.extend(mirrored.map(|tail| Segment {
+                    reference: 1.0 - tail.reference,
+                    current: 1.0 - tail.current,
+                    ..tail
+                }));
+            }
+        }
+        Ok(segments)
+    }
+
     /// Values of the reference and of the window, infinities included; neither is zero.
     pub fn totals(&self) -> (f64, f64) {
         self.totals
@@ -116,6 +162,15 @@ impl Ordered {
         check_not_empty(self.finite)?;
         Ok(self.finite)
     }
+}
+
+/// The stretches from the farther of the two tails' mean places to the nearer one, and from there to the edge.
+fn tail_segments(tail: Tail, edge: &Point, shares: (f64, f64)) -> [Segment; 2] {
+    let mean = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+    let (first, second) = (mean(tail.reference, edge.reference), mean(tail.current, edge.current));
+    let farther = if first > second { (shares.0, 0.0) } else { (0.0, shares.1) };
+    let outer = Segment { width: (first - second).abs(), reference: farther.0, current: farther.1 };
+    [outer, Segment { width: first.min(second), reference: shares.0, current: shares.1 }]
 }
 
 fn check_not_empty((reference, current): (f64, f64)) -> Result<(), NotComparable> {

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the whole file is a test")]
 
 mod shared;
+mod tally;
 
+mod scipy;
 mod sequential;
 mod windows;
