@@ -10,6 +10,8 @@
 mod shared;
 mod tally;
 
+mod nannyml;
+mod parity;
 mod scipy;
 mod sequential;
 mod windows;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A p-value to 1e-6 of itself.
-const P_VALUE: Bound = Bound { relative: 1e-6, floor: 1e-15 };
+const P_VALUE: Bound = Bound { relative: 1e-6, floor: 0.0 };
 
 /// One that scipy gets by subtracting a series from one, which leaves up to 3e-9 where nothing should be left.
 const SUBTRACTED: Bound = Bound { relative: 1e-6, floor: 3e-9 };

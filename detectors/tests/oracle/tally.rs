@@ -16,7 +16,8 @@ impl Tally {
     /// Holds a number against the one expected: both must agree relative to it, or be within `floor` of each other.
     pub(crate) fn number(&mut self, what: &str, kind: &'static str, (found, expected): (f64, f64), bound: Bound) {
         self.values += 1;
-        let off = (found - expected).abs();
+        // Two infinities are equal, though their difference is not a number.
+        let off = if found == expected { 0.0 } else { (found - expected).abs() };
         let relative = if off == 0.0 || off <= bound.floor { 0.0 } else { off / expected.abs() };
         if !(relative <= bound.relative) {
             self.wrong.push(format!("{what}: {found} instead of {expected}"));
