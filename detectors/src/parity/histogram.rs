@@ -19,7 +19,8 @@ pub fn doane_edges(sorted: &[f64]) -> Vec<f64> {
     let n = sorted.len() as f64;
     let mean = sorted.iter().sum::<f64>() / n;
     let deviation = (sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-    if sorted.len() < 3 || !(deviation > 0.0) {
+    // Values too large to be squared have a deviation that is no number.
+    if sorted.len() < 3 || deviation.is_nan() || deviation <= 0.0 {
         return equal_edges(range, 1);
     }
     let skewness = sorted.iter().map(|value| ((value - mean) / deviation).powi(3)).sum::<f64>() / n;

@@ -7,7 +7,15 @@ use std::f64::consts::PI;
 const LEVELS: [f64; 7] = [0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001];
 
 /// Scholz's and Stephens's critical values for two samples: `b₀ + b₁ + b₂` of their table 2.
-const CRITICAL: [f64; 7] = [0.325, 1.226, 1.961, 2.718, 3.752, 4.592, 6.546];
+const CRITICAL: [f64; 7] = [
+    0.675 - 0.245 - 0.105,
+    1.281 + 0.25 - 0.305,
+    1.645 + 0.678 - 0.362,
+    1.96 + 1.149 - 0.391,
+    2.326 + 1.822 - 0.396,
+    2.573 + 2.364 - 0.345,
+    3.085 + 3.615 - 0.154,
+];
 
 /// Up to so many values harmonic sums are added term by term.
 const SUMMED_UP_TO: f64 = 64.0;

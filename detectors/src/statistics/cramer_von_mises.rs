@@ -113,7 +113,8 @@ fn as_limit(statistic: f64, (n, m): (f64, f64)) -> f64 {
     let mean = (1.0 + 1.0 / all) / 6.0;
     let spread = 4.0 * n * m * all - 3.0 * (n * n + m * m) - 2.0 * n * m;
     let variance = (all + 1.0) / 45.0 / (all * all) * spread / (4.0 * n * m);
-    1.0 / 6.0 + (statistic - mean) / (45.0 * variance).sqrt()
+    // Of one value on either side there is but one `T`, and nothing exceeds what is certain.
+    if variance > 0.0 { 1.0 / 6.0 + (statistic - mean) / (45.0 * variance).sqrt() } else { 0.0 }
 }
 
 /// The exact probability of at least this distance, for samples without ties.

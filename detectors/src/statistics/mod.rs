@@ -192,4 +192,6 @@ pub trait Detector: Debug + Send + Sync {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ impl Tally {
         // Two infinities are equal, though their difference is not a number.
         let off = if found == expected { 0.0 } else { (found - expected).abs() };
         let relative = if off == 0.0 || off <= bound.floor { 0.0 } else { off / expected.abs() };
-        if !(relative <= bound.relative) {
+        if relative.is_nan() || relative > bound.relative {
             self.wrong.push(format!("{what}: {found} instead of {expected}"));
         }
         let worst = self.worst.entry(kind).or_insert((0.0, "none differs".to_owned()));
