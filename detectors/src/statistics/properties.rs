@@ -249,8 +249,6 @@ fn a_single_new_category_is_a_finite_amount_of_drift_that_shrinks_with_the_sampl
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
-
     #[test]
     fn no_input_panics_or_gives_nan_and_ranges_hold(reference in column(), current in column()) {
         let numbers = Numbers::of(&reference, &current);
