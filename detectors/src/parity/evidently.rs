@@ -143,7 +143,10 @@ impl EvidentlyTest {
 
     fn judge(self, score: f64) -> Finding {
         if self.is_test() {
-            return Finding::of_p_value(score, self.threshold());
+            let found = Finding::of_p_value(score, self.threshold());
+            // Of all tests this one counts a p-value that equals the threshold.
+            let drifted = found.drifted || (self == Self::CramerVonMises && score == self.threshold());
+            return Finding { drifted, ..found };
         }
         // A distance that reaches the threshold is drift.
         Finding { score, threshold: self.threshold(), drifted: score >= self.threshold() }
@@ -220,7 +223,8 @@ fn normed_wasserstein(pair: &Pair<'_>, reference: &NumberSample) -> Result<f64, 
     let distance = Wasserstein { unit: WassersteinUnit::Own }.compare(pair)?.score;
     let n = reference.finite() as f64;
     let deviation = reference.standard_deviation().unwrap_or_default() * ((n - 1.0) / n).sqrt();
-    Ok(distance / deviation.max(LEAST_DEVIATION))
+    let score = distance / deviation.max(LEAST_DEVIATION);
+    if score.is_finite() { Ok(score) } else { Err(NotComparable::TooLarge) }
 }
 
 /// Sturges's bins over both samples.
@@ -255,5 +259,37 @@ fn distinct(reference: &NumberSample, current: &NumberSample) -> usize {
     match Pair::of_numbers(reference, current).ordered() {
         Ok(ordered) => ordered.finite_points().count(),
         Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_test_goes_by_the_size_of_the_reference_and_the_number_of_values() {
+        let numbers = |rows: i32, values: i32| {
+            NumberSample::of(&(0..rows).map(|row| f64::from(row % values)).collect::<Vec<_>>())
+        };
+        let chosen = |reference: NumberSample| EvidentlyTest::default_for_numbers(&reference, &numbers(50, 2));
+        assert_eq!(chosen(numbers(1_000, 6)), EvidentlyTest::Ks);
+        assert_eq!(chosen(numbers(1_000, 5)), EvidentlyTest::ChiSquare);
+        assert_eq!(chosen(numbers(1_000, 2)), EvidentlyTest::Z);
+        assert_eq!(chosen(numbers(1_001, 6)), EvidentlyTest::Wasserstein);
+        assert_eq!(chosen(numbers(1_001, 5)), EvidentlyTest::JensenShannon);
+        let categories = |rows: usize| CategorySample::new((0..rows).map(|row| Some(["a", "b"][row % 2])));
+        let other = CategorySample::new([Some("a"), Some("new")]);
+        let chosen = |rows, current: &CategorySample| EvidentlyTest::default_for_categories(&categories(rows), current);
+        assert_eq!(chosen(1_000, &categories(4)), EvidentlyTest::Z);
+        assert_eq!(chosen(1_000, &other), EvidentlyTest::ChiSquare);
+        assert_eq!(chosen(1_001, &other), EvidentlyTest::JensenShannon);
+    }
+
+    #[test]
+    fn one_new_category_is_certain_drift_to_evidently() {
+        let reference = CategorySample::new((0..900).map(|row| Some(["a", "b"][row % 2])));
+        let current = CategorySample::new((0..900).map(|row| Some(if row == 0 { "c" } else { ["a", "b"][row % 2] })));
+        let found = EvidentlyTest::ChiSquare.of_categories(&reference, &current).unwrap();
+        assert_eq!(found, Finding { score: 0.0, threshold: 0.05, drifted: true });
     }
 }

@@ -31,3 +31,6 @@ impl Finding {
         Self { score: p_value, threshold, drifted: p_value < threshold }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -315,6 +315,14 @@ proptest! {
             let apart = (score(statistic, &binned) - score(statistic, &exact)).abs();
             prop_assert!(apart <= bound, "{statistic:?} {apart} {bound}");
         }
+        let ColumnLayout::Numeric(bins) = &numbers.layout else { return Ok(()) };
+        let widths = bins.edges().windows(2).map(|pair| pair[1] - pair[0]);
+        let points = binned.ordered().unwrap().points().iter().skip_while(|point| point.at.is_infinite()).skip(1);
+        let (n, m) = binned.ordered().unwrap().totals();
+        let bound: f64 = points.zip(widths).map(|(point, width)| (point.reference / n + point.current / m) * width).sum();
+        let distance = |pair: &Pair<'_>| Wasserstein::default().compare(pair).unwrap().statistic;
+        let apart = (distance(&binned) - distance(&exact)).abs();
+        prop_assert!(apart <= bound, "wasserstein {apart} {bound}");
         let apart = (score(Statistic::Welch, &binned) - score(Statistic::Welch, &exact)).abs();
         prop_assert!(apart < 1e-9, "profiles keep moments");
     }

@@ -22,7 +22,7 @@ pub enum WassersteinUnit {
 ///
 /// Unit: standard deviations of the reference, or the column's. Range: `[0, ∞)`; 0 for identical samples. A pure shift by `d`
 /// scores about `d / s`. `W` is symmetric, the score is not. Of exact samples exact, of profiles exact where each distinct value
-/// has its own bin; else off by at most the mean width of the bins that the values lie in, over `s`. No p-value.
+/// has its own bin; else off by at most the mean width of the bins that the values of either side lie in, both added, over `s`. No p-value.
 ///
 /// A constant reference has no unit to measure with: the distance to an equally constant window is zero, to any other
 /// one undefined (the cells' statistics see it).
