@@ -15,6 +15,9 @@ pub mod quality;
 pub mod reference;
 
 pub mod statistics;
+
+pub mod parity;
+
 pub mod threshold;
 
 pub mod panel;

@@ -6,7 +6,7 @@ use crate::layout::ColumnLayout;
 use crate::profile::{ColumnProfile, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
-use crate::statistics::{Cells, mean_shift};
+use crate::statistics::{Pair, mean_shift};
 use crate::threshold::{
     AlarmRule, DrawnNull, DrawnNulls, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median, windows_needed,
 };
@@ -97,7 +97,8 @@ impl DriftPanel {
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
         let (reference, rows) = (self.reference.columns().get(probe.column)?, current.rows());
         let current = current.columns().get(probe.column)?;
-        let evidence = probe.statistic.detector().compare(layout, reference, current).ok()?;
+        let pair = Pair::of_profiles(layout, reference, current).ok()?;
+        let evidence = probe.statistic.detector().compare(&pair).ok()?;
         let (threshold, threshold_from) = self.threshold(place, rows, drawn)?;
         Some(TestResult {
             subject: schema.name.clone(),
@@ -139,7 +140,7 @@ impl DriftPanel {
     fn how_moved(&self, column: usize, current: &Profile) -> Option<String> {
         let layout = self.layouts.get(column)?;
         let (reference, current) = (self.reference.columns().get(column)?, current.columns().get(column)?);
-        let share = 100.0 * Cells::of(layout, reference, current).ok()?.moved_share();
+        let share = 100.0 * Pair::of_profiles(layout, reference, current).ok()?.cells().ok()?.moved_share();
         let direction = match (layout, reference, current) {
             (_, ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) => {
                 match mean_shift(reference, current) {
@@ -199,7 +200,8 @@ fn left_out_scores(
         let score = |probe: &Probe| {
             let (layout, rest) = (layouts.get(probe.column)?, rest.columns().get(probe.column)?);
             let window = window.columns().get(probe.column)?;
-            Some(probe.statistic.detector().compare(layout, rest, window).ok()?.score)
+            let pair = Pair::of_profiles(layout, rest, window).ok()?;
+            Some(probe.statistic.detector().compare(&pair).ok()?.score)
         };
         let (rows, scores) = (window.rows(), probes.iter().map(score).collect::<Scores>());
         left_out.push(WindowScores { rows, scores });

@@ -17,9 +17,7 @@ use thiserror::Error;
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum PolicyError {
     /// A statistic for a kind of column that it is not defined for.
-    #[error(
-        "{setting}: `{statistic}` is not defined for such columns; choose among psi, jensen_shannon and chi_squared"
-    )]
+    #[error("{setting}: `{statistic}` is not defined for such columns; choose another, such as jensen_shannon")]
     NotApplicable {
         /// The setting.
         setting: &'static str,
@@ -123,9 +121,10 @@ impl PanelPolicy {
     /// # Errors
     /// Names the first setting that cannot be.
     pub fn validate(&self) -> Result<(), PolicyError> {
-        let not_applicable = |statistic: &&Statistic| !statistic.applies_to(ColumnKind::Categorical);
-        if let Some(statistic) = self.categorical.iter().find(not_applicable) {
-            return Err(PolicyError::NotApplicable { setting: "categorical", statistic: statistic.name() });
+        for (setting, kind) in [("numeric", ColumnKind::Numeric), ("categorical", ColumnKind::Categorical)] {
+            if let Some(statistic) = self.statistics(kind).iter().find(|statistic| !statistic.applies_to(kind)) {
+                return Err(PolicyError::NotApplicable { setting, statistic: statistic.name() });
+            }
         }
         if let Thresholds::Fixed(fixed) = &self.thresholds {
             check_all("thresholds.fixed", fixed)?;

@@ -238,6 +238,7 @@ fn a_policy_that_cannot_be_is_refused_by_name() {
     };
     for (json, part) in [
         (r#"{"categorical": ["ks"]}"#, "categorical: `ks` is not defined"),
+        (r#"{"numeric": ["two_proportion_z"]}"#, "numeric: `two_proportion_z` is not defined"),
         (r#"{"thresholds": {"fixed": {"psi": 0.2}}}"#, "thresholds.fixed: `wasserstein` is used"),
         (r#"{"min_effect": {"psi": -1}}"#, "min_effect.psi: -1"),
         (r#"{"min_rows": 0}"#, "min_rows: 0"),

@@ -1,83 +1,111 @@
-//! The two-sample Kolmogorov–Smirnov test on fine bins.
+//! The two-sample Kolmogorov–Smirnov test.
 
-use super::{Detector, Evidence, NotComparable};
-use crate::layout::ColumnLayout;
-use crate::profile::{ColumnProfile, NumericProfile};
+use super::distribution::kolmogorov::{kolmogorov_survival, one_sample_survival, path_survival};
+use super::{Alternative, Detector, Evidence, NotComparable, Ordered, Pair};
 
-/// Terms of the series after which nothing is left to add in double precision.
-const TERMS: i32 = 100;
+/// Up to so many lattice points paths are counted.
+const MOST_LATTICE_POINTS: f64 = 1e7;
 
-/// The largest distance between the two distribution functions, looked at where the fine bins meet.
+/// Which null distribution the p-value is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KolmogorovNull {
+    /// Of exact samples [`Self::Paths`] where `n·m ≤ 10⁷`, else [`Self::OneSample`]; of profiles [`Self::Limit`].
+    #[default]
+    Auto,
+    /// Counted lattice paths: exact where no values are tied, else too large (conservative). Refused where `n·m` is beyond
+    /// 10⁷ or a sample is binned.
+    Paths,
+    /// The exact distribution of one sample of `n·m / (n + m)` values, rounded: scipy's `asymp`.
+    OneSample,
+    /// Kolmogorov's limit.
+    Limit,
+}
+
+/// The largest distance between the two distribution functions.
 ///
 /// # Formula
-/// `D = max |F(x) − G(x)|` over the bins' edges; values below and above the edges, −∞ and +∞ keep their order. NaN, null and
-/// wrongly typed values are left out. `p = 2 Σ (−1)^{k−1} exp(−2 k² λ²)` with `λ = D·√(n·m / (n + m))`, both sample sizes.
+/// `D = max |F(x) − G(x)|`; −∞ and +∞ keep their order among the values. NaN, null and wrongly typed values are left out. The
+/// p-value is two-sided: of exact samples by counting lattice paths where that is affordable, of profiles the limit
+/// `2 Σ (−1)^{k−1} exp(−2 k² λ²)` with `λ = D·√(n·m / (n + m))`. One-sided, `D` is `max (F − G)` or `max (G − F)`.
 ///
-/// Unit: none. Range: `[0, 1]`. Within a bin nothing is seen, so the score is at most the exact `D`, and short of it by no
-/// more than the largest share of one bin on either side: about 1/256 for a continuous reference, and nothing where each
-/// distinct value has its own bin. The p-value is the asymptotic one; with ties, as in whole numbers, it is too large.
+/// Unit: none. Range: `[0, 1]`; 0 for identical samples. Symmetric if two-sided. The statistic is the score.
 ///
-/// Source: Kolmogorov, 1933; Smirnov, 1939. The second series for small `λ`: Marsaglia, Tsang and Wang, 2003.
-#[derive(Debug, Clone, Copy)]
-pub struct KolmogorovSmirnov;
+/// Of profiles the distribution functions are looked at where the fine bins meet. Within a bin nothing is seen, so the score
+/// is at most the exact `D`, and short of it by no more than the largest share of one bin on either side: about 1/256 for a
+/// continuous reference, and nothing where each distinct value has its own bin. With ties, as in whole numbers, every
+/// p-value is too large.
+///
+/// Source: Kolmogorov, 1933; Smirnov, 1939; Hodges, 1958.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KolmogorovSmirnov {
+    /// Which difference counts.
+    pub alternative: Alternative,
+    /// Where the p-value comes from.
+    pub null: KolmogorovNull,
+}
 
 impl Detector for KolmogorovSmirnov {
     fn name(&self) -> &'static str {
         "ks"
     }
 
-    fn compare(
-        &self,
-        layout: &ColumnLayout,
-        reference: &ColumnProfile,
-        current: &ColumnProfile,
-    ) -> Result<Evidence, NotComparable> {
-        let (ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) = (reference, current) else {
-            return Err(NotComparable::Kind { kind: layout.kind_name() });
+    fn compare(&self, pair: &Pair<'_>) -> Result<Evidence, NotComparable> {
+        let ordered = pair.ordered()?;
+        let (n, m) = ordered.totals();
+        let score = self.distance(ordered);
+        let countable = pair.is_exact() && n * m <= MOST_LATTICE_POINTS;
+        let p_value = match self.null {
+            KolmogorovNull::Paths | KolmogorovNull::Auto if countable => self.by_paths(ordered),
+            KolmogorovNull::Paths => return Err(NotComparable::TooManyValues),
+            KolmogorovNull::Auto if pair.is_exact() => self.of_one_sample(score, (n, m)),
+            KolmogorovNull::OneSample => self.of_one_sample(score, (n, m)),
+            KolmogorovNull::Auto | KolmogorovNull::Limit => self.of_limit(score, (n, m)),
         };
-        if reference.fine().len() != current.fine().len() {
-            return Err(NotComparable::Layout);
-        }
-        let (first, second) = (ordered(reference), ordered(current));
-        let (n, m) = (first.iter().sum::<i64>() as f64, second.iter().sum::<i64>() as f64);
-        if n <= 0.0 {
-            return Err(NotComparable::EmptyReference);
-        }
-        if m <= 0.0 {
-            return Err(NotComparable::EmptyWindow);
-        }
-        let (mut below_first, mut below_second, mut score) = (0, 0, 0.0_f64);
-        for (a, b) in first.iter().zip(&second) {
-            below_first += a;
-            below_second += b;
-            score = score.max((below_first as f64 / n - below_second as f64 / m).abs());
-        }
-        let p_value = kolmogorov_survival(score * (n * m / (n + m)).sqrt());
-        Ok(Evidence { score, p_value: Some(p_value) })
+        Ok(Evidence { score, statistic: score, p_value: Some(p_value) })
     }
 }
 
-/// Counts of ordered values, least first.
-fn ordered(profile: &NumericProfile) -> Vec<i64> {
-    let below = [profile.neg_inf(), profile.below()];
-    let above = [profile.above(), profile.pos_inf()];
-    below.into_iter().chain(profile.fine().iter().copied()).chain(above).collect()
-}
+impl KolmogorovSmirnov {
+    fn distance(self, ordered: &Ordered) -> f64 {
+        let (n, m) = ordered.totals();
+        let (mut below_first, mut below_second, mut most) = (0.0, 0.0, 0.0_f64);
+        for point in ordered.points() {
+            below_first += point.reference;
+            below_second += point.current;
+            most = most.max(self.alternative.of(below_first / n - below_second / m));
+        }
+        most
+    }
 
-/// The probability that the limit of `√n·D` exceeds `lambda`.
-pub fn kolmogorov_survival(lambda: f64) -> f64 {
-    use std::f64::consts::PI;
-    if lambda <= 0.0 {
-        return 1.0;
+    fn by_paths(self, ordered: &Ordered) -> f64 {
+        let (n, m) = ordered.totals();
+        let (mut below_first, mut below_second, mut apart) = (0.0, 0.0, 0.0_f64);
+        for point in ordered.points() {
+            below_first += point.reference;
+            below_second += point.current;
+            // Whole numbers, so nothing is rounded.
+            apart = apart.max(self.alternative.of(below_first * m - below_second * n));
+        }
+        path_survival((n as u32, m as u32), apart, self.alternative)
     }
-    if lambda < 1.0 {
-        // The theta function's other series, which converges fast where the first one does not.
-        let terms = (1..=TERMS).map(|k| (-(f64::from(2 * k - 1) * PI / lambda).powi(2) / 8.0).exp());
-        return (1.0 - (2.0 * PI).sqrt() / lambda * terms.sum::<f64>()).clamp(0.0, 1.0);
+
+    fn of_one_sample(self, distance: f64, (n, m): (f64, f64)) -> f64 {
+        let effective = n * m / (n + m);
+        if self.alternative == Alternative::TwoSided {
+            return one_sample_survival(distance, effective.round().max(1.0));
+        }
+        // Hodges's correction for the sizes of the samples, the larger one first.
+        let (more, fewer) = (n.max(m), n.min(m));
+        let z = effective.sqrt() * distance;
+        let correction = 2.0 * z * (more + 2.0 * fewer) / (more * fewer * (more + fewer)).sqrt() / 3.0;
+        (-2.0 * z * z - correction).exp().clamp(0.0, 1.0)
     }
-    let terms = (1..=TERMS).map(|k| {
-        let term = (-2.0 * (f64::from(k) * lambda).powi(2)).exp();
-        if k % 2 == 1 { term } else { -term }
-    });
-    (2.0 * terms.sum::<f64>()).clamp(0.0, 1.0)
+
+    fn of_limit(self, distance: f64, (n, m): (f64, f64)) -> f64 {
+        let lambda = distance * (n * m / (n + m)).sqrt();
+        match self.alternative {
+            Alternative::TwoSided => kolmogorov_survival(lambda),
+            Alternative::Greater | Alternative::Less => (-2.0 * lambda * lambda).exp(),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::resample::{Population, SplitMix64};
 use super::{AlarmRule, Norm, Probe, Scores, largest_excess};
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;
-use crate::statistics::Statistic;
+use crate::statistics::{Pair, Statistic};
 use std::sync::OnceLock;
 
 /// The fewest alarms drawn for one size; a rarer one than one in 200 takes more.
@@ -128,8 +128,9 @@ impl DrawnNulls {
             let Some(reference) = known.sample(profile.rows(), &mut random) else { return };
             for window in run {
                 let Some(current) = beyond.sample(class_rows(class), &mut random) else { return };
+                let Ok(pair) = Pair::of_profiles(layout, &reference, &current) else { return };
                 for (place, statistic) in &probes {
-                    let evidence = statistic.detector().compare(layout, &reference, &current);
+                    let evidence = statistic.detector().compare(&pair);
                     if let Some(score) = window.get_mut(*place) {
                         *score = evidence.ok().map(|evidence| evidence.score);
                     }

@@ -8,6 +8,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the whole file is a test")]
 
 mod shared;
+mod tally;
 
+mod nannyml;
+mod parity;
+mod scipy;
 mod sequential;
 mod windows;
