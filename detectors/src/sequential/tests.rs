@@ -1,9 +1,10 @@
-//! What the detectors find and let pass, by name.
+//! What the detectors find and let pass, by name; [`properties`] holds what no input may break.
 
 use super::*;
 
 mod betting;
 mod charts;
+mod properties;
 
 /// Every detector that gathers what steps tell, ready to run; a Shewhart chart judges each by itself, and one error among
 /// single values tells it nothing.
