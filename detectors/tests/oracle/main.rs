@@ -9,5 +9,6 @@
 
 mod shared;
 
+mod moa;
 mod sequential;
 mod windows;
