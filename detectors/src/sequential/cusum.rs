@@ -17,7 +17,8 @@
 //! # Choosing h
 //! Of independent normal steps, both sides together give one false alarm in about `(exp(2kb) − 2kb − 1) / (4k²)` steps,
 //! with `b = h + 1.166`: [`CusumPolicy::with_run_length`] turns that round. It is an approximation, and one for normal
-//! means: of steps with few and skewed values (fewer than some ten errors a step) the rising side alarms more often. An
+//! means: of steps with few and skewed values the rising side alarms more often (simulated: .9 of the run length with ten
+//! errors a step, .6 with one; set to 100,000, single errors of a share of .05 alarmed after some 1,600). An
 //! [`super::EDetector`] promises its run length for any bounded values.
 //!
 //! # Edge cases

