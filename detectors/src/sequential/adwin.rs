@@ -120,7 +120,7 @@ impl Adwin {
     fn sharpest_cut_ms(&self) -> Option<i64> {
         let total = *self.window.total();
         let min_part = i64::from(self.policy.min_part);
-        let (mut old_n, mut old_sum) = (0, 0.0);
+        let (mut old_n, mut old_sum) = (0_i64, 0.0);
         let mut sharpest: Option<(f64, i64)> = None;
         for bucket in self.window.oldest_first() {
             let new_n = total.n - old_n;
@@ -131,7 +131,7 @@ impl Adwin {
                     sharpest = Some((sharpness, bucket.start_ms));
                 }
             }
-            old_n += bucket.values.n;
+            old_n = bucket.values.n.saturating_add(old_n);
             old_sum += bucket.values.sum;
         }
         sharpest.map(|(_, start_ms)| start_ms)
@@ -142,9 +142,9 @@ impl Adwin {
         let total = *self.window.total();
         let confidence = (2.0 * (total.n as f64).ln() / self.policy.delta).ln();
         let min_part = i64::from(self.policy.min_part);
-        let (mut old_n, mut old_sum) = (0, 0.0);
+        let (mut old_n, mut old_sum) = (0_i64, 0.0);
         for bucket in self.window.oldest_first() {
-            old_n += bucket.values.n;
+            old_n = bucket.values.n.saturating_add(old_n);
             old_sum += bucket.values.sum;
             let new_n = total.n - old_n;
             if new_n < min_part {
@@ -170,7 +170,7 @@ impl SequentialDetector for Adwin {
         let Some(values) = usable(step, &mut self.ignored) else { return Signal::Quiet };
         let clock = i64::from(self.policy.clock);
         let rounds_before = self.seen / clock;
-        self.seen += values.n;
+        self.seen = self.seen.saturating_add(values.n);
         self.window.push(Bucket { start_ms: step_start_ms, values });
         if self.seen / clock == rounds_before || self.window.total().n <= GRACE_VALUES {
             return Signal::Quiet;

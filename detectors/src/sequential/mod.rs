@@ -8,17 +8,30 @@
 //! What is deliberately absent: thresholds on windows (the panel's) and hysteresis (the alarm's).
 
 mod adwin;
+mod bounded_mean;
 mod buckets;
+mod cusum;
+mod e_detector;
+mod ewma;
+mod excursion;
+mod in_control;
 pub mod outcomes;
 mod page_hinkley;
 mod plain_page_hinkley;
 mod scale;
 mod segment;
+mod shewhart;
 
 pub use adwin::{Adwin, AdwinPolicy, AfterChange};
+pub use bounded_mean::BoundedMean;
+pub use cusum::{Cusum, CusumPolicy};
+pub use e_detector::{EDetector, EDetectorPolicy, Reads};
+pub use ewma::{Ewma, EwmaPolicy};
+pub use in_control::InControl;
 pub use page_hinkley::{Baseline, PageHinkley, PageHinkleyPolicy};
 pub use plain_page_hinkley::{PlainPageHinkley, PlainPageHinkleyPolicy, Sides};
 pub use scale::Scale;
+pub use shewhart::{Shewhart, ShewhartPolicy};
 
 use crate::moments::Moments;
 use segment::Segment;
@@ -93,6 +106,14 @@ pub enum Sequential {
     PageHinkley(PageHinkley),
     /// Cumulative sums in the units of the data, as other libraries have them.
     PlainPageHinkley(PlainPageHinkley),
+    /// Cumulative sums of step means in units of their standard error.
+    Cusum(Cusum),
+    /// An exponentially weighted mean of steps.
+    Ewma(Ewma),
+    /// Step means, each by itself.
+    Shewhart(Shewhart),
+    /// Bets with a guaranteed run length.
+    EDetector(EDetector),
 }
 
 impl Sequential {
@@ -102,6 +123,10 @@ impl Sequential {
             Self::Adwin(_) => "adwin",
             Self::PageHinkley(_) => "page_hinkley",
             Self::PlainPageHinkley(_) => "plain_page_hinkley",
+            Self::Cusum(_) => "cusum",
+            Self::Ewma(_) => "ewma",
+            Self::Shewhart(_) => "shewhart",
+            Self::EDetector(_) => "e_detector",
         }
     }
 
@@ -111,6 +136,10 @@ impl Sequential {
             Self::Adwin(detector) => detector.ignored(),
             Self::PageHinkley(detector) => detector.ignored(),
             Self::PlainPageHinkley(detector) => detector.ignored(),
+            Self::Cusum(detector) => detector.ignored(),
+            Self::Ewma(detector) => detector.ignored(),
+            Self::Shewhart(detector) => detector.ignored(),
+            Self::EDetector(detector) => detector.ignored(),
         }
     }
 }
@@ -121,6 +150,10 @@ impl SequentialDetector for Sequential {
             Self::Adwin(detector) => detector.observe(step_start_ms, step),
             Self::PageHinkley(detector) => detector.observe(step_start_ms, step),
             Self::PlainPageHinkley(detector) => detector.observe(step_start_ms, step),
+            Self::Cusum(detector) => detector.observe(step_start_ms, step),
+            Self::Ewma(detector) => detector.observe(step_start_ms, step),
+            Self::Shewhart(detector) => detector.observe(step_start_ms, step),
+            Self::EDetector(detector) => detector.observe(step_start_ms, step),
         }
     }
 
@@ -129,6 +162,10 @@ impl SequentialDetector for Sequential {
             Self::Adwin(detector) => detector.reset(),
             Self::PageHinkley(detector) => detector.reset(),
             Self::PlainPageHinkley(detector) => detector.reset(),
+            Self::Cusum(detector) => detector.reset(),
+            Self::Ewma(detector) => detector.reset(),
+            Self::Shewhart(detector) => detector.reset(),
+            Self::EDetector(detector) => detector.reset(),
         }
     }
 }

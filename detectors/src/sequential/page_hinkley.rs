@@ -15,6 +15,7 @@
 //! (2δ²)` values, with `b = λ + 1.166` (Siegmund, 1985). The defaults `δ = 0.1`, `λ = 100` come to some 10¹⁰; a lasting
 //! shift of `d` standard deviations is found after about `λ / (d − δ)` values, and one below δ never.
 
+use super::excursion::{Excursion, Side};
 use super::segment::Segment;
 use super::{Change, Direction, SequentialDetector, SequentialError, Signal, require, usable};
 use crate::moments::Moments;
@@ -63,20 +64,6 @@ pub struct PageHinkley {
     up: Side,
     down: Side,
     ignored: u64,
-}
-
-/// One direction's sum.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Side {
-    sum: f64,
-    /// The steps since the sum was last zero.
-    excursion: Option<Excursion>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Excursion {
-    since_ms: i64,
-    values: Segment,
 }
 
 impl PageHinkley {
@@ -129,19 +116,6 @@ impl PageHinkley {
             _ => baseline_mean,
         };
         Some(Change { change_point_ms: since_ms, direction, before, after: values.mean() })
-    }
-}
-
-impl Side {
-    /// Adds a step's deviation; at or below zero the sum starts anew.
-    fn add(&mut self, deviation: f64, step_start_ms: i64, step: &Segment) {
-        self.sum += deviation;
-        if self.sum <= 0.0 {
-            *self = Self::default();
-            return;
-        }
-        let excursion = self.excursion.get_or_insert(Excursion { since_ms: step_start_ms, values: Segment::default() });
-        excursion.values = excursion.values.with(step);
     }
 }
 

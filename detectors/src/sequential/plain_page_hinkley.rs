@@ -147,7 +147,7 @@ impl SequentialDetector for PlainPageHinkley {
     fn observe(&mut self, step_start_ms: i64, step: Moments) -> Signal {
         let Some(step) = usable(step, &mut self.ignored) else { return Signal::Quiet };
         let n = step.n as f64;
-        self.seen += step.n;
+        self.seen = self.seen.saturating_add(step.n);
         self.mean += n * (step.mean() - self.mean) / self.seen as f64;
         let deviation = step.mean() - self.mean;
         let kept = self.policy.alpha.powf(n);

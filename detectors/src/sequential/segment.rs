@@ -46,7 +46,8 @@ impl Segment {
     /// and O'Callaghan (2003), *PODS*.
     pub(super) fn with(&self, other: &Self) -> Self {
         Self {
-            n: self.n + other.n,
+            // Counts beyond 2⁶³ stay there: nobody has so many values, but nothing forbids to say so.
+            n: self.n.saturating_add(other.n),
             sum: self.sum + other.sum,
             spread: self.spread + other.spread + between(self, other),
         }

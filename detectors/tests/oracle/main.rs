@@ -13,5 +13,6 @@ mod tally;
 mod nannyml;
 mod parity;
 mod scipy;
+mod moa;
 mod sequential;
 mod windows;

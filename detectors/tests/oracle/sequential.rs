@@ -1,4 +1,4 @@
-//! Sequential detectors, alarm by alarm, as river 0.26 and MOA 24.07 have them.
+//! Sequential detectors, alarm by alarm, as river 0.26 has them.
 
 use crate::shared::{json, shared, stream};
 use detectors::moments::Moments;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Where a detector fed with single values signalled a change, and which way.
-fn changes(detector: &mut dyn SequentialDetector, values: &[f64]) -> Vec<(usize, Direction)> {
+pub(crate) fn changes(detector: &mut dyn SequentialDetector, values: &[f64]) -> Vec<(usize, Direction)> {
     let mut found = Vec::new();
     for (index, value) in values.iter().enumerate() {
         if let Signal::Change(change) = detector.observe(index as i64, Moments::of(*value)) {
@@ -24,7 +24,7 @@ fn changes(detector: &mut dyn SequentialDetector, values: &[f64]) -> Vec<(usize,
     found
 }
 
-fn indices(list: &Value) -> Vec<usize> {
+pub(crate) fn indices(list: &Value) -> Vec<usize> {
     list.as_array().expect("a list").iter().map(|index| index.as_u64().expect("an index") as usize).collect()
 }
 
@@ -47,7 +47,7 @@ fn river_outcome_detector(name: &str) -> Option<Box<dyn OutcomeDetector>> {
 }
 
 /// Where a detector fed with errors found drifts, and where its warnings began.
-fn alerts(detector: &mut dyn OutcomeDetector, errors: &[f64]) -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn alerts(detector: &mut dyn OutcomeDetector, errors: &[f64]) -> (Vec<usize>, Vec<usize>) {
     let (mut drifts, mut warnings, mut warned) = (Vec::new(), Vec::new(), false);
     for (index, error) in errors.iter().enumerate() {
         let alert = detector.observe(if *error == 1.0 { RowOutcome::Wrong } else { RowOutcome::Right });
@@ -121,16 +121,30 @@ fn river_detector(name: &str) -> Option<Box<dyn SequentialDetector>> {
     }
 }
 
+/// Why a row is compared nowhere; `None` for those of single outcomes, which have a test of their own.
+fn why_left_out(name: &str) -> Option<&'static str> {
+    match name {
+        "KSWIN_seed42" | "KSWIN_alpha1e-4_w200_s60_seed42" => Some("KSWIN draws with Python's generator; not offered"),
+        "FHDDM" => Some("FHDDM is not offered"),
+        _ if river_outcome_detector(name).is_some() => None,
+        _ => panic!("{name} is no row that is known"),
+    }
+}
+
 #[test]
 fn single_values_raise_the_alarms_of_river() {
     let Some(shared) = shared() else { return };
     let folder = shared.join("oracle/river_oracle");
     let expected = json(&folder.join("expected.json"));
     let (mut rows, mut alarms, mut wrong) = (0, 0, Vec::new());
+    let mut left_out = BTreeMap::new();
     for (stream_name, entry) in expected["streams"].as_object().expect("streams") {
         let values = stream(&folder.join(entry["file"].as_str().expect("a file")));
         for (name, result) in entry["results"].as_object().expect("results") {
-            let Some(mut detector) = river_detector(name) else { continue };
+            let Some(mut detector) = river_detector(name) else {
+                why_left_out(name).into_iter().for_each(|why| *left_out.entry(why).or_insert(0) += 1);
+                continue;
+            };
             let found: Vec<_> = changes(detector.as_mut(), &values).into_iter().map(|(index, _)| index).collect();
             let wanted = indices(&result["drifts"]);
             rows += 1;
@@ -140,32 +154,7 @@ fn single_values_raise_the_alarms_of_river() {
             }
         }
     }
-    println!("river: {rows} rows with {alarms} alarms compared");
-    assert!(rows > 0, "no row was compared");
-    assert!(wrong.is_empty(), "{} of {rows} rows differ:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-#[test]
-fn single_values_raise_the_alarms_of_moa_where_the_mean_rises() {
-    let Some(shared) = shared() else { return };
-    let expected = json(&shared.join("oracle/moa_oracle/expected.json"));
-    let (mut rows, mut alarms, mut wrong) = (0, 0, Vec::new());
-    for (stream_name, results) in expected.as_object().expect("streams") {
-        let path = shared.join(format!("oracle/river_oracle/{stream_name}.csv.gz"));
-        let values = stream(&path);
-        for (name, delta) in [("ADWINChangeDetector", 0.002), ("ADWINChangeDetector -a 0.05", 0.05)] {
-            let mut detector = Adwin::new(AdwinPolicy { delta, ..Default::default() }).unwrap();
-            let rising = |(index, direction)| (direction == Direction::Rising).then_some(index);
-            let found: Vec<_> = changes(&mut detector, &values).into_iter().filter_map(rising).collect();
-            let wanted = indices(&results[name]["drifts"]);
-            rows += 1;
-            alarms += wanted.len();
-            if found != wanted {
-                wrong.push(format!("{stream_name} / {name}: found {found:?}, MOA {wanted:?}"));
-            }
-        }
-    }
-    println!("MOA: {rows} rows with {alarms} alarms compared");
+    println!("river: {rows} rows with {alarms} alarms compared; left out: {left_out:?}");
     assert!(rows > 0, "no row was compared");
     assert!(wrong.is_empty(), "{} of {rows} rows differ:\n{}", wrong.len(), wrong.join("\n"));
 }
