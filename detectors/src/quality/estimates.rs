@@ -54,6 +54,24 @@ pub(super) fn mean(moments: &Moments) -> Option<Estimate> {
     Some(Estimate { value, standard_error })
 }
 
+/// The jackknife's standard error, from what a metric is without one row of each kind and how many rows of each kind there
+/// are; `None` of fewer than two rows.
+///
+/// # Formula
+/// `√((n − 1)/n · Σ c·(f₋ − f̄)²)` with `f̄ = Σ c·f₋ / n`. Source: Efron and Stein (1981), *Annals of Statistics* 9.
+pub(super) fn jackknife(left_out: &[f64], counts: &[i64]) -> Option<f64> {
+    let n: i64 = counts.iter().sum();
+    if n < 2 {
+        return None;
+    }
+    let weighted = |of: &dyn Fn(f64) -> f64| -> f64 {
+        left_out.iter().zip(counts).map(|(value, count)| *count as f64 * of(*value)).sum()
+    };
+    let mean = weighted(&|value| value) / n as f64;
+    let spread = weighted(&|value| (value - mean).powi(2));
+    Some((spread * (n - 1) as f64 / n as f64).sqrt())
+}
+
 /// A value whose error is not known.
 pub(super) fn plain(value: f64) -> Estimate {
     Estimate { value, standard_error: None }

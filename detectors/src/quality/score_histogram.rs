@@ -6,7 +6,7 @@
 //! [`ScoreHistogram::roc_auc_bound`] says. Scores with at most three decimals lose nothing.
 
 use super::Sign;
-use super::estimates::{plain, ratio};
+use super::estimates::ratio;
 use crate::verdict::Estimate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -121,16 +121,29 @@ impl ScoreHistogram {
     ///
     /// # Formula
     /// `Σ_d |Σ score − positives| / n` over the tenths of [0, 1], each closed on the left and the last on both sides.
-    /// Source: Naeini, Cooper and Hauskrecht (2015), *AAAI*.
+    /// Source: Naeini, Cooper and Hauskrecht (2015), *AAAI*. The standard error is that of the labels at the scores given:
+    /// `√(Σ_d n_d·r̃_d(1 − r̃_d)) / n` with `r̃ = (positives + 2)/(n_d + 4)`. It counts the spread of the scores within a tenth
+    /// as noise, so it is rather too large than too small. A perfectly calibrated model has an ECE of about that size, not 0.
     pub fn calibration_error(&self) -> Option<Estimate> {
         let mut gaps = self.score_sums;
+        let mut tenths = [(0.0, 0.0); DECILES];
         for (bin, counts) in &self.bins {
-            if let Some(gap) = gaps.get_mut(decile_of(*bin)) {
+            let decile = decile_of(*bin);
+            if let (Some(gap), Some((rows, hits))) = (gaps.get_mut(decile), tenths.get_mut(decile)) {
                 *gap -= counts.positives as f64;
+                *rows += (counts.negatives + counts.positives) as f64;
+                *hits += counts.positives as f64;
             }
         }
         let (negatives, positives) = self.totals();
-        ratio(gaps.iter().map(|gap| gap.abs()).sum(), (negatives + positives) as f64).map(plain)
+        let rows = (negatives + positives) as f64;
+        let value = ratio(gaps.iter().map(|gap| gap.abs()).sum(), rows)?;
+        let variance_of = |(rows, hits): &(f64, f64)| {
+            let rate = (hits + 2.0) / (rows + 4.0);
+            (rows * rate * (1.0 - rate)).max(0.0)
+        };
+        let variance: f64 = tenths.iter().map(variance_of).sum();
+        Some(Estimate { value, standard_error: Some(variance.sqrt() / rows) })
     }
 
     /// Negatives and positives.
