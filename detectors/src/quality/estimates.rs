@@ -73,22 +73,47 @@ pub(super) fn jackknife(left_out: &[f64], counts: &[i64]) -> Option<f64> {
 }
 
 /// A value whose error is not known.
-pub(super) fn plain(value: f64) -> Estimate {
+pub(crate) fn plain(value: f64) -> Estimate {
     Estimate { value, standard_error: None }
 }
 
 /// A quotient of counts or sums; `None` where the divisor is not positive.
-pub(super) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+pub(crate) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
+}
+
+/// How the errors of several classes go together in their mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Together {
+    /// Their variances add.
+    Independent,
+    /// They are taken to err the same way at once, which no dependence exceeds.
+    Same,
+}
+
+impl Together {
+    /// The mean of estimates with these weights; its error is unknown where one of theirs is.
+    pub(crate) fn mean(self, weighted: impl Iterator<Item = (f64, Estimate)>) -> Option<Estimate> {
+        let (mut any, mut value, mut error) = (false, 0.0, Some(0.0_f64));
+        for (weight, estimate) in weighted {
+            any = true;
+            value += weight * estimate.value;
+            error = error.zip(estimate.standard_error).map(|(sum, own)| match self {
+                Self::Independent => sum.hypot(weight * own),
+                Self::Same => sum + weight * own,
+            });
+        }
+        any.then_some(Estimate { value, standard_error: error })
+    }
 }
 
 /// Collects the metrics that are defined.
 #[derive(Debug, Default)]
-pub(super) struct Metrics(BTreeMap<String, Estimate>);
+pub(crate) struct Metrics(BTreeMap<String, Estimate>);
 
 impl Metrics {
     /// Keeps the metric if it is defined and finite.
-    pub(super) fn put(&mut self, name: &str, estimate: Option<Estimate>) {
+    pub(crate) fn put(&mut self, name: &str, estimate: Option<Estimate>) {
         let finite = estimate.filter(|estimate| estimate.value.is_finite());
         if let Some(Estimate { value, standard_error }) = finite {
             let standard_error = standard_error.filter(|error| error.is_finite());
@@ -96,11 +121,11 @@ impl Metrics {
         }
     }
 
-    pub(super) fn put_value(&mut self, name: &str, value: Option<f64>) {
+    pub(crate) fn put_value(&mut self, name: &str, value: Option<f64>) {
         self.put(name, value.map(plain));
     }
 
-    pub(super) fn into_map(self) -> BTreeMap<String, Estimate> {
+    pub(crate) fn into_map(self) -> BTreeMap<String, Estimate> {
         self.0
     }
 }

@@ -12,7 +12,7 @@
 
 mod binary;
 mod error;
-mod estimates;
+pub(crate) mod estimates;
 mod multiclass;
 mod outcomes;
 mod ranking;

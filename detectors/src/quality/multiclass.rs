@@ -1,7 +1,7 @@
 //! Quality of a classifier of several classes: the confusion matrix, the losses and one histogram per class against the
 //! rest.
 
-use super::estimates::{Metrics, combine_moments, log_loss, mean, plain, ratio, share};
+use super::estimates::{Metrics, Together, combine_moments, log_loss, mean, plain, ratio, share};
 use super::outcomes::{ClassRow, Exclusions};
 use super::score_histogram::Truth;
 use super::{ScoreHistogram, Sign};
@@ -33,31 +33,6 @@ struct ClassCounts {
 
 /// What is averaged over the classes.
 type ClassRatio = fn(&ClassCounts) -> Estimate;
-
-/// How the errors of several classes go together in their mean.
-#[derive(Debug, Clone, Copy)]
-enum Together {
-    /// Their variances add.
-    Independent,
-    /// They are taken to err the same way at once, which no dependence exceeds.
-    Same,
-}
-
-impl Together {
-    /// The mean of estimates with these weights; its error is unknown where one of theirs is.
-    fn mean(self, weighted: impl Iterator<Item = (f64, Estimate)>) -> Option<Estimate> {
-        let (mut any, mut value, mut error) = (false, 0.0, Some(0.0_f64));
-        for (weight, estimate) in weighted {
-            any = true;
-            value += weight * estimate.value;
-            error = error.zip(estimate.standard_error).map(|(sum, own)| match self {
-                Self::Independent => sum.hypot(weight * own),
-                Self::Same => sum + weight * own,
-            });
-        }
-        any.then_some(Estimate { value, standard_error: error })
-    }
-}
 
 impl MulticlassQuality {
     pub(super) fn empty(classes: usize) -> Self {

@@ -9,5 +9,6 @@
 
 mod shared;
 
+mod nannyml_quality;
 mod sequential;
 mod windows;
