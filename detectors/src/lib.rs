@@ -17,6 +17,7 @@ pub mod quality;
 pub mod reference;
 
 pub mod estimate;
+pub mod joint;
 
 pub mod statistics;
 pub mod threshold;

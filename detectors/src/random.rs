@@ -1,7 +1,7 @@
 //! Numbers that look random and are the same at every run.
 //!
-//! The generator is SplitMix64 (Steele, Lea and Flood, 2014). Its seed is stated by whoever uses it, so that a replay draws
-//! the same features and folds. Nothing here is fit for secrets.
+//! The generator is SplitMix64 (Steele, Lea and Flood, 2014). Its seed is stated by whoever uses it, so that a replay
+//! draws the same features and folds. Nothing here is fit for secrets.
 
 /// Up to this many trials a binomial is drawn trial by trial; above, as a rounded normal.
 const TRIAL_BY_TRIAL: i64 = 256;

@@ -1,13 +1,14 @@
 //! From scores to probabilities: isotonic regression on the reference, where it helps.
 //!
-//! Invariants. The map rises or stays, from [0, 1] into [0, 1]. It depends on the reference's counts and the seed only, not
-//! on the order of rows.
+//! Invariants. The map rises or stays, from [0, 1] into [0, 1]. It depends on the reference's counts and the seed only,
+//! not on the order of rows.
 //!
 //! The rule by which it is applied: ten times a tenth of the labelled rows is held out, drawn with the seed; the map is
-//! learned on the rest, and the expected calibration error of the held-out rows is taken with it and without, over ten bins
-//! of equal numbers of rows. The map is applied if its error is the smaller on average over the ten. NannyML compares the
-//! errors of the ten held-out parts pooled into one. There what one part has too many of, the map of the next has learned,
-//! the differences cancel, and the map wins over scores that are perfect already; so the parts are kept apart here.
+//! learned on the rest, and the expected calibration error of the held-out rows is taken with it and without, over ten
+//! bins of equal numbers of rows. The map is applied if its error is the smaller on average over the ten. NannyML
+//! compares the errors of the ten held-out parts pooled into one. There what one part has too many of, the map of the
+//! next has learned, the differences cancel, and the map wins over scores that are perfect already; so the parts are
+//! kept apart here.
 
 use super::{NotEstimable, ScoreCounts};
 use crate::random::Random;
@@ -81,9 +82,9 @@ impl Calibration {
     /// Learns from labelled rows, in any order; `positives` are those with the positive label.
     ///
     /// # Formula
-    /// Isotonic regression by pooling adjacent violators (Ayer et al., 1955, *Annals of Mathematical Statistics* 26): the
-    /// rising step function nearest to the labels. Between two blocks the probability is interpolated linearly, beyond the
-    /// outermost it stays, as scikit-learn's does.
+    /// Isotonic regression by pooling adjacent violators (Ayer et al., 1955, *Annals of Mathematical Statistics* 26):
+    /// the rising step function nearest to the labels. Between two blocks the probability is interpolated linearly,
+    /// beyond the outermost it stays, as scikit-learn's does.
     ///
     /// # Errors
     /// When there is no usable row.
@@ -108,8 +109,8 @@ impl Calibration {
         self.choice
     }
 
-    /// The probability of the positive class at this score; a score outside [0, 1] counts as the nearest one inside, and
-    /// NaN as 0.5.
+    /// The probability of the positive class at this score; a score outside [0, 1] counts as the nearest one inside,
+    /// and NaN as 0.5.
     pub fn probability(&self, score: f64) -> f64 {
         self.calibrated(score).probability
     }
@@ -125,8 +126,8 @@ impl Calibration {
     /// The variance of each block's probability, from the number of rows that it was learned from.
     ///
     /// # Formula
-    /// `p̃(1 − p̃)/(n + 4)` with `p̃ = (k + 2)/(n + 4)` (Agresti and Coull, 1998), so that a block of positives only is not
-    /// taken for certain.
+    /// `p̃(1 − p̃)/(n + 4)` with `p̃ = (k + 2)/(n + 4)` (Agresti and Coull, 1998), so that a block of positives only is
+    /// not taken for certain.
     pub(super) fn variances(&self) -> Vec<f64> {
         let variance = |block: &Block| {
             let rate = (block.positives + 2.0) / (block.rows + 4.0);
@@ -220,8 +221,8 @@ fn split(counts: &[ScoreCounts], random: &mut Random) -> (Vec<ScoreCounts>, Vec<
     (sorted(&kept), sorted(&held_out))
 }
 
-/// `Σ_b |Σ probability − positives| / n` over ten bins of equal numbers of rows; rows of one probability that lie across an
-/// edge are divided in proportion.
+/// `Σ_b |Σ probability − positives| / n` over ten bins of equal numbers of rows; rows of one probability that lie
+/// across an edge are divided in proportion.
 fn calibration_error(mut held_out: Vec<HeldOut>) -> f64 {
     held_out.sort_by(|a, b| a.probability.total_cmp(&b.probability));
     let total: f64 = held_out.iter().map(|at| at.rows).sum();

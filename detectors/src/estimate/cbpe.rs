@@ -1,9 +1,9 @@
 //! Confidence-based performance estimation: what a classifier's scores say of its answers.
 //!
 //! If a row's probability is right, its label is a coin with that probability: the expected confusion cells are sums of
-//! probabilities, and what labels would scatter about them is known too. Two things make an estimate err, and the standard
-//! errors hold both: the scatter of the labels, and the reference's limited rows behind each calibrated probability. The
-//! second is unknown, and left out, where scores are not mapped.
+//! probabilities, and what labels would scatter about them is known too. Two things make an estimate err, and the
+//! standard errors hold both: the scatter of the labels, and the reference's limited rows behind each calibrated
+//! probability. The second is unknown, and left out, where scores are not mapped.
 //!
 //! Metrics have the names and definitions of the labelled ones in [`crate::quality`], and are absent where they are not
 //! defined. Source of the method: NannyML, CBPE. That classes' probabilities are divided by their sum there is left out
@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 /// `roc_auc`.
 ///
 /// # Formula
-/// With `p` a row's probability: `tp = Σ p` over rows answered positively, `fn = Σ p` over the others, and every metric `M`
-/// of these. The expected AUC is `Σᵢⱼ pᵢ(1 − pⱼ)·[sᵢ > sⱼ] / (Σp·Σ(1 − p))`, ties counting half. The variance is `Σ p(1 −
-/// p)·(∂M/∂y)²` over rows plus `Σ_b var(p_b)·(Σ ∂M/∂y)²` over the calibration's blocks, by the delta method.
+/// With `p` a row's probability: `tp = Σ p` over rows answered positively, `fn = Σ p` over the others, and every metric
+/// `M` of these. The expected AUC is `Σᵢⱼ pᵢ(1 − pⱼ)·[sᵢ > sⱼ] / (Σp·Σ(1 − p))`, ties counting half. The variance is `Σ
+/// p(1 − p)·(∂M/∂y)²` over rows plus `Σ_b var(p_b)·(Σ ∂M/∂y)²` over the calibration's blocks, by the delta method.
 pub fn estimate_binary(answered: &[ScoreCounts], calibration: &Calibration) -> BTreeMap<String, Estimate> {
     let expected = Expected::of(answered, calibration);
     let mut metrics = Metrics::default();
@@ -44,13 +44,13 @@ pub struct ClassScores<'a> {
     pub calibration: &'a Calibration,
 }
 
-/// Estimates the metrics of a classifier of several classes: `accuracy`, `macro_precision`, `macro_recall`, `macro_f1` and
-/// `roc_auc`.
+/// Estimates the metrics of a classifier of several classes: `accuracy`, `macro_precision`, `macro_recall`, `macro_f1`
+/// and `roc_auc`.
 ///
 /// # Formula
-/// Each class by itself as in [`estimate_binary`]. `accuracy = Σ_c tp_c / Σ_c answered_c`. The others are means over the
-/// classes that are answered or expected at all; a class never answered has precision 0, of which no error is known. A row counts in several classes,
-/// so their errors are taken to go together, which errs to the safe side.
+/// Each class by itself as in [`estimate_binary`]. `accuracy = Σ_c tp_c / Σ_c answered_c`. The others are means over
+/// the classes that are answered or expected at all; a class never answered has precision 0, of which no error is
+/// known. A row counts in several classes, so their errors are taken to go together, which errs to the safe side.
 pub fn estimate_multiclass(classes: &[ClassScores<'_>]) -> BTreeMap<String, Estimate> {
     let expected: Vec<Expected> = classes.iter().map(|class| Expected::of(class.answered, class.calibration)).collect();
     let mut metrics = Metrics::default();
@@ -198,8 +198,8 @@ impl Expected {
         Some(Estimate { value, standard_error: Some(self.standard_error(|_| slopes)) })
     }
 
-    /// The delta method's error; `slopes` of the rows at a place are those of a positive more among the rows answered no,
-    /// and yes.
+    /// The delta method's error; `slopes` of the rows at a place are those of a positive more among the rows answered
+    /// no, and yes.
     fn standard_error(&self, slopes: impl Fn(usize) -> [f64; 2]) -> f64 {
         let mut of_labels = 0.0;
         let mut blocks = vec![0.0; self.block_variances.len()];

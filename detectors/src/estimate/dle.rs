@@ -2,8 +2,9 @@
 //!
 //! The regressor is a step function over the prediction's own bins, joined until each step stands on enough rows. So an
 //! estimate needs the prediction's profile only, which adds up, and each step's mean has a known error. It sees quality
-//! change because the predictions move, as they do when inputs move; it cannot see inputs that change the error and leave
-//! the prediction where it was. Losses as a function of several features would, and are deliberately absent: they need rows.
+//! change because the predictions move, as they do when inputs move; it cannot see inputs that change the error and
+//! leave the prediction where it was. Losses as a function of several features would, and are deliberately absent: they
+//! need rows.
 
 use super::NotEstimable;
 use crate::layout::BinEdges;
@@ -45,8 +46,8 @@ pub struct LossEstimate {
     pub mse: Estimate,
     /// Its root.
     pub rmse: Estimate,
-    /// Share of the predictions that lie outside everything in the reference, in [0, 1]. For these the losses are those of
-    /// the outermost step, and a guess.
+    /// Share of the predictions that lie outside everything in the reference, in [0, 1]. For these the losses are those
+    /// of the outermost step, and a guess.
     pub outside: f64,
 }
 
@@ -79,9 +80,9 @@ impl LossModel {
     /// Estimates the losses of a window from the profile of its predictions.
     ///
     /// # Formula
-    /// `Σ_s n_s·m_s / n` with `n_s` the window's rows and `m_s` the reference's mean loss in step `s`. The variance is `Σ_s
-    /// n_s·v_s / n² + Σ_s (n_s/n)²·v_s/N_s`: how losses scatter about the step's mean in the window, and the error of that
-    /// mean, learned from `N_s` rows. The error of the root follows by the delta method.
+    /// `Σ_s n_s·m_s / n` with `n_s` the window's rows and `m_s` the reference's mean loss in step `s`. The variance is
+    /// `Σ_s n_s·v_s / n² + Σ_s (n_s/n)²·v_s/N_s`: how losses scatter about the step's mean in the window, and the error
+    /// of that mean, learned from `N_s` rows. The error of the root follows by the delta method.
     ///
     /// # Errors
     /// When the profile is of other bins, or holds no finite prediction.

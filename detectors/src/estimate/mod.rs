@@ -2,12 +2,13 @@
 //!
 //! A classifier's scores, once they are probabilities ([`Calibration`]), say how many of its answers are right
 //! ([`estimate_binary`], [`estimate_multiclass`]: confidence-based performance estimation). A regression's losses are
-//! learned as a function of its prediction ([`LossModel`]: direct loss estimation). Both see a change of the inputs that
-//! moves rows to where the model is worse, and neither can see a change of the relation between inputs and labels: then the
-//! estimates stay where they are, and only labels tell. An estimate is no measurement, and is never shown as one.
+//! learned as a function of its prediction ([`LossModel`]: direct loss estimation). Both see a change of the inputs
+//! that moves rows to where the model is worse, and neither can see a change of the relation between inputs and labels:
+//! then the estimates stay where they are, and only labels tell. An estimate is no measurement, and is never shown as
+//! one.
 //!
-//! Parameters belong to the reference and hold no raw rows; what a window brings are counts that add up ([`ScoreTally`],
-//! and the prediction's profile).
+//! Parameters belong to the reference and hold no raw rows; what a window brings are counts that add up
+//! ([`ScoreTally`], and the prediction's profile).
 //!
 //! Deliberately absent: reading rows, thresholds and judgements.
 

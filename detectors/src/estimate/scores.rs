@@ -1,8 +1,8 @@
 //! Scores and a yes-or-no beside each: whether the label is positive, or whether the model answered so.
 //!
-//! The counts come from the rows themselves ([`count_scores`]) or from a tally that adds up ([`ScoreTally`]), and what is
-//! made of them does not know which. A tally has a thousand bins of equal width and remembers the mean score in each, to
-//! within a millionth: what is lost is only the order of scores within a bin.
+//! The counts come from the rows themselves ([`count_scores`]) or from a tally that adds up ([`ScoreTally`]), and what
+//! is made of them does not know which. A tally has a thousand bins of equal width and remembers the mean score in
+//! each, to within a millionth: what is lost is only the order of scores within a bin.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

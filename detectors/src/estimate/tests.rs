@@ -32,7 +32,8 @@ fn realised_accuracy(rows: &[(f64, bool)]) -> f64 {
 
 #[test]
 fn pooling_gives_the_rates_of_isotonic_regression() {
-    // Rates .2, .6, .3, .9: the second and third pool to .45 at their scores, as scikit-learn's isotonic regression has it.
+    // Rates .2, .6, .3, .9: the second and third pool to .45 at their scores, as scikit-learn's isotonic regression has
+    // it.
     let counts = [(0.1, 8, 2), (0.2, 4, 6), (0.3, 7, 3), (0.9, 1, 9)];
     let counts = counts.map(|(score, negatives, positives)| ScoreCounts { score, negatives, positives });
     let hundredfold =
@@ -82,7 +83,8 @@ fn realised_metrics_lie_within_the_estimates_standard_errors() {
             *squares.entry(name).or_default() += ((estimates[name].value - realised) / error).powi(2) / 200.0;
         }
     }
-    // The mean square of 200 standardised differences is 1 ± .1; the calibration's own error is the same in all of them.
+    // The mean square of 200 standardised differences is 1 ± .1; the calibration's own error is the same in all of
+    // them.
     assert!(squares.values().all(|square| (0.5..2.0).contains(square)), "{squares:?}");
 }
 

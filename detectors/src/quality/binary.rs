@@ -142,10 +142,10 @@ impl Cells {
     /// A metric of the cells with the jackknife's standard error.
     ///
     /// # Formula
-    /// `√((n − 1)/n · Σ c·(f₋ − f̄)²)` over the four cells, with `f₋` the metric when one of the cell's `c` rows is left
-    /// out and `f̄` the mean of all `n` of these. It is taken of the cells with one row more in each, for the reason that
-    /// shares have (see [`share`]): where all rows are right, the plain error would be zero. Source: Efron and Stein
-    /// (1981), *Annals of Statistics* 9.
+    /// `√((n − 1)/n · Σ c·(f₋ − f̄)²)` over the four cells, with `f₋` the metric when one of the cell's `c` rows is
+    /// left out and `f̄` the mean of all `n` of these. It is taken of the cells with one row more in each, for the
+    /// reason that shares have (see [`share`]): where all rows are right, the plain error would be zero. Source: Efron
+    /// and Stein (1981), *Annals of Statistics* 9.
     fn with_jackknife(&self, metric: fn(&Self) -> Option<f64>) -> Option<Estimate> {
         let value = metric(self)?;
         let one_more = |count: i64| count.max(0) + 1;

@@ -42,7 +42,7 @@ pub(super) fn share(k: i64, n: i64) -> Option<Estimate> {
 /// `s² = Σx²/n − mean²`. A sum of `n` terms that are all positive is off by at most `(n − 1) ε/2` of itself (Higham, Accuracy
 /// and Stability of Numerical Algorithms, 2002, section 4.2), so for equal values the difference stays below `4 ε Σx²`. Among
 /// a million rows that hides deviations below a 30,000th of the values' size, which no loss or error has.
-pub(super) fn mean(moments: &Moments) -> Option<Estimate> {
+pub(crate) fn mean(moments: &Moments) -> Option<Estimate> {
     let value = moments.mean()?;
     let noise = 4.0 * f64::EPSILON * moments.sum_sq;
     let spread = |variance: f64| if variance > noise { variance } else { 0.0 };

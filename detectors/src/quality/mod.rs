@@ -17,7 +17,7 @@ mod multiclass;
 mod outcomes;
 mod ranking;
 mod regression;
-mod score_histogram;
+pub(crate) mod score_histogram;
 mod steps;
 
 pub use binary::BinaryQuality;

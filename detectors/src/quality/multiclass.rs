@@ -195,8 +195,8 @@ impl ClassCounts {
         share(self.right, self.labels).unwrap_or(plain(0.0))
     }
 
-    /// `F1 = 2q/(1 + q)` with `q` the share of right ones among the rows that have the class as label or prediction; its
-    /// error follows by the delta method.
+    /// `F1 = 2q/(1 + q)` with `q` the share of right ones among the rows that have the class as label or prediction;
+    /// its error follows by the delta method.
     fn f1(&self) -> Estimate {
         let relevant = self.labels + self.predictions - self.right;
         let Some(q) = share(self.right, relevant) else { return plain(0.0) };

@@ -78,9 +78,9 @@ impl RegressionQuality {
     ///
     /// `mae`, `mse`, `rmse`, `mean_error` (prediction less label) with standard errors, that of `rmse` by the delta
     /// method, and `r2 = 1 − Σe² / Σ(y − ȳ)²`. `r2` is absent where all labels are equal, and where their spread is so
-    /// small beside their size (a coefficient of variation below 1e-5) that their sums cannot hold it. `mape` is the mean
-    /// of `|e / y|`, absent where a label is zero; `rmsle` the root of the mean of `(ln(1 + ŷ) − ln(1 + y))²`, absent where
-    /// a label or prediction is negative. A mean over the other rows would be of another population.
+    /// small beside their size (a coefficient of variation below 1e-5) that their sums cannot hold it. `mape` is the
+    /// mean of `|e / y|`, absent where a label is zero; `rmsle` the root of the mean of `(ln(1 + ŷ) − ln(1 + y))²`,
+    /// absent where a label or prediction is negative. A mean over the other rows would be of another population.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         metrics.put("mae", self.mean_absolute_error());
