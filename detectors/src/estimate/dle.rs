@@ -3,8 +3,7 @@
 //! The regressor is a step function over the prediction's own bins, joined until each step stands on enough rows. So an
 //! estimate needs the prediction's profile only, which adds up, and each step's mean has a known error. It sees quality
 //! change because the predictions move, as they do when inputs move; it cannot see inputs that change the error and
-//! leave the prediction where it was. Losses as a function of several features would, and are deliberately absent: they
-//! need rows.
+//! leave the prediction where it was. For that see [`super::LossTree`], which needs rows to count.
 
 use super::NotEstimable;
 use crate::layout::BinEdges;
@@ -18,7 +17,7 @@ const LEAST_ROWS: i64 = 50;
 /// There are at most about so many steps.
 const STEPS: i64 = 64;
 /// Errors beyond this are left out: their fourth powers would be no numbers.
-const LARGEST_ERROR: f64 = 1e70;
+pub(super) const LARGEST_ERROR: f64 = 1e70;
 
 /// Expected losses by prediction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +32,31 @@ pub struct LossModel {
 struct Step {
     /// The first bin after it.
     end: usize,
+    losses: Losses,
+}
+
+/// The losses of some of the reference's rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Losses {
     absolute: Moments,
     squared: Moments,
+}
+
+impl Losses {
+    pub(super) fn rows(&self) -> i64 {
+        self.absolute.n
+    }
+
+    /// Adds an absolute error of at most [`LARGEST_ERROR`].
+    pub(super) fn observe(&mut self, error: f64) {
+        self.absolute.observe(error, 1);
+        self.squared.observe(error * error, 1);
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.absolute.merge(&other.absolute);
+        self.squared.merge(&other.squared);
+    }
 }
 
 /// What the losses of a window should be.
@@ -46,9 +68,9 @@ pub struct LossEstimate {
     pub mse: Estimate,
     /// Its root.
     pub rmse: Estimate,
-    /// Share of the predictions that lie outside everything in the reference, in [0, 1]. For these the losses are those
-    /// of the outermost step, and a guess.
-    pub outside: f64,
+    /// Share of the predictions that lie outside everything in the reference, in [0, 1], where the losses are learned
+    /// of predictions. For these they are those of the outermost step, and a guess.
+    pub outside: Option<f64>,
 }
 
 impl LossModel {
@@ -65,12 +87,11 @@ impl LossModel {
             if prediction.is_finite() && error <= LARGEST_ERROR {
                 let place = inner.partition_point(|edge| *edge <= prediction);
                 if let Some(step) = of_bins.get_mut(place) {
-                    step.absolute.observe(error, 1);
-                    step.squared.observe(error * error, 1);
+                    step.losses.observe(error);
                 }
             }
         }
-        let rows: i64 = of_bins.iter().map(|step| step.absolute.n).sum();
+        let rows: i64 = of_bins.iter().map(|step| step.losses.rows()).sum();
         if rows == 0 {
             return Err(NotEstimable::EmptyReference);
         }
@@ -107,24 +128,28 @@ impl LossModel {
         if let Some(last) = counts.last_mut() {
             *last += predictions.above() as f64;
         }
-        let mae = self.mean_loss(&counts, |step| step.absolute);
-        let mse = self.mean_loss(&counts, |step| step.squared);
         let outside = (predictions.below() + predictions.above()) as f64 / rows as f64;
-        Ok(LossEstimate { mae, mse, rmse: root(mse), outside })
+        let losses = self.steps.iter().map(|step| &step.losses);
+        Ok(LossEstimate { outside: Some(outside), ..expected_losses(losses.zip(counts)) })
     }
+}
 
-    fn mean_loss(&self, counts: &[f64], loss: fn(&Step) -> Moments) -> Estimate {
-        let rows: f64 = counts.iter().sum();
+/// The formula of [`LossModel::estimate`], of losses and how many of the window's rows have them.
+pub(super) fn expected_losses<'a>(weighted: impl Iterator<Item = (&'a Losses, f64)> + Clone) -> LossEstimate {
+    let rows: f64 = weighted.clone().map(|(_, count)| count).sum();
+    let mean_of = |loss: fn(&Losses) -> &Moments| {
         let (mut value, mut variance) = (0.0, 0.0);
-        for (step, count) in self.steps.iter().zip(counts) {
-            let loss = loss(step);
+        for (losses, count) in weighted.clone() {
+            let loss = loss(losses);
             let share = count / rows;
             let spread = loss.variance().unwrap_or(0.0);
             value += share * loss.mean().unwrap_or(0.0);
             variance += share * spread / rows + share * share * spread / loss.n.max(1) as f64;
         }
         Estimate { value, standard_error: Some(variance.sqrt()) }
-    }
+    };
+    let mse = mean_of(|losses| &losses.squared);
+    LossEstimate { mae: mean_of(|losses| &losses.absolute), mse, rmse: root(mse), outside: None }
 }
 
 /// Joins neighbouring bins into steps of at least so many rows; what is left over at the end joins the last step.
@@ -133,9 +158,8 @@ fn joined(of_bins: &[Step], least: i64) -> Vec<Step> {
     let mut open = Step::default();
     for (place, bin) in of_bins.iter().enumerate() {
         open.end = place + 1;
-        open.absolute.merge(&bin.absolute);
-        open.squared.merge(&bin.squared);
-        if open.absolute.n >= least {
+        open.losses.merge(&bin.losses);
+        if open.losses.rows() >= least {
             steps.push(std::mem::take(&mut open));
         }
     }
@@ -143,8 +167,7 @@ fn joined(of_bins: &[Step], least: i64) -> Vec<Step> {
         None => steps.push(open),
         Some(last) => {
             last.end = of_bins.len();
-            last.absolute.merge(&open.absolute);
-            last.squared.merge(&open.squared);
+            last.losses.merge(&open.losses);
         }
     }
     steps
