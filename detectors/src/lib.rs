@@ -4,6 +4,8 @@
 //! are counted, how counts are compared, and what the comparison amounts to. Nothing here reads, writes, waits, draws
 //! hidden random numbers or asks what time it is.
 
+mod random;
+
 pub mod schema;
 pub mod windows;
 
@@ -13,6 +15,9 @@ pub mod profile;
 pub mod quality;
 
 pub mod reference;
+
+pub mod estimate;
+pub mod joint;
 
 pub mod statistics;
 

@@ -1,6 +1,6 @@
 //! Quality of a classifier of two classes: the four cells, the losses and the score histogram.
 
-use super::estimates::{Metrics, combine_moments, log_loss, mean, plain, ratio, share};
+use super::estimates::{Metrics, combine_moments, jackknife, log_loss, mean, plain, ratio, share};
 use super::outcomes::{ClassRow, Exclusions};
 use super::score_histogram::Truth;
 use super::{ScoreHistogram, Sign};
@@ -80,10 +80,11 @@ impl BinaryQuality {
 
     /// Every metric that is defined.
     ///
-    /// From the cells: `tn`, `fp`, `fn`, `tp`, `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1`, `mcc`
-    /// (Matthews), `kappa` (Cohen), `positive_rate_pred`, `positive_rate_true`. From the scores: `brier`, `log_loss`
-    /// (natural logarithm, probabilities clipped at 1e-15), `roc_auc`, `roc_auc_bound`, `average_precision`, `ece10`.
-    /// Shares and means have standard errors, the AUC has DeLong's.
+    /// From the cells: `tn`, `fp`, `fn`, `tp`, `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`,
+    /// `f1`, `mcc` (Matthews), `kappa` (Cohen), `positive_rate_pred`, `positive_rate_true`. From the scores: `brier`,
+    /// `log_loss` (natural logarithm, probabilities clipped at 1e-15), `roc_auc`, `roc_auc_bound`, `average_precision`,
+    /// `ece10`. Shares and means have standard errors, the AUC has DeLong's, `f1`, `mcc` and `kappa` the jackknife's;
+    /// counts, bounds and the average precision have none.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         if self.cells.total() > 0 {
@@ -129,12 +130,43 @@ impl Cells {
         }
         metrics.put("precision", share(tp, tp + fp));
         metrics.put("recall", share(tp, tp + fne));
+        metrics.put("specificity", share(tn, tn + fp));
         metrics.put("balanced_accuracy", self.balanced_accuracy());
-        metrics.put_value("f1", ratio(2.0 * tp as f64, (2 * tp + fp + fne) as f64));
-        metrics.put_value("mcc", self.matthews());
-        metrics.put_value("kappa", self.kappa());
+        metrics.put("f1", self.with_jackknife(Self::f1));
+        metrics.put("mcc", self.with_jackknife(Self::matthews));
+        metrics.put("kappa", self.with_jackknife(Self::kappa));
         metrics.put("positive_rate_pred", share(tp + fp, self.total()));
         metrics.put("positive_rate_true", share(tp + fne, self.total()));
+    }
+
+    /// A metric of the cells with the jackknife's standard error.
+    ///
+    /// # Formula
+    /// `√((n − 1)/n · Σ c·(f₋ − f̄)²)` over the four cells, with `f₋` the metric when one of the cell's `c` rows is
+    /// left out and `f̄` the mean of all `n` of these. It is taken of the cells with one row more in each, for the
+    /// reason that shares have (see [`share`]): where all rows are right, the plain error would be zero. Source: Efron
+    /// and Stein (1981), *Annals of Statistics* 9.
+    fn with_jackknife(&self, metric: fn(&Self) -> Option<f64>) -> Option<Estimate> {
+        let value = metric(self)?;
+        let one_more = |count: i64| count.max(0) + 1;
+        let Self { true_negatives: tn, false_positives: fp, false_negatives: fne, true_positives: tp } = *self;
+        let counts = [tn, fp, fne, tp].map(one_more);
+        let [true_negatives, false_positives, false_negatives, true_positives] = counts;
+        let full = Self { true_negatives, false_positives, false_negatives, true_positives };
+        let less = [
+            Self { true_negatives: true_negatives - 1, ..full },
+            Self { false_positives: false_positives - 1, ..full },
+            Self { false_negatives: false_negatives - 1, ..full },
+            Self { true_positives: true_positives - 1, ..full },
+        ];
+        let left_out: Option<Vec<f64>> = less.iter().map(metric).collect();
+        Some(Estimate { value, standard_error: left_out.and_then(|left_out| jackknife(&left_out, &counts)) })
+    }
+
+    /// `2·tp / (2·tp + fp + fn)`; undefined where nothing is positive, in truth or prediction.
+    fn f1(&self) -> Option<f64> {
+        let right = 2 * self.true_positives;
+        ratio(right as f64, (right + self.false_positives + self.false_negatives) as f64)
     }
 
     /// The mean of the two classes' recalls; the variances of independent shares add.

@@ -42,7 +42,7 @@ pub(super) fn share(k: i64, n: i64) -> Option<Estimate> {
 /// `s² = Σx²/n − mean²`. A sum of `n` terms that are all positive is off by at most `(n − 1) ε/2` of itself (Higham, Accuracy
 /// and Stability of Numerical Algorithms, 2002, section 4.2), so for equal values the difference stays below `4 ε Σx²`. Among
 /// a million rows that hides deviations below a 30,000th of the values' size, which no loss or error has.
-pub(super) fn mean(moments: &Moments) -> Option<Estimate> {
+pub(crate) fn mean(moments: &Moments) -> Option<Estimate> {
     let value = moments.mean()?;
     let noise = 4.0 * f64::EPSILON * moments.sum_sq;
     let spread = |variance: f64| if variance > noise { variance } else { 0.0 };
@@ -54,23 +54,66 @@ pub(super) fn mean(moments: &Moments) -> Option<Estimate> {
     Some(Estimate { value, standard_error })
 }
 
+/// The jackknife's standard error, from what a metric is without one row of each kind and how many rows of each kind there
+/// are; `None` of fewer than two rows.
+///
+/// # Formula
+/// `√((n − 1)/n · Σ c·(f₋ − f̄)²)` with `f̄ = Σ c·f₋ / n`. Source: Efron and Stein (1981), *Annals of Statistics* 9.
+pub(super) fn jackknife(left_out: &[f64], counts: &[i64]) -> Option<f64> {
+    let n: i64 = counts.iter().sum();
+    if n < 2 {
+        return None;
+    }
+    let weighted = |of: &dyn Fn(f64) -> f64| -> f64 {
+        left_out.iter().zip(counts).map(|(value, count)| *count as f64 * of(*value)).sum()
+    };
+    let mean = weighted(&|value| value) / n as f64;
+    let spread = weighted(&|value| (value - mean).powi(2));
+    Some((spread * (n - 1) as f64 / n as f64).sqrt())
+}
+
 /// A value whose error is not known.
-pub(super) fn plain(value: f64) -> Estimate {
+pub(crate) fn plain(value: f64) -> Estimate {
     Estimate { value, standard_error: None }
 }
 
 /// A quotient of counts or sums; `None` where the divisor is not positive.
-pub(super) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+pub(crate) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
+}
+
+/// How the errors of several classes go together in their mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Together {
+    /// Their variances add.
+    Independent,
+    /// They are taken to err the same way at once, which no dependence exceeds.
+    Same,
+}
+
+impl Together {
+    /// The mean of estimates with these weights; its error is unknown where one of theirs is.
+    pub(crate) fn mean(self, weighted: impl Iterator<Item = (f64, Estimate)>) -> Option<Estimate> {
+        let (mut any, mut value, mut error) = (false, 0.0, Some(0.0_f64));
+        for (weight, estimate) in weighted {
+            any = true;
+            value += weight * estimate.value;
+            error = error.zip(estimate.standard_error).map(|(sum, own)| match self {
+                Self::Independent => sum.hypot(weight * own),
+                Self::Same => sum + weight * own,
+            });
+        }
+        any.then_some(Estimate { value, standard_error: error })
+    }
 }
 
 /// Collects the metrics that are defined.
 #[derive(Debug, Default)]
-pub(super) struct Metrics(BTreeMap<String, Estimate>);
+pub(crate) struct Metrics(BTreeMap<String, Estimate>);
 
 impl Metrics {
     /// Keeps the metric if it is defined and finite.
-    pub(super) fn put(&mut self, name: &str, estimate: Option<Estimate>) {
+    pub(crate) fn put(&mut self, name: &str, estimate: Option<Estimate>) {
         let finite = estimate.filter(|estimate| estimate.value.is_finite());
         if let Some(Estimate { value, standard_error }) = finite {
             let standard_error = standard_error.filter(|error| error.is_finite());
@@ -78,11 +121,11 @@ impl Metrics {
         }
     }
 
-    pub(super) fn put_value(&mut self, name: &str, value: Option<f64>) {
+    pub(crate) fn put_value(&mut self, name: &str, value: Option<f64>) {
         self.put(name, value.map(plain));
     }
 
-    pub(super) fn into_map(self) -> BTreeMap<String, Estimate> {
+    pub(crate) fn into_map(self) -> BTreeMap<String, Estimate> {
         self.0
     }
 }

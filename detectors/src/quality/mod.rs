@@ -12,17 +12,19 @@
 
 mod binary;
 mod error;
-mod estimates;
+pub(crate) mod estimates;
 mod multiclass;
 mod outcomes;
+mod ranking;
 mod regression;
-mod score_histogram;
+pub(crate) mod score_histogram;
 mod steps;
 
 pub use binary::BinaryQuality;
 pub use error::QualityError;
 pub use multiclass::MulticlassQuality;
 pub use outcomes::{Exclusions, Outcomes};
+pub use ranking::{SegmentLoss, SegmentQuality, rank_by_loss};
 pub use regression::RegressionQuality;
 pub use score_histogram::ScoreHistogram;
 pub use steps::observe_steps;

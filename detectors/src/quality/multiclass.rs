@@ -1,7 +1,7 @@
 //! Quality of a classifier of several classes: the confusion matrix, the losses and one histogram per class against the
 //! rest.
 
-use super::estimates::{Metrics, combine_moments, log_loss, mean, plain, ratio, share};
+use super::estimates::{Metrics, Together, combine_moments, log_loss, mean, plain, ratio, share};
 use super::outcomes::{ClassRow, Exclusions};
 use super::score_histogram::Truth;
 use super::{ScoreHistogram, Sign};
@@ -32,7 +32,7 @@ struct ClassCounts {
 }
 
 /// What is averaged over the classes.
-type ClassRatio = fn(&ClassCounts) -> f64;
+type ClassRatio = fn(&ClassCounts) -> Estimate;
 
 impl MulticlassQuality {
     pub(super) fn empty(classes: usize) -> Self {
@@ -127,14 +127,17 @@ impl MulticlassQuality {
     /// class. A class never predicted has precision 0 and one never labelled has recall 0, as scikit-learn has it.
     /// `log_loss` (natural logarithm, clipped at 1e-15), `brier` (summed over the classes, so from 0 to 2), `roc_auc`
     /// (each class against the rest, mean over the classes for which it is defined) with `roc_auc_bound`.
+    ///
+    /// Standard errors of means over classes: those of recall and of precision add as of independent shares, which they
+    /// are at the numbers of labels, or of predictions, that there were; of F1 and AUC, where one row counts in several
+    /// classes, the errors are taken to go together, which errs to the safe side.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         metrics.put("accuracy", self.accuracy());
         self.put_class_means(&mut metrics);
         metrics.put("brier", mean(&self.brier));
         metrics.put("log_loss", mean(&self.log_loss));
-        let aucs = self.scores.iter().filter_map(|scores| scores.roc_auc().map(|auc| auc.value));
-        metrics.put_value("roc_auc", average(aucs));
+        metrics.put("roc_auc", self.mean_roc_auc());
         metrics.put_value("roc_auc_bound", average(self.scores.iter().filter_map(ScoreHistogram::roc_auc_bound)));
         metrics.into_map()
     }
@@ -143,11 +146,23 @@ impl MulticlassQuality {
         let classes: Vec<_> = self.class_counts().into_iter().filter(ClassCounts::occurs).collect();
         let labels: i64 = classes.iter().map(|class| class.labels).sum();
         let precision: ClassRatio = ClassCounts::precision;
-        for (name, of) in [("precision", precision), ("recall", ClassCounts::recall), ("f1", ClassCounts::f1)] {
-            metrics.put(&format!("macro_{name}"), average(classes.iter().map(of)).map(plain));
-            let weighted: f64 = classes.iter().map(|class| class.labels as f64 * of(class)).sum();
-            metrics.put_value(&format!("weighted_{name}"), ratio(weighted, labels as f64));
+        let ratios = [
+            ("precision", precision, Together::Independent),
+            ("recall", ClassCounts::recall, Together::Independent),
+            ("f1", ClassCounts::f1, Together::Same),
+        ];
+        for (name, of, together) in ratios {
+            let even = classes.iter().map(|class| (1.0 / classes.len() as f64, of(class)));
+            metrics.put(&format!("macro_{name}"), together.mean(even));
+            let weighted =
+                classes.iter().filter_map(|class| Some((ratio(class.labels as f64, labels as f64)?, of(class))));
+            metrics.put(&format!("weighted_{name}"), together.mean(weighted));
         }
+    }
+
+    fn mean_roc_auc(&self) -> Option<Estimate> {
+        let aucs: Vec<Estimate> = self.scores.iter().filter_map(ScoreHistogram::roc_auc).collect();
+        Together::Same.mean(aucs.iter().map(|auc| (1.0 / aucs.len() as f64, *auc)))
     }
 
     fn class_counts(&self) -> Vec<ClassCounts> {
@@ -172,16 +187,21 @@ impl ClassCounts {
         self.labels + self.predictions > 0
     }
 
-    fn precision(&self) -> f64 {
-        ratio(self.right as f64, self.predictions as f64).unwrap_or(0.0)
+    fn precision(&self) -> Estimate {
+        share(self.right, self.predictions).unwrap_or(plain(0.0))
     }
 
-    fn recall(&self) -> f64 {
-        ratio(self.right as f64, self.labels as f64).unwrap_or(0.0)
+    fn recall(&self) -> Estimate {
+        share(self.right, self.labels).unwrap_or(plain(0.0))
     }
 
-    fn f1(&self) -> f64 {
-        ratio(2.0 * self.right as f64, (self.labels + self.predictions) as f64).unwrap_or(0.0)
+    /// `F1 = 2q/(1 + q)` with `q` the share of right ones among the rows that have the class as label or prediction;
+    /// its error follows by the delta method.
+    fn f1(&self) -> Estimate {
+        let relevant = self.labels + self.predictions - self.right;
+        let Some(q) = share(self.right, relevant) else { return plain(0.0) };
+        let slope = 2.0 / (1.0 + q.value).powi(2);
+        Estimate { value: 2.0 * q.value / (1.0 + q.value), standard_error: q.standard_error.map(|error| slope * error) }
     }
 }
 

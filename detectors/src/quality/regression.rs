@@ -21,6 +21,12 @@ pub struct RegressionQuality {
     squared_errors: Moments,
     /// Labels of the rows that have a prediction too.
     labels: Moments,
+    /// `|error / label|` of the rows whose label is not zero. What older versions stored ends before this.
+    #[serde(default)]
+    relative_errors: Moments,
+    /// `(ln(1 + prediction) − ln(1 + label))²` of the rows where neither is negative.
+    #[serde(default)]
+    squared_log_errors: Moments,
 }
 
 impl RegressionQuality {
@@ -34,6 +40,12 @@ impl RegressionQuality {
         self.absolute_errors.observe(error.abs(), row.sign);
         self.squared_errors.observe(error * error, row.sign);
         self.labels.observe(label, row.sign);
+        if label != 0.0 {
+            self.relative_errors.observe((error / label).abs(), row.sign);
+        }
+        if label >= 0.0 && prediction >= 0.0 {
+            self.squared_log_errors.observe((prediction.ln_1p() - label.ln_1p()).powi(2), row.sign);
+        }
     }
 
     pub(super) fn combine(&mut self, other: &Self, sign: Sign) {
@@ -43,6 +55,8 @@ impl RegressionQuality {
         combine_moments(&mut self.absolute_errors, &other.absolute_errors, sign);
         combine_moments(&mut self.squared_errors, &other.squared_errors, sign);
         combine_moments(&mut self.labels, &other.labels, sign);
+        combine_moments(&mut self.relative_errors, &other.relative_errors, sign);
+        combine_moments(&mut self.squared_log_errors, &other.squared_log_errors, sign);
     }
 
     /// Rows with a finite label.
@@ -64,26 +78,32 @@ impl RegressionQuality {
     ///
     /// `mae`, `mse`, `rmse`, `mean_error` (prediction less label) with standard errors, that of `rmse` by the delta
     /// method, and `r2 = 1 − Σe² / Σ(y − ȳ)²`. `r2` is absent where all labels are equal, and where their spread is so
-    /// small beside their size (a coefficient of variation below 1e-5) that their sums cannot hold it.
+    /// small beside their size (a coefficient of variation below 1e-5) that their sums cannot hold it. `mape` is the
+    /// mean of `|e / y|`, absent where a label is zero; `rmsle` the root of the mean of `(ln(1 + ŷ) − ln(1 + y))²`,
+    /// absent where a label or prediction is negative. A mean over the other rows would be of another population.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
         let mut metrics = Metrics::default();
         metrics.put("mae", self.mean_absolute_error());
         metrics.put("mean_error", mean(&self.errors));
         metrics.put("mse", mean(&self.squared_errors));
-        metrics.put("rmse", self.root_mean_squared_error());
+        metrics.put("rmse", root(mean(&self.squared_errors)));
+        metrics.put("mape", mean(&self.relative_errors).filter(|_| self.relative_errors.n == self.labels.n));
+        let of_all = mean(&self.squared_log_errors).filter(|_| self.squared_log_errors.n == self.labels.n);
+        metrics.put("rmsle", root(of_all));
         metrics.put_value("r2", self.determination());
         metrics.into_map()
-    }
-
-    fn root_mean_squared_error(&self) -> Option<Estimate> {
-        let Estimate { value: mse, standard_error } = mean(&self.squared_errors)?;
-        // Corrections may leave a rounding error below zero.
-        let value = mse.max(0.0).sqrt();
-        Some(Estimate { value, standard_error: standard_error.map(|error| error / (2.0 * value)) })
     }
 
     fn determination(&self) -> Option<f64> {
         let spread = self.labels.variance()? * self.labels.n as f64;
         (spread > LEAST_SPREAD * self.labels.sum_sq).then(|| 1.0 - self.squared_errors.sum / spread)
     }
+}
+
+/// The root of an estimate, by the delta method; that of zero has no error that could be told.
+fn root(estimate: Option<Estimate>) -> Option<Estimate> {
+    let Estimate { value, standard_error } = estimate?;
+    // Corrections may leave a rounding error below zero.
+    let value = value.max(0.0).sqrt();
+    Some(Estimate { value, standard_error: standard_error.map(|error| error / (2.0 * value)) })
 }

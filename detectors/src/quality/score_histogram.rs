@@ -6,7 +6,7 @@
 //! [`ScoreHistogram::roc_auc_bound`] says. Scores with at most three decimals lose nothing.
 
 use super::Sign;
-use super::estimates::{plain, ratio};
+use super::estimates::ratio;
 use crate::verdict::Estimate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,24 +72,7 @@ impl ScoreHistogram {
     /// below a positive and `V₀₁` the share of positives above a negative, `√(var V₁₀ / P + var V₀₁ / N)`. Source:
     /// DeLong, DeLong and Clarke-Pearson (1988), *Biometrics* 44; known only where `P, N > 1`.
     pub fn roc_auc(&self) -> Option<Estimate> {
-        let (negatives, positives) = self.both_classes()?;
-        let (mut below, mut above) = (0.0, positives);
-        let (mut sum, mut sum_sq_positives, mut sum_sq_negatives) = (0.0, 0.0, 0.0);
-        for counts in self.bins.values() {
-            let (negative, positive) = (counts.negatives as f64, counts.positives as f64);
-            above -= positive;
-            let share_below = (below + negative / 2.0) / negatives;
-            let share_above = (above + positive / 2.0) / positives;
-            sum += positive * share_below;
-            sum_sq_positives += positive * share_below * share_below;
-            sum_sq_negatives += negative * share_above * share_above;
-            below += negative;
-        }
-        let value = sum / positives;
-        let error_of = |sum_sq: f64, n: f64| ((sum_sq / n - value * value) / (n - 1.0)).max(0.0);
-        let standard_error = (positives > 1.0 && negatives > 1.0)
-            .then(|| (error_of(sum_sq_positives, positives) + error_of(sum_sq_negatives, negatives)).sqrt());
-        Some(Estimate { value, standard_error })
+        roc_auc(self.bins.values().map(|counts| (counts.negatives as f64, counts.positives as f64)))
     }
 
     /// How far [`ScoreHistogram::roc_auc`] can lie from the AUC of the scores themselves.
@@ -121,16 +104,30 @@ impl ScoreHistogram {
     ///
     /// # Formula
     /// `Σ_d |Σ score − positives| / n` over the tenths of [0, 1], each closed on the left and the last on both sides.
-    /// Source: Naeini, Cooper and Hauskrecht (2015), *AAAI*.
+    /// Source: Naeini, Cooper and Hauskrecht (2015), *AAAI*. The standard error is that of the labels at the scores
+    /// given: `√(Σ_d n_d·r̃_d(1 − r̃_d)) / n` with `r̃ = (positives + 2)/(n_d + 4)`. It counts the spread of the scores
+    /// within a tenth as noise, so it is rather too large than too small. A perfectly calibrated model has an ECE of
+    /// about that size, not 0.
     pub fn calibration_error(&self) -> Option<Estimate> {
         let mut gaps = self.score_sums;
+        let mut tenths = [(0.0, 0.0); DECILES];
         for (bin, counts) in &self.bins {
-            if let Some(gap) = gaps.get_mut(decile_of(*bin)) {
+            let decile = decile_of(*bin);
+            if let (Some(gap), Some((rows, hits))) = (gaps.get_mut(decile), tenths.get_mut(decile)) {
                 *gap -= counts.positives as f64;
+                *rows += (counts.negatives + counts.positives) as f64;
+                *hits += counts.positives as f64;
             }
         }
         let (negatives, positives) = self.totals();
-        ratio(gaps.iter().map(|gap| gap.abs()).sum(), (negatives + positives) as f64).map(plain)
+        let rows = (negatives + positives) as f64;
+        let value = ratio(gaps.iter().map(|gap| gap.abs()).sum(), rows)?;
+        let variance_of = |(rows, hits): &(f64, f64)| {
+            let rate = (hits + 2.0) / (rows + 4.0);
+            (rows * rate * (1.0 - rate)).max(0.0)
+        };
+        let variance: f64 = tenths.iter().map(variance_of).sum();
+        Some(Estimate { value, standard_error: Some(variance.sqrt() / rows) })
     }
 
     /// Negatives and positives.
@@ -157,4 +154,30 @@ impl ScoreHistogram {
 
 fn decile_of(bin: u16) -> usize {
     usize::from(bin) * DECILES / usize::from(BINS)
+}
+
+/// The AUC of tied groups of (negatives, positives), from low scores to high, with DeLong's error; see
+/// [`ScoreHistogram::roc_auc`].
+pub(crate) fn roc_auc(groups: impl Iterator<Item = (f64, f64)> + Clone) -> Option<Estimate> {
+    let (negatives, positives) =
+        groups.clone().fold((0.0, 0.0), |(n, p), (negative, positive)| (n + negative, p + positive));
+    if negatives <= 0.0 || positives <= 0.0 {
+        return None;
+    }
+    let (mut below, mut above) = (0.0, positives);
+    let (mut sum, mut sum_sq_positives, mut sum_sq_negatives) = (0.0, 0.0, 0.0);
+    for (negative, positive) in groups {
+        above -= positive;
+        let share_below = (below + negative / 2.0) / negatives;
+        let share_above = (above + positive / 2.0) / positives;
+        sum += positive * share_below;
+        sum_sq_positives += positive * share_below * share_below;
+        sum_sq_negatives += negative * share_above * share_above;
+        below += negative;
+    }
+    let value = sum / positives;
+    let error_of = |sum_sq: f64, n: f64| ((sum_sq / n - value * value) / (n - 1.0)).max(0.0);
+    let standard_error = (positives > 1.0 && negatives > 1.0)
+        .then(|| (error_of(sum_sq_positives, positives) + error_of(sum_sq_negatives, negatives)).sqrt());
+    Some(Estimate { value, standard_error })
 }

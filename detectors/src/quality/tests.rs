@@ -429,3 +429,50 @@ proptest! {
         prop_assert!((found - exact).abs() <= bound + ROUNDING, "{} is not within {} of {}", found, bound, exact);
     }
 }
+
+#[test]
+fn specificity_and_the_errors_of_f1_mcc_and_kappa_are_those_of_the_cells() {
+    // tn 40, fp 10, fn 5, tp 45.
+    let cells = [("no", "no", 40), ("no", "yes", 10), ("yes", "no", 5), ("yes", "yes", 45)];
+    let rows: Vec<ClassRow<'_>> = cells
+        .iter()
+        .flat_map(|(label, prediction, rows)| vec![(Some(*label), Some(*prediction), vec![Some(0.5)]); *rows])
+        .collect();
+    let quality = Batch::classes(binary(), &rows).quality();
+    assert!((value(&quality, "specificity") - 0.8).abs() < ROUNDING);
+    let error = |name: &str| quality.metrics()[name].standard_error.unwrap();
+    // The delta method on the same cells, one row more in each: q = 46/63, n = 63 relevant rows.
+    let q: f64 = 46.0 / 63.0;
+    let by_delta = 2.0 / (1.0 + q).powi(2) * (q * (1.0 - q) / 63.0).sqrt();
+    assert!((error("f1") / by_delta - 1.0).abs() < 0.02, "{} and {by_delta}", error("f1"));
+    // The delta method on (41, 11, 6, 46) rows; for κ that is the formula of Fleiss, Cohen and Everitt (1969).
+    assert!((error("kappa") / 0.072_185 - 1.0).abs() < 0.02, "{}", error("kappa"));
+    assert!((error("mcc") / 0.071_383 - 1.0).abs() < 0.02, "{}", error("mcc"));
+}
+
+#[test]
+fn the_calibration_error_has_the_error_of_its_labels() {
+    let rows: Vec<ClassRow<'_>> =
+        (0..100).map(|row| (Some(if row < 30 { "yes" } else { "no" }), Some("no"), vec![Some(0.35)])).collect();
+    let ece = Batch::classes(binary(), &rows).quality().metrics()["ece10"];
+    let rate: f64 = 32.0 / 104.0;
+    assert!((ece.value - 0.05).abs() < ROUNDING);
+    assert!((ece.standard_error.unwrap() - (rate * (1.0 - rate) / 100.0).sqrt()).abs() < ROUNDING);
+}
+
+#[test]
+fn relative_and_logarithmic_errors_are_told_only_where_every_row_has_them() {
+    let quality = Batch::numbers(vec![Some(2.0), Some(4.0)], vec![Some(3.0), Some(3.0)]).quality();
+    assert!((value(&quality, "mape") - 0.375).abs() < ROUNDING);
+    let logs = [(4.0_f64 / 3.0).ln().powi(2), (4.0_f64 / 5.0).ln().powi(2)];
+    assert!((value(&quality, "rmsle") - ((logs[0] + logs[1]) / 2.0).sqrt()).abs() < ROUNDING);
+    let with_zero = Batch::numbers(vec![Some(0.0), Some(4.0)], vec![Some(3.0), Some(-3.0)]).quality();
+    assert!(!with_zero.metrics().contains_key("mape") && !with_zero.metrics().contains_key("rmsle"));
+}
+
+#[test]
+fn what_older_versions_stored_of_a_regression_can_still_be_read() {
+    let zeros = (0, 0.0, 0.0);
+    let stored = rmp_serde::to_vec(&(0, Exclusions::default(), zeros, zeros, zeros, zeros)).unwrap();
+    assert_eq!(rmp_serde::from_slice::<RegressionQuality>(&stored).unwrap(), RegressionQuality::default());
+}

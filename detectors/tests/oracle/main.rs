@@ -10,9 +10,10 @@
 mod shared;
 mod tally;
 
+mod moa;
 mod nannyml;
+mod nannyml_quality;
 mod parity;
 mod scipy;
-mod moa;
 mod sequential;
 mod windows;
