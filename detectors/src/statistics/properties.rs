@@ -193,10 +193,10 @@ fn counts_near_the_limit_of_whole_numbers_in_floats_are_compared() {
     let layout = ColumnLayout::learn_numeric(&mut values);
     let empty = ColumnProfile::empty(&layout);
     let huge = 1_i64 << 53;
-    let even = empty.recounted(&[huge; 263]);
+    let even = empty.recounted(&layout, &[huge; 263]).unwrap();
     let odd: Vec<i64> = (0..263).map(|bin| huge - 1 - i64::from(bin % 7) * (huge / 9)).collect();
     let single: Vec<i64> = (0..263).map(|bin| i64::from(bin == 5)).collect();
-    let profiles = [even, empty.recounted(&odd), empty.recounted(&single), empty];
+    let profiles = [even, empty.recounted(&layout, &odd).unwrap(), empty.recounted(&layout, &single).unwrap(), empty];
     for reference in &profiles {
         for current in &profiles {
             check_all(&Pair::of_profiles(&layout, reference, current).unwrap()).unwrap();
