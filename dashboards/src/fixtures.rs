@@ -44,6 +44,7 @@ pub(crate) fn verdict(id: &str, hour: i64) -> Verdict {
         rows: 500,
         labelled: None,
         tests: vec![test("age", 0.05)],
+        attribution: Vec::new(),
         metrics: BTreeMap::new(),
         change_point_ms: None,
         summary: "nothing moved".to_owned(),
@@ -57,6 +58,7 @@ pub(crate) fn quality(id: &str, finality: Finality, accuracy: f64) -> Verdict {
         finality,
         labelled: Some(300),
         tests: Vec::new(),
+        attribution: Vec::new(),
         metrics: BTreeMap::from([("accuracy".to_owned(), Estimate { value: accuracy, standard_error: None })]),
         ..verdict(id, 1)
     }
@@ -119,6 +121,7 @@ pub(crate) fn registered(version: &str) -> LifecycleEvent {
         trained_until: None,
         code_revision: None,
         parameters: BTreeMap::new(),
+        attribution: Vec::new(),
         metrics: BTreeMap::new(),
     };
     let schema = ModelSchema::new([], Task::Regression);

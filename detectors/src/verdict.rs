@@ -131,6 +131,21 @@ pub struct TestResult {
     pub exceeded: bool,
 }
 
+/// How a column takes part in a drift.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// The column.
+    pub column: String,
+    /// Its part of all that is unusual, in `(0, 1]`; those of one verdict add up to 1.
+    pub contribution: f64,
+    /// The share of rows that would have to change cells to make the column what it was, in `[0, 1]`.
+    pub moved_share: f64,
+    /// Which way it moved: `higher values`, `lower values`, or the category that gained most.
+    pub towards: Option<String>,
+    /// The segment that holds most of the movement, where one does.
+    pub segment: Option<Segment>,
+}
+
 /// A metric with what is known of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
@@ -191,6 +206,8 @@ pub struct Verdict {
     pub labelled: Option<i64>,
     /// Every test, in the order of the schema.
     pub tests: Vec<TestResult>,
+    /// The columns that take part in a drift, the largest contribution first.
+    pub attribution: Vec<Attribution>,
     /// Every metric of quality by name.
     pub metrics: BTreeMap<String, Estimate>,
     /// Where a sequential detector puts the change, in event time.

@@ -1,27 +1,26 @@
 //! Drift: the distributions of a window's columns against the reference's.
 
+use super::attribution::{Movement, Strain, sentence, take_part};
 use super::policy::{PanelPolicy, Thresholds};
 use super::{Judgement, Normal};
 use crate::layout::ColumnLayout;
-use crate::profile::{ColumnProfile, Profile};
+use crate::profile::Profile;
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
-use crate::statistics::{Pair, mean_shift};
+use crate::statistics::Pair;
 use crate::threshold::{
     AlarmRule, DrawnNull, DrawnNulls, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median, windows_needed,
 };
-use crate::verdict::{TestResult, Why};
+use crate::verdict::{Attribution, TestResult, Why};
 
 /// The least scale of a probe, as a share of the effect that matters.
 const FLOOR_OF_EFFECT: f64 = 0.05;
-
-/// Rows below which a category's name is not shown.
-const LEAST_SHOWN: i64 = 10;
 
 /// What drift is judged by.
 #[derive(Debug, Clone)]
 pub(super) struct DriftPanel {
     policy: PanelPolicy,
+    rule: AlarmRule,
     columns: Vec<ColumnSchema>,
     layouts: Vec<ColumnLayout>,
     reference: Profile,
@@ -54,6 +53,7 @@ impl DriftPanel {
             || Why::ReferenceTooShort { windows: left_out.len(), needed: windows_needed(rule, probes.len()) };
         Self {
             policy: policy.clone(),
+            rule,
             columns: normal.columns.to_vec(),
             reference: whole.clone(),
             unsupported: (is_promised && windows.is_none()).then(too_short),
@@ -74,25 +74,44 @@ impl DriftPanel {
             Thresholds::Learned | Thresholds::Sampled => self.drawn.at(current.rows()),
             Thresholds::Fixed(_) => None,
         };
-        let mut tests = Vec::with_capacity(self.probes.len());
-        let mut lead: Option<(f64, usize)> = None;
+        let (mut tests, mut strains) = (Vec::with_capacity(self.probes.len()), Vec::new());
         for (place, probe) in self.probes.iter().enumerate() {
-            let Some(test) = self.test(place, current, drawn) else { continue };
-            let beyond = test.score / test.threshold.max(f64::MIN_POSITIVE);
-            if test.exceeded && lead.is_none_or(|(most, _)| beyond > most) {
-                lead = Some((beyond, probe.column));
-            }
+            let Some((test, strain)) = self.test(place, current, drawn) else { continue };
+            strains.push(Strain { column: probe.column, strain, exceeded: test.exceeded });
             tests.push(test);
         }
-        let summary = match lead {
-            Some((_, column)) => self.summary(column, &tests, current),
-            None => "no column moved beyond what the reference does on its own".to_owned(),
+        let attribution = match tests.iter().any(|test| test.exceeded) {
+            true => self.attribution(&strains, current),
+            false => Vec::new(),
         };
-        Judgement::of(tests, summary)
+        let summary = sentence(&attribution, self.columns.len());
+        Judgement { attribution, ..Judgement::of(tests, summary) }
     }
 
-    /// One probe's result; `None` where its statistic is undefined.
-    fn test(&self, place: usize, current: &Profile, drawn: Option<&DrawnNull>) -> Option<TestResult> {
+    /// How one column moved; `None` where it cannot be compared.
+    pub(super) fn movement(&self, column: usize, current: &Profile) -> Option<Movement> {
+        let reference = self.reference.columns().get(column)?;
+        Movement::of(self.layouts.get(column)?, reference, current.columns().get(column)?)
+    }
+
+    /// The columns that take part in a drift, the largest contribution first.
+    fn attribution(&self, strains: &[Strain], current: &Profile) -> Vec<Attribution> {
+        let quantile = self.rule.quantile_of_tests(strains.len());
+        let of_column = |(column, contribution): (usize, f64)| {
+            let movement = self.movement(column, current)?;
+            Some(Attribution {
+                column: self.columns.get(column)?.name.clone(),
+                contribution,
+                moved_share: movement.share,
+                towards: movement.towards,
+                segment: None,
+            })
+        };
+        take_part(strains, quantile).into_iter().filter_map(of_column).collect()
+    }
+
+    /// One probe's result and its strain; `None` where its statistic is undefined.
+    fn test(&self, place: usize, current: &Profile, drawn: Option<&DrawnNull>) -> Option<(TestResult, f64)> {
         let probe = self.probes.get(place)?;
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
         let (reference, rows) = (self.reference.columns().get(probe.column)?, current.rows());
@@ -100,7 +119,11 @@ impl DriftPanel {
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let evidence = probe.statistic.detector().compare(&pair).ok()?;
         let (threshold, threshold_from) = self.threshold(place, rows, drawn)?;
-        Some(TestResult {
+        let strain = match drawn.and_then(|drawn| drawn.location(place)) {
+            Some(location) if threshold > location => (evidence.score - location) / (threshold - location),
+            _ => evidence.score / threshold.max(f64::MIN_POSITIVE),
+        };
+        let test = TestResult {
             subject: schema.name.clone(),
             test: probe.statistic.name().to_owned(),
             score: evidence.score,
@@ -108,7 +131,8 @@ impl DriftPanel {
             threshold_from,
             p_value: evidence.p_value,
             exceeded: evidence.score > threshold,
-        })
+        };
+        Some((test, strain))
     }
 
     /// The user's threshold, or the largest of the minimum effect and of the learned ones.
@@ -127,52 +151,6 @@ impl DriftPanel {
             in_time.map_or(floor, |threshold| (threshold, ThresholdSource::ReferenceWindows)),
         ]))
     }
-
-    fn summary(&self, lead: usize, tests: &[TestResult], current: &Profile) -> String {
-        let exceeds = |column: &&ColumnSchema| tests.iter().any(|test| test.exceeded && test.subject == column.name);
-        let moved = self.columns.iter().filter(exceeds).count();
-        let name = self.columns.get(lead).map(|column| column.name.as_str()).unwrap_or_default();
-        let how = self.how_moved(lead, current).unwrap_or_default();
-        format!("`{name}` moved{how}; {moved} of {} columns", self.columns.len())
-    }
-
-    /// How much of a column's mass moved, and where to.
-    fn how_moved(&self, column: usize, current: &Profile) -> Option<String> {
-        let layout = self.layouts.get(column)?;
-        let (reference, current) = (self.reference.columns().get(column)?, current.columns().get(column)?);
-        let share = 100.0 * Pair::of_profiles(layout, reference, current).ok()?.cells().ok()?.moved_share();
-        let direction = match (layout, reference, current) {
-            (_, ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) => {
-                match mean_shift(reference, current) {
-                    Some(shift) if shift > 0.0 => ", towards higher values".to_owned(),
-                    Some(shift) if shift < 0.0 => ", towards lower values".to_owned(),
-                    _ => String::new(),
-                }
-            }
-            _ => most_grown(layout, reference, current)
-                .map(|name| format!(", most towards `{name}`"))
-                .unwrap_or_default(),
-        };
-        Some(format!(": {share:.0} % of the mass{direction}"))
-    }
-}
-
-/// The category that gained most, if enough rows have it for its name to be shown.
-fn most_grown<'a>(layout: &'a ColumnLayout, reference: &ColumnProfile, current: &ColumnProfile) -> Option<&'a str> {
-    let (ColumnLayout::Categorical(table), ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) =
-        (layout, reference, current)
-    else {
-        return None;
-    };
-    let (n, m) = (before.rows() as f64, now.rows() as f64);
-    let known = table.known().iter().map(String::as_str).zip(before.known().iter().zip(now.known()));
-    let unseen = [("unseen categories", (&before.unseen(), &now.unseen()))].map(|(name, (a, b))| (name, *a, *b));
-    let gains = known
-        .map(|(name, (a, b))| (name, *a, *b))
-        .chain(unseen)
-        .filter(|(_, _, rows)| *rows >= LEAST_SHOWN)
-        .map(|(name, a, b)| (name, b as f64 / m - a as f64 / n));
-    gains.filter(|(_, gain)| *gain > 0.0).max_by(|(_, x), (_, y)| x.total_cmp(y)).map(|(name, _)| name)
 }
 
 /// The windows that are like those to come: with enough rows to be judged, and at least half as many as the median has.

@@ -1,6 +1,7 @@
 //! What a panel says of one window, before any hysteresis.
 
-use crate::verdict::{TestResult, Why};
+use super::attribution::in_segment;
+use crate::verdict::{Attribution, Segment, TestResult, Why};
 use serde::{Deserialize, Serialize};
 
 /// Whether a window is like the reference.
@@ -22,6 +23,8 @@ pub struct Judgement {
     pub outcome: Outcome,
     /// Every test, in the order of the schema; none where the window cannot be judged.
     pub tests: Vec<TestResult>,
+    /// The columns that take part in a drift, the largest contribution first; none where there is no drift.
+    pub attribution: Vec<Attribution>,
     /// A sentence for people.
     pub summary: String,
 }
@@ -30,7 +33,21 @@ impl Judgement {
     /// The judgement of these tests.
     pub(super) fn of(tests: Vec<TestResult>, summary: String) -> Self {
         let exceeded = tests.iter().any(|test| test.exceeded);
-        Self { outcome: if exceeded { Outcome::Exceeded } else { Outcome::Within }, tests, summary }
+        Self {
+            outcome: if exceeded { Outcome::Exceeded } else { Outcome::Within },
+            tests,
+            attribution: Vec::new(),
+            summary,
+        }
+    }
+
+    /// Says in which segment the column at this place of the attribution has moved most.
+    pub fn locate(&mut self, place: usize, segment: Option<Segment>) {
+        let Some(part) = self.attribution.get_mut(place) else { return };
+        part.segment = segment;
+        if let (0, Some(segment)) = (place, &part.segment) {
+            self.summary += &in_segment(segment);
+        }
     }
 
     /// The word that a window cannot be judged.
@@ -43,6 +60,6 @@ impl Judgement {
             ),
             Why::NotInReference => "the reference holds nothing to compare with".to_owned(),
         };
-        Self { outcome: Outcome::Inconclusive(why), tests: Vec::new(), summary }
+        Self { outcome: Outcome::Inconclusive(why), tests: Vec::new(), attribution: Vec::new(), summary }
     }
 }

@@ -7,6 +7,7 @@
 //! Every answer is a function of the profile, the reference and the policy: thresholds that need random samples draw the
 //! same ones at every run.
 
+mod attribution;
 mod budget;
 mod data_quality;
 mod drift;
@@ -15,6 +16,7 @@ mod labelled;
 mod policy;
 mod support;
 
+pub use attribution::{Movement, SegmentMovement, concentrated};
 pub use budget::{BudgetError, FalseAlarmBudget};
 pub use judgement::{Judgement, Outcome};
 pub use policy::{DataQualityLimits, Hysteresis, PanelPolicy, PolicyError, QualityLimits, Thresholds};
@@ -129,6 +131,12 @@ impl Panel {
             Some(why) => Judgement::inconclusive(why),
             None => self.drift.judge(current),
         }
+    }
+
+    /// How one column moved, by its place in the schema; `None` where it cannot be compared.
+    pub fn movement(&self, column: usize, current: &Profile) -> Option<Movement> {
+        current.check_columns(&self.layouts).ok()?;
+        self.drift.movement(column, current)
     }
 
     /// Whether the window has more odd values than the reference, or far more or fewer rows.

@@ -55,6 +55,11 @@ impl DrawnNull {
         Some(norm.location + self.critical * norm.scale)
     }
 
+    /// Where a probe's scores lie.
+    pub fn location(&self, probe: usize) -> Option<f64> {
+        Some(self.norm(probe)?.location)
+    }
+
     /// How many scales the largest score of a window may lie above where it should.
     pub(super) fn critical(&self) -> f64 {
         self.critical

@@ -83,6 +83,11 @@ impl AlarmRule {
         (1..agreeing).fold(1.0, |runs, k| runs * of.saturating_sub(k) as f64 / k as f64)
     }
 
+    /// What a standard normal exceeds as often as each of so many tests may.
+    pub(crate) fn quantile_of_tests(&self, tests: usize) -> f64 {
+        normal_quantile(self.rate_of_windows() / tests.max(1) as f64)
+    }
+
     /// The standard errors that as many single windows exceed as may.
     pub(crate) fn standard_errors(&self) -> f64 {
         normal_quantile(self.rate_of_windows())

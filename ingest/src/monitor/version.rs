@@ -6,7 +6,7 @@ use crate::stage::StageError;
 use crate::watched::{SequentialPolicy, WatchedModel};
 use detectors::alarm::Alarm;
 use detectors::moments::Moments;
-use detectors::panel::{Judgement, Outcome, Panel};
+use detectors::panel::{Judgement, Outcome, Panel, SegmentMovement, concentrated};
 use detectors::sequential::{
     Adwin, AdwinPolicy, Baseline, Change, Direction, PageHinkley, PageHinkleyPolicy, Sequential, SequentialDetector,
     Signal,
@@ -56,22 +56,50 @@ impl WatchedVersion {
     pub(super) fn close(&mut self, window: Window) -> Result<Vec<Verdict>, StageError> {
         let slices = self.window(window, u8::MAX)?;
         let mut verdicts = Vec::new();
-        for (segment, slice) in slices {
-            let (drift, data_quality) = match (&slice.profile, self.panel(&segment)?) {
+        for (segment, slice) in &slices {
+            let (mut drift, data_quality) = match (&slice.profile, self.panel(segment)?) {
                 (Some(profile), Some(panel)) => {
                     (Some(panel.judge_drift(profile)), Some(panel.judge_data_quality(profile)))
                 }
                 _ => (None, None),
             };
-            verdicts.push(self.judged(window, &segment, Monitor::Drift, &slice, drift));
+            if let (None, Some(judgement)) = (segment, drift.as_mut()) {
+                self.locate(judgement, &slices)?;
+            }
+            verdicts.push(self.judged(window, segment, Monitor::Drift, slice, drift));
             if data_quality.is_some() {
-                verdicts.push(self.judged(window, &segment, Monitor::DataQuality, &slice, data_quality));
+                verdicts.push(self.judged(window, segment, Monitor::DataQuality, slice, data_quality));
             }
             if self.watched.labels.is_some() {
-                verdicts.push(self.provisional(window, &segment, &slice));
+                verdicts.push(self.provisional(window, segment, slice));
             }
         }
         Ok(verdicts)
+    }
+
+    /// Names for each column that drifted the segment that holds most of its movement, where one does.
+    fn locate(
+        &mut self,
+        judgement: &mut Judgement,
+        slices: &BTreeMap<Option<Segment>, ClosedWindow>,
+    ) -> Result<(), StageError> {
+        for place in 0..judgement.attribution.len() {
+            let column = judgement.attribution.get(place).map(|part| part.column.clone());
+            let watched = Arc::clone(&self.watched);
+            let Some(column) = watched.schema.columns.iter().position(|schema| Some(&schema.name) == column.as_ref())
+            else {
+                continue;
+            };
+            let mut moved = Vec::new();
+            for (segment, slice) in slices {
+                let (Some(segment), Some(profile)) = (segment, &slice.profile) else { continue };
+                let panel = self.panel(&Some(segment.clone()))?;
+                let movement = panel.and_then(|panel| panel.movement(column, profile));
+                moved.extend(movement.map(|movement| SegmentMovement::new(segment, slice.rows, &movement)));
+            }
+            judgement.locate(place, concentrated(&moved));
+        }
+        Ok(())
     }
 
     /// Judges the quality of a window for good, if it has not been and its labels of this age suffice.
@@ -179,6 +207,7 @@ impl WatchedVersion {
         let severity = self.alarm(segment, &monitor).observe(window, &judgement.outcome);
         let mut verdict = self.verdict(window, segment, monitor, slice, severity);
         verdict.tests = judgement.tests;
+        verdict.attribution = judgement.attribution;
         verdict.summary = judgement.summary;
         verdict
     }
@@ -237,6 +266,7 @@ impl WatchedVersion {
             rows: 0,
             labelled: None,
             tests: Vec::new(),
+            attribution: Vec::new(),
             metrics: BTreeMap::new(),
             change_point_ms: None,
             summary: String::new(),
