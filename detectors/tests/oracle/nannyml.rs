@@ -113,17 +113,21 @@ fn hold(tally: &mut Tally, data_set: &DataSet, shared: &Path) {
                 continue;
             }
         };
-        for (place, ((distance, alert), answer)) in judged.into_iter().zip(&answers).enumerate() {
-            let what = format!("{} {key} chunk {place}", data_set.name);
-            let expected = |part: &str| answer[&format!("{key}.{part}")].clone();
-            tally.number(&what, "distance", (distance, expected("value").parse().expect("a number")), DISTANCE);
-            if let Some(threshold) = threshold {
-                let expected = expected("upper_threshold").parse().expect("a number");
-                tally.number(&what, "threshold", (threshold, expected), DISTANCE);
-            }
-            if alert != (expected("alert") == "True") {
-                tally.wrong(format!("{what}: alert is {alert}"));
-            }
+        hold_method(tally, &format!("{} {key}", data_set.name), (judged, threshold), (key, &answers));
+    }
+}
+
+fn hold_method(tally: &mut Tally, what: &str, (judged, threshold): Judged, (key, answers): (&str, &Rows)) {
+    for (place, ((distance, alert), answer)) in judged.into_iter().zip(answers).enumerate() {
+        let what = format!("{what} chunk {place}");
+        let expected = |part: &str| answer[&format!("{key}.{part}")].clone();
+        tally.number(&what, "distance", (distance, expected("value").parse().expect("a number")), DISTANCE);
+        if let Some(threshold) = threshold {
+            let expected = expected("upper_threshold").parse().expect("a number");
+            tally.number(&what, "threshold", (threshold, expected), DISTANCE);
+        }
+        if alert != (expected("alert") == "True") {
+            tally.wrong(format!("{what}: alert is {alert}"));
         }
     }
 }

@@ -56,7 +56,6 @@ fn of_counts(tally: &mut Tally, name: &str, cells: &Cells) -> Option<Result<Vec<
         test.of_counts(&first, &second).map(|found| vec![found.score])
     };
     let score = |found: Result<Evidence, NotComparable>| found.map(|found| vec![found.score]);
-    let of_test = |found: Evidence| vec![found.statistic, found.p_value.unwrap_or(f64::NAN)];
     let least = EmptyCells::Floor(SmallShare::new(0.01).expect("a share"));
     Some(match name {
         "ev_psi" => evidently(EvidentlyTest::Psi),
@@ -69,14 +68,7 @@ fn of_counts(tally: &mut Tally, name: &str, cells: &Cells) -> Option<Result<Vec<
         "hellinger" => score(Hellinger.compare(&pair)),
         "tvd" => score(TotalVariation.compare(&pair)),
         "linf" => score(LInfinity.compare(&pair)),
-        "ev_chi2_gof" => match GoodnessOfFit::default().compare(&pair) {
-            // Infinite there, a reason here; the parity mode has its p of zero.
-            Err(reason @ NotComparable::NewCategory) => {
-                tally.refusal::<Evidence, _>("ev_chi2_gof", Err(reason));
-                Ok(vec![f64::INFINITY, evidently(EvidentlyTest::ChiSquare).map_or(f64::NAN, |found| found[0])])
-            }
-            found => found.map(of_test),
-        },
+        "ev_chi2_gof" => goodness_of_fit(tally, &pair, evidently(EvidentlyTest::ChiSquare)),
         "nm_chi2_contingency" => {
             let test = ChiSquared { sparse: SparseCells::Keep, continuity: Continuity::Yates };
             test.of_cells(cells).map(|found| vec![found.statistic, found.p_value, found.degrees_of_freedom as f64])
@@ -86,6 +78,21 @@ fn of_counts(tally: &mut Tally, name: &str, cells: &Cells) -> Option<Result<Vec<
         "popmon_psi(as called: raw counts)" => Ok(vec![popmon::stability_of_raw_counts(cells)]),
         _ => return None,
     })
+}
+
+/// χ² and its p-value; infinite there, a reason here, and zero as the p-value of the parity mode.
+fn goodness_of_fit(
+    tally: &mut Tally,
+    pair: &Pair<'_>,
+    mode: Result<Vec<f64>, NotComparable>,
+) -> Result<Vec<f64>, NotComparable> {
+    match GoodnessOfFit::default().compare(pair) {
+        Err(reason @ NotComparable::NewCategory) => {
+            tally.refusal::<Evidence, _>("ev_chi2_gof", Err(reason));
+            Ok(vec![f64::INFINITY, mode?[0]])
+        }
+        found => found.map(|found| vec![found.statistic, found.p_value.unwrap_or(f64::NAN)]),
+    }
 }
 
 fn pooled((reference, current): (&NumberSample, &NumberSample)) -> Vec<f64> {
@@ -100,20 +107,25 @@ fn greatest_of(samples: (&NumberSample, &NumberSample)) -> f64 {
     pooled(samples).into_iter().fold(f64::NEG_INFINITY, f64::max)
 }
 
+/// Evidently's score of numbers in its bins.
+///
+/// The answers put numbers into bins always, Evidently only where the reference has more than 20 distinct values, which that of
+/// NUM-A does not have: of Evidently's bins, not of its choice between bins and values, the answers speak.
+fn in_bins(test: EvidentlyTest, samples: (&NumberSample, &NumberSample)) -> Result<Vec<f64>, NotComparable> {
+    let (reference, current) = samples;
+    let edges = sturges_edges((least_of(samples), greatest_of(samples)), pooled(samples).len());
+    let counts = (count_in(&edges, reference.sorted()), count_in(&edges, current.sorted()));
+    let found = test.of_counts(&counts.0, &counts.1)?.score;
+    match test.of_numbers(reference, current)?.score {
+        own if own == found || reference.sorted().len() < 20 => Ok(vec![found]),
+        own => panic!("{test:?} of numbers is {own}, of their bins {found}"),
+    }
+}
+
 fn of_evidently(name: &str, samples: (&NumberSample, &NumberSample)) -> Option<Result<Vec<f64>, NotComparable>> {
     let (reference, current) = samples;
     let score = |test: EvidentlyTest| test.of_numbers(reference, current).map(|found| vec![found.score]);
-    // The answers put numbers into bins always, Evidently only where the reference has more than 20 distinct values, which
-    // that of NUM-A does not have: of Evidently's bins, not of its choice between bins and values, the answers speak.
-    let in_bins = |test: EvidentlyTest| {
-        let edges = sturges_edges((least_of(samples), greatest_of(samples)), pooled(samples).len());
-        let counts = (count_in(&edges, reference.sorted()), count_in(&edges, current.sorted()));
-        let found = test.of_counts(&counts.0, &counts.1)?.score;
-        match test.of_numbers(reference, current)?.score {
-            own if own == found || reference.sorted().len() < 20 => Ok(vec![found]),
-            own => panic!("{test:?} of numbers is {own}, of their bins {found}"),
-        }
-    };
+    let in_bins = |test: EvidentlyTest| in_bins(test, samples);
     let both = pooled(samples);
     let (least, greatest) = (least_of(samples), greatest_of(samples));
     let mut values = both.clone();

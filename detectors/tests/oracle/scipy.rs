@@ -2,6 +2,7 @@
 
 use crate::shared::{json, shared, table};
 use crate::tally::{Bound, STATISTIC, Tally};
+use detectors::parity::evidently::EvidentlyTest;
 use detectors::statistics::{
     Alternative, AndersonDarling, CategorySample, ChiSquared, Continuity, CramerVonMises, CramerVonMisesNull,
     CramerVonMisesTies, CramersV, Detector, EmptyCells, Energy, Evidence, FilledShares, GTest, Hellinger,
@@ -147,12 +148,45 @@ fn hold_binned(tally: &mut Tally, what: &str, expected: &Value, samples: (&Numbe
     }
 }
 
+/// One case of numbers: its samples with and without missing values.
+struct NumberCase {
+    rows: [Vec<Option<f64>>; 2],
+    samples: [NumberSample; 2],
+}
+
+impl NumberCase {
+    /// The answers that are no statistic of a pair: counts, moments, histograms, Evidently's distance.
+    fn hold_other(&self, tally: &mut Tally, (what, name): (&str, &str), expected: &Value) {
+        let [reference, current] = &self.samples;
+        let missing = |side: usize| self.rows[side].iter().filter(|row| row.is_none()).count() as f64;
+        let count = match name {
+            "n_ref" => reference.finite() as f64,
+            "n_cur" => current.finite() as f64,
+            "n_ref_total" => self.rows[0].len() as f64,
+            "n_cur_total" => self.rows[1].len() as f64,
+            "n_ref_nan" => missing(0),
+            "n_cur_nan" => missing(1),
+            "moments_ref" => return hold_moments(tally, what, expected, &Pair::of_numbers(reference, current)),
+            "binned_quantile10" => return hold_binned(tally, what, expected, (reference, current)),
+            // By the population's deviation, at least .001: Evidently's.
+            "wasserstein_norm_ref_std_ddof0" => {
+                let found = EvidentlyTest::Wasserstein.of_numbers(reference, current).expect("a distance");
+                let expected = expected.as_f64().expect("a number");
+                return tally.number(what, "statistic", (found.score, expected), STATISTIC);
+            }
+            _ => return tally.left_out(&format!("{name}: not offered")),
+        };
+        tally.number(what, "count", (count, expected.as_f64().expect("a count")), STATISTIC);
+    }
+}
+
 fn hold_numbers(tally: &mut Tally, folder: &Path, expected: &Value) {
-    let inputs = numbers_of(folder);
+    let mut inputs = numbers_of(folder);
     for (case, answers) in expected.as_object().expect("cases") {
-        let samples = &inputs[case];
-        let (reference, current) = (present(&samples["ref"]), present(&samples["cur"]));
-        let pair = Pair::of_numbers(&reference, &current);
+        let rows = ["ref", "cur"].map(|side| inputs.get_mut(case).and_then(|rows| rows.remove(side)).expect("rows"));
+        let samples = [present(&rows[0]), present(&rows[1])];
+        let number_case = NumberCase { rows, samples };
+        let pair = Pair::of_numbers(&number_case.samples[0], &number_case.samples[1]);
         for (name, expected) in answers.as_object().expect("answers") {
             let what = format!("{case} {name}");
             match (name.as_str(), of_numbers(name, &pair)) {
@@ -165,27 +199,14 @@ fn hold_numbers(tally: &mut Tally, folder: &Path, expected: &Value) {
                     tally.left_out("an exact p of Cramér and von Mises for tied values, which is none: refused here");
                 }
                 (_, Some(found)) => hold(tally, &what, expected, found),
-                ("n_ref", _) => {
-                    tally.number(&what, "count", (reference.finite() as f64, expected.as_f64().unwrap()), STATISTIC)
-                }
-                ("n_cur", _) => {
-                    tally.number(&what, "count", (current.finite() as f64, expected.as_f64().unwrap()), STATISTIC)
-                }
-                ("moments_ref", _) => hold_moments(tally, &what, expected, &pair),
-                ("binned_quantile10", _) => hold_binned(tally, &what, expected, (&reference, &current)),
-                ("wasserstein_norm_ref_std_ddof0", _) => {
-                    tally.left_out(
-                        "Wasserstein by the population's deviation, at least .001: Evidently's, see its parity mode",
-                    );
-                }
-                ("epps_singleton_2samp" | "levene_median", _) => tally.left_out(&format!("{name}: not offered")),
-                _ => tally.left_out("counts of the rows, missing ones among them"),
+                (name, None) => number_case.hold_other(tally, (&what, name), expected),
             }
         }
     }
 }
 
-fn hold_categories(tally: &mut Tally, folder: &Path, expected: &Value) {
+/// The categories that are present, by case and sample.
+fn categories_of(folder: &Path) -> BTreeMap<(String, String), Vec<String>> {
     let mut inputs: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for row in table(&folder.join("categorical_input.csv")) {
         let values = inputs.entry((row["case"].clone(), row["sample"].clone())).or_default();
@@ -193,6 +214,11 @@ fn hold_categories(tally: &mut Tally, folder: &Path, expected: &Value) {
             values.push(row["value"].clone());
         }
     }
+    inputs
+}
+
+fn hold_categories(tally: &mut Tally, folder: &Path, expected: &Value) {
+    let inputs = categories_of(folder);
     for (case, answers) in expected.as_object().expect("cases") {
         let sample = |side: &str| {
             let values = &inputs[&(case.clone(), side.to_owned())];
@@ -200,11 +226,22 @@ fn hold_categories(tally: &mut Tally, folder: &Path, expected: &Value) {
         };
         let (reference, current) = (sample("ref"), sample("cur"));
         let pair = Pair::of_categories(&reference, &current);
+        let cells = pair.cells().expect("cells");
         for (name, expected) in answers.as_object().expect("answers") {
+            let what = format!("{case} {name}");
+            let own = match name.as_str() {
+                "ref_counts" => cells.counts().iter().map(|(count, _)| *count).collect::<Vec<_>>(),
+                "cur_counts" => cells.counts().iter().map(|(_, count)| *count).collect(),
+                _ => Vec::new(),
+            };
             match of_cells(name, &pair) {
-                Some(found) => hold(tally, &format!("{case} {name}"), expected, found),
+                Some(found) => hold(tally, &what, expected, found),
+                None if !own.is_empty() => {
+                    assert_eq!(own, floats(expected), "{what}");
+                    tally.number(&what, "count", (own.iter().sum(), floats(expected).iter().sum()), STATISTIC);
+                }
                 None if name == "fisher_exact" => tally.left_out("fisher_exact: not offered"),
-                None => tally.left_out("names and counts of the categories"),
+                None => tally.left_out("names of the categories, and how many rows have none"),
             }
         }
     }
