@@ -9,7 +9,7 @@ use super::{SequentialError, require};
 use serde::{Deserialize, Serialize};
 
 /// Deviations beyond this many standard deviations are taken for this many, so that no square overflows.
-const MOST_DEVIATIONS: f64 = 1e100;
+pub(super) const MOST_DEVIATIONS: f64 = 1e100;
 
 /// The state of control: what values are as long as nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

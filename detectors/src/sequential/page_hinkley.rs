@@ -16,6 +16,7 @@
 //! shift of `d` standard deviations is found after about `λ / (d − δ)` values, and one below δ never.
 
 use super::excursion::{Excursion, Side};
+use super::in_control::MOST_DEVIATIONS;
 use super::segment::Segment;
 use super::{Change, Direction, SequentialDetector, SequentialError, Signal, require, usable};
 use crate::moments::Moments;
@@ -91,15 +92,20 @@ impl PageHinkley {
         self.ignored
     }
 
-    /// How many standard deviations the step lies from the baseline, and the baseline's mean. While all values are
-    /// equal there is no scale and no deviation either.
+    /// How many standard deviations the step lies from the baseline, and the baseline's mean. While all values so far are
+    /// equal there is no scale and no deviation either; a reference has a scale, however far from it a step lies.
     fn standardise(&self, step: &Segment) -> (f64, f64) {
-        let (mean, deviation) = match self.baseline {
-            Baseline::Reference { mean, standard_deviation } => (mean, standard_deviation),
-            Baseline::Running => (self.seen.mean(), self.seen.variance().sqrt()),
-        };
-        let z = (step.mean() - mean) / deviation;
-        (if z.is_finite() { z } else { 0.0 }, mean)
+        match self.baseline {
+            Baseline::Reference { mean, standard_deviation } => {
+                let z = (step.mean() - mean) / standard_deviation;
+                (z.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS), mean)
+            }
+            Baseline::Running => {
+                let mean = self.seen.mean();
+                let z = (step.mean() - mean) / self.seen.variance().sqrt();
+                (if z.is_finite() { z } else { 0.0 }, mean)
+            }
+        }
     }
 
     /// The side that passed the threshold, if enough values were seen.

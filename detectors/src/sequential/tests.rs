@@ -125,6 +125,22 @@ fn page_hinkley_does_not_depend_on_the_scale() {
 }
 
 #[test]
+fn a_step_beyond_all_standard_deviations_is_a_change_all_the_same() {
+    let baseline = Baseline::Reference { mean: 0.0, standard_deviation: 1e-300 };
+    let reference = InControl::known(0.0, 1e-300).unwrap();
+    let detectors = [
+        page_hinkley(baseline),
+        Sequential::Cusum(Cusum::new(CusumPolicy::default(), reference).unwrap()),
+        Sequential::Ewma(Ewma::new(EwmaPolicy::default(), reference).unwrap()),
+        Sequential::Shewhart(Shewhart::new(ShewhartPolicy::default(), reference).unwrap()),
+    ];
+    for mut detector in detectors {
+        let changes = run(&mut detector, &steps(&[1e50; 30], 30));
+        assert!(matches!(changes[..], [(0, Change { direction: Direction::Rising, .. })]), "{}", detector.name());
+    }
+}
+
+#[test]
 fn a_scale_brings_small_values_within_reach_of_adwin() {
     let values: Vec<_> = stream_with_change(0.6).iter().map(|value| 1e6 + value * 1e-3).collect();
     let plain = steps(&values, 10);
