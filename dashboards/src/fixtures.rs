@@ -121,7 +121,6 @@ pub(crate) fn registered(version: &str) -> LifecycleEvent {
         trained_until: None,
         code_revision: None,
         parameters: BTreeMap::new(),
-        attribution: Vec::new(),
         metrics: BTreeMap::new(),
     };
     let schema = ModelSchema::new([], Task::Regression);

@@ -12,7 +12,7 @@
 //! 20 most frequent categories is a column of its own, and so are null and the rest.
 
 use super::JointError;
-use super::encoding::{Column, read};
+use super::encoding::{Column, LARGEST, read};
 use super::symmetric::Symmetric;
 use crate::estimate::{ScoreCounts, count_scores};
 use crate::quality::score_histogram::roc_auc;
@@ -34,8 +34,6 @@ const RIDGE: f64 = 1.0;
 const MOST_STEPS: usize = 30;
 /// Categories that are told apart.
 const MOST_CATEGORIES: usize = 20;
-/// Numbers farther from zero count as missing.
-const LARGEST: f64 = 1e140;
 /// The log odds are kept this far from certainty, where the slope of the logistic function is lost.
 const MOST_CERTAIN: f64 = 30.0;
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Numbers farther from zero count as missing.
-const LARGEST: f64 = 1e140;
+pub(super) const LARGEST: f64 = 1e140;
 /// The farthest that a value can be from the mean, in standard deviations.
 const FARTHEST: f64 = 1000.0;
 /// How many categories are told apart.

@@ -303,6 +303,7 @@ fn no_labels() -> Judgement {
     Judgement {
         outcome: Outcome::Inconclusive(Why::TooFewLabels { labelled: 0, needed: 1 }),
         tests: Vec::new(),
+        attribution: Vec::new(),
         summary: "no label has come".to_owned(),
     }
 }

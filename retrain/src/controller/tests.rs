@@ -206,6 +206,7 @@ fn only_final_drift_of_the_whole_traffic_is_a_fact() {
         rows: 1,
         labelled: None,
         tests: Vec::new(),
+        attribution: Vec::new(),
         metrics: BTreeMap::new(),
         change_point_ms: None,
         summary: String::new(),
