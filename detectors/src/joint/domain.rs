@@ -1,11 +1,13 @@
 //! Domain classifier: if a model can tell a window's rows from the reference's, they differ, and its weights say where.
 //!
-//! A logistic regression learns on four fifths of both sides to tell them apart and ranks the last fifth, in turn. An
-//! AUC of a half is chance. Such AUCs are no test: each part helps to train the classifiers of the others, so by chance
-//! they are high or low together, and taken for independent they would call every fourth window without drift
-//! improbable. The p-value comes from classifiers trained on the earlier parts only, each of which ranks the part that
-//! follows: given what came before, that is an AUC of chance, and the parts' deviations add like independent ones. It
-//! sees changes of location and of the mix of categories, alone or together; a change of spread or of correlation only
+//! A logistic regression learns on four fifths of both sides to tell them apart and ranks the last fifth, in turn. An AUC
+//! of a half is chance. Such AUCs are no test: each part helps to train the classifiers of the others, so by chance they
+//! are high or low together. Taken for independent, they had p below .05 in 119 of 1,000 pairs of samples of one
+//! distribution. The p-value comes from classifiers trained on the earlier parts only, each of which ranks the part that
+//! follows: given what came before, that is an AUC of chance, and the parts' deviations add like independent ones (53 of
+//! the same 1,000).
+//!
+//! It sees changes of location and of the mix of categories, alone or together; a change of spread or of correlation only
 //! is left to the other detectors. It needs rows of both sides, so it is for batches and backtests.
 //!
 //! Numbers are standardised over both sides, with missing ones (null, NaN, ±∞, beyond 1e140) at the mean; each of the
