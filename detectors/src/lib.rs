@@ -4,6 +4,7 @@
 //! are counted, how counts are compared, and what the comparison amounts to. Nothing here reads, writes, waits, draws
 //! hidden random numbers or asks what time it is.
 
+mod normal;
 mod random;
 
 pub mod schema;

@@ -177,7 +177,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("{size: 1h}", "{size: 1h}\n    panel: {hysteresis: {windows: 4, of: 3}}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {min_rows: 0}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {false_alarms: sometimes}"),
-        ("{size: 1h}", "{size: 1h}\n    panel: {false_alarms: 1 per year}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {false_alarms: 1 per 5 years}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {categorical: [ks]}"),
         ("{size: 1h}", "{size: 1h}\n    panel: {data_quality: {null_share: 2}}"),
         ("{size: 1h}", "{size: 1h}\n    panel:\n      thresholds:\n        fixed: {psi: 0.2}"),

@@ -286,7 +286,7 @@ fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentMean
 }
 
 fn panel(path: &str, panel: PanelPolicy, windows: WindowSpec) -> Validated<PanelPolicy> {
-    panel.validate().and_then(|()| panel.alarm_rule(windows, 1)).map_err(|error| {
+    panel.validate().and_then(|()| panel.validate_budget(windows)).map_err(|error| {
         let setting = match &error {
             PanelError::NotApplicable { setting, .. } => setting,
             PanelError::MissingThreshold { .. } => "thresholds.fixed",

@@ -17,13 +17,13 @@ use super::JointError;
 use super::encoding::{Column, LARGEST, read};
 use super::symmetric::Symmetric;
 use crate::estimate::{ScoreCounts, count_scores};
+use crate::normal::normal_survival;
 use crate::quality::score_histogram::roc_auc;
 use crate::random::Random;
 use crate::verdict::Estimate;
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 use serde::{Deserialize, Serialize};
-use statrs::function::erf::erfc;
 use std::collections::BTreeMap;
 
 /// Parts of the rows that are ranked in turn.
@@ -119,7 +119,7 @@ fn progressive_p_value(design: &Design, parts: &[u64]) -> f64 {
     if ranked == 0.0 {
         return 1.0;
     }
-    (erfc(sum / f64::sqrt(ranked) / std::f64::consts::SQRT_2) / 2.0).clamp(0.0, 1.0)
+    normal_survival(sum / f64::sqrt(ranked)).clamp(0.0, 1.0)
 }
 
 /// The chosen rows by the classifier's probability; positives are rows of the window.

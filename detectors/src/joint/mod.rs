@@ -28,9 +28,9 @@ pub use encoding::Encoding;
 pub use mmd::RandomFeatures;
 pub use pca::PrincipalAxes;
 
+use crate::normal::normal_survival;
 use arrow::array::ArrayRef;
 use serde::{Deserialize, Serialize};
-use statrs::function::erf::erfc;
 use std::fmt::Debug;
 use thiserror::Error;
 
@@ -165,7 +165,7 @@ pub trait JointDetector: Debug + Send + Sync {
 
 /// The probability that a standard normal is at least so far from zero.
 fn two_sided(z: f64) -> f64 {
-    erfc(z.abs() / std::f64::consts::SQRT_2).clamp(0.0, 1.0)
+    (2.0 * normal_survival(z.abs())).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@
 //!
 //! # Formula
 //! With `z` the normal quantile that one of `J` tests may exceed, the p-value of a score is `Φ(−z·e)`, `e` its *strain*:
-//! `(score − location) / (threshold − location)`, 1 at the learned threshold. A column's contribution is its largest `e²`
+//! `(score − location) / (threshold − location)`, 1 at the learned threshold. Where the threshold was not learned, only what
+//! exceeds it is named. A column's contribution is its largest `e²`
 //! over the sum of those of all columns named.
 //!
 //! Source: Benjamini and Hochberg, *Controlling the False Discovery Rate*, 1995.
 
 use crate::layout::ColumnLayout;
+use crate::normal::normal_survival;
 use crate::profile::{CategoricalProfile, ColumnProfile};
 use crate::statistics::{Cells, Pair, mean_shift};
 use crate::verdict::{Attribution, Segment};
-use statrs::function::erf::erfc;
 
 /// The share of columns named that may be named wrongly.
 const FALSE_DISCOVERY_RATE: f64 = 0.05;
@@ -44,7 +45,7 @@ pub(super) struct Strain {
 pub(super) fn take_part(strains: &[Strain], quantile: f64) -> Vec<(usize, f64)> {
     let mut ranked: Vec<Strain> = strains.to_vec();
     ranked.sort_by(|a, b| b.strain.total_cmp(&a.strain));
-    let p_value = |strain: f64| erfc(quantile * strain / std::f64::consts::SQRT_2) / 2.0;
+    let p_value = |strain: f64| normal_survival(quantile * strain);
     let tests = ranked.len() as f64;
     let discovered = (1..=ranked.len()).rev().find(|rank| {
         let strain = ranked.get(rank - 1).map_or(0.0, |found| found.strain);

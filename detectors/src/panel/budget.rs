@@ -75,10 +75,11 @@ impl FalseAlarmBudget {
         Self { alarms: 1.0, per: Per::Windows(f64::from(windows.max(1))) }
     }
 
-    /// The budget of a model with so many slices of which one source may raise `rate` alarms in a window.
-    pub(super) fn of_rate(rate: f64, slices: usize) -> Self {
+    /// The budget of a model with so many slices of which one source may raise `rate` alarms in a window; `None` where that
+    /// is more than one alarm in each.
+    pub(super) fn of_rate(rate: f64, slices: usize) -> Option<Self> {
         let alarms = rate * SOURCES * slices.max(1) as f64;
-        Self { alarms: 1.0, per: Per::Windows((1.0 / alarms).floor().max(1.0)) }
+        (alarms <= 1.0).then(|| Self { alarms: 1.0, per: Per::Windows((1.0 / alarms).floor()) })
     }
 
     /// The alarms that one source of them may raise in a window, where a model has so many slices (all of its traffic, and

@@ -3,22 +3,34 @@
 //! # Formula
 //! A share exceeds when it is above `max(worst window, p + 3·√(p·(1 − p) / n)) + rise`, `p` the reference's share, `n` the
 //! window's rows and `rise` what the policy allows.
+//!
+//! A column stands still when it has one value in all rows of a window, has more in the reference and in each of its
+//! windows, and its most frequent value there would fill the window by chance with probability below [`STILL_BY_CHANCE`].
 
 use super::policy::DataQualityLimits;
 use super::{Judgement, Normal};
 use crate::profile::{ColumnProfile, Fault, Profile};
 use crate::reference::ReferenceWindow;
+use crate::schema::ColumnSchema;
 use crate::threshold::{ThresholdSource, median};
 use crate::verdict::TestResult;
 
+/// The name of the test whether a column has one value only.
+const STANDS_STILL: &str = "constant";
+
 /// Standard errors that chance is given.
 const STANDARD_ERRORS: f64 = 3.0;
+
+/// How improbable a window of one value is by chance before it counts.
+const STILL_BY_CHANCE: f64 = 1e-6;
 
 /// What data quality is judged by.
 #[derive(Debug, Clone)]
 pub(super) struct DataQualityPanel {
     limits: DataQualityLimits,
     shares: Vec<ReferenceShare>,
+    /// Columns that have never stood still.
+    moving: Vec<MovingColumn>,
     /// Rows of the reference's median window.
     median_rows: Option<f64>,
 }
@@ -33,12 +45,23 @@ struct ReferenceShare {
     worst: f64,
 }
 
+/// A column that has more than one value in each window of the reference.
+#[derive(Debug, Clone)]
+struct MovingColumn {
+    column: usize,
+    name: String,
+    /// The share of its most frequent value.
+    most_frequent: f64,
+}
+
 impl DataQualityPanel {
     pub(super) fn learn(limits: DataQualityLimits, normal: &Normal<'_>) -> Self {
         let (windows, mut shares) = (normal.windows, Vec::new());
         for (column, (profile, schema)) in normal.whole.columns().iter().zip(normal.columns).enumerate() {
             for fault in Fault::ALL {
-                if fault == Fault::OutOfRange && is_constant(profile) {
+                // One value has no range to be out of: another one is a change of the world, which the tests of drift
+                // see, and which must not block retraining for good as a fault does.
+                if fault == Fault::OutOfRange && profile.is_constant() {
                     continue;
                 }
                 let Some(share) = profile.share_of(fault) else { continue };
@@ -48,7 +71,7 @@ impl DataQualityPanel {
             }
         }
         let mut rows: Vec<f64> = windows.iter().map(|window| window.profile.rows() as f64).collect();
-        Self { limits, shares, median_rows: median(&mut rows) }
+        Self { limits, shares, moving: moving(normal), median_rows: median(&mut rows) }
     }
 
     /// Whether the window has far more or fewer rows than the reference's; `None` where that is not asked.
@@ -81,7 +104,8 @@ impl DataQualityPanel {
                 exceeded: share > threshold,
             })
         });
-        let tests: Vec<TestResult> = shares.chain(self.volume(current.rows())).collect();
+        let still = self.moving.iter().filter_map(|moving| moving.judge(current));
+        let tests: Vec<TestResult> = shares.chain(still).chain(self.volume(current.rows())).collect();
         let summary = summary(&tests);
         Judgement::of(tests, summary)
     }
@@ -94,13 +118,34 @@ impl DataQualityPanel {
     }
 }
 
-/// Whether a column has one value in the reference. It then has no range to be out of: another value is a change of the
-/// world, which the tests of drift see, and which must not block retraining for good as a fault does.
-fn is_constant(column: &ColumnProfile) -> bool {
-    match column {
-        ColumnProfile::Numeric(numbers) => numbers.least().is_some() && numbers.least() == numbers.greatest(),
-        ColumnProfile::Categorical(_) => false,
+impl MovingColumn {
+    /// Whether the column stands still: a score of 1 where it does.
+    fn judge(&self, current: &Profile) -> Option<TestResult> {
+        let profile = current.columns().get(self.column)?;
+        let by_chance = self.most_frequent.powf(current.rows() as f64);
+        let exceeded = profile.is_constant() && by_chance < STILL_BY_CHANCE;
+        Some(TestResult {
+            subject: self.name.clone(),
+            test: STANDS_STILL.to_owned(),
+            score: f64::from(u8::from(exceeded)),
+            threshold: 0.5,
+            threshold_from: ThresholdSource::ReferenceWindows,
+            p_value: None,
+            exceeded,
+        })
     }
+}
+
+fn moving(normal: &Normal<'_>) -> Vec<MovingColumn> {
+    let columns = normal.whole.columns().iter().zip(normal.columns).enumerate();
+    let of_column = |(column, (profile, schema)): (usize, (&ColumnProfile, &ColumnSchema))| {
+        let still = |window: &ReferenceWindow| window.profile.columns().get(column).is_some_and(|p| p.is_constant());
+        if profile.is_constant() || normal.windows.iter().any(still) {
+            return None;
+        }
+        Some(MovingColumn { column, name: schema.name.clone(), most_frequent: profile.most_frequent_share()? })
+    };
+    columns.filter_map(of_column).collect()
 }
 
 /// A sentence on the tests of data quality.
@@ -111,6 +156,9 @@ pub(super) fn summary(tests: &[TestResult]) -> String {
         None => "no more odd values than in the reference".to_owned(),
         Some(test) if test.test == "volume" => {
             format!("{:.1} times more or fewer rows than the reference's windows", test.score)
+        }
+        Some(test) if test.test == STANDS_STILL => {
+            format!("`{}` has one value in all rows; {} such findings", test.subject, exceeded.count())
         }
         Some(test) => format!(
             "{} of `{}` is {:.1} % (limit {:.1} %); {} such findings",

@@ -9,12 +9,16 @@ use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
 use crate::statistics::Pair;
 use crate::threshold::{
-    AlarmRule, DrawnNull, DrawnNulls, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median, windows_needed,
+    AlarmRule, DrawnNull, DrawnNulls, Limit, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median,
+    windows_needed,
 };
 use crate::verdict::{Attribution, TestResult, Why};
 
 /// The least scale of a probe, as a share of the effect that matters.
 const FLOOR_OF_EFFECT: f64 = 0.05;
+
+/// A score so many times its threshold is no more telling than any larger one.
+const MOST_STRAIN: f64 = 1e6;
 
 /// What drift is judged by.
 #[derive(Debug, Clone)]
@@ -118,10 +122,15 @@ impl DriftPanel {
         let current = current.columns().get(probe.column)?;
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let evidence = probe.statistic.detector().compare(&pair).ok()?;
-        let (threshold, threshold_from) = self.threshold(place, rows, drawn)?;
-        let strain = match drawn.and_then(|drawn| drawn.location(place)) {
-            Some(location) if threshold > location => (evidence.score - location) / (threshold - location),
-            _ => evidence.score / threshold.max(f64::MIN_POSITIVE),
+        let (limit, threshold_from) = self.limit(place, rows, drawn)?;
+        let (threshold, exceeded) = (limit.threshold, evidence.score > limit.threshold);
+        let strain = match threshold_from {
+            ThresholdSource::Sampling | ThresholdSource::ReferenceWindows if threshold > limit.location => {
+                (evidence.score - limit.location) / (threshold - limit.location)
+            }
+            // Nothing is known of how often lower scores come.
+            _ if exceeded => (evidence.score / threshold.max(f64::MIN_POSITIVE)).min(MOST_STRAIN),
+            _ => 0.0,
         };
         let test = TestResult {
             subject: schema.name.clone(),
@@ -130,26 +139,25 @@ impl DriftPanel {
             threshold,
             threshold_from,
             p_value: evidence.p_value,
-            exceeded: evidence.score > threshold,
+            exceeded,
         };
         Some((test, strain))
     }
 
     /// The user's threshold, or the largest of the minimum effect and of the learned ones.
-    fn threshold(&self, place: usize, rows: i64, drawn: Option<&DrawnNull>) -> Option<(f64, ThresholdSource)> {
+    fn limit(&self, place: usize, rows: i64, drawn: Option<&DrawnNull>) -> Option<(Limit, ThresholdSource)> {
         let statistic = self.probes.get(place)?.statistic;
         let least = self.policy.min_effect(statistic);
         if let Thresholds::Fixed(fixed) = &self.policy.thresholds {
-            return Some((fixed.get(&statistic).copied().unwrap_or(least), ThresholdSource::Fixed));
+            let threshold = fixed.get(&statistic).copied().unwrap_or(least);
+            return Some((Limit { location: 0.0, threshold }, ThresholdSource::Fixed));
         }
-        let sampling = drawn.and_then(|drawn| drawn.threshold(place));
-        let in_time = self.windows.as_ref().and_then(|windows| windows.threshold(place, rows, &self.drawn));
-        let floor = (least, ThresholdSource::MinimumEffect);
-        Some(ThresholdSource::largest([
-            floor,
-            sampling.map_or(floor, |threshold| (threshold, ThresholdSource::Sampling)),
-            in_time.map_or(floor, |threshold| (threshold, ThresholdSource::ReferenceWindows)),
-        ]))
+        let sampling = drawn.and_then(|drawn| drawn.limit(place));
+        let in_time = self.windows.as_ref().and_then(|windows| windows.limit(place, rows, &self.drawn));
+        let learned = [(sampling, ThresholdSource::Sampling), (in_time, ThresholdSource::ReferenceWindows)];
+        let learned = learned.into_iter().filter_map(|(limit, source)| Some((limit?, source)));
+        let floor = (Limit { location: 0.0, threshold: least }, ThresholdSource::MinimumEffect);
+        Some(learned.fold(floor, |most, found| if found.0.threshold > most.0.threshold { found } else { most }))
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! # Formula
 //! The change is `reference − window` for a metric of which more is better, and `(window − reference) / reference` for an
-//! error. It exceeds when it is above the largest of three: the least change that matters; `z(p)` standard errors of the
-//! difference, `√(se_r² + se_w²)`; and what windows of the reference showed against the rest of it. `p` is the share of
-//! single windows that may exceed. Of the reference's windows the worst counts; where a budget is stated, and so to be
-//! kept, the prediction limit `m + t⁻¹_{K−1}(1 − p)·s·√(1 + 1/K)` of one more than those `K`.
+//! error. It exceeds when it is above the largest of three: the least change that matters; `c` standard errors of the
+//! window, where `c` lets the alarm of `M` of `N` windows come at its rate although the reference's own error is in all of
+//! them; and what windows of the reference showed against the rest of it. Of those the worst counts; where a budget is
+//! stated, and so to be kept, the limit `m + z·κ·s` of windows to come, see [`crate::threshold`].
 
 use super::Judgement;
 use super::policy::{PanelPolicy, QualityLimits};
 use crate::quality::{Headline, MetricDirection, Quality};
 use crate::reference::ReferenceWindow;
-use crate::threshold::{AlarmRule, ThresholdSource};
+use crate::threshold::{AlarmRule, ThresholdSource, windows_needed};
 use crate::verdict::{TestResult, Why};
 
 /// What labelled quality is judged by.
@@ -19,10 +19,11 @@ use crate::verdict::{TestResult, Why};
 pub(super) struct QualityPanel {
     limits: QualityLimits,
     reference: Headline,
-    /// Standard errors that chance is given.
-    standard_errors: f64,
-    /// The change up to which windows of the reference are believed to go.
-    in_time: f64,
+    rule: AlarmRule,
+    /// The change up to which windows of the reference are believed to go; `None` where they are too few to tell.
+    in_time: Option<f64>,
+    /// Windows of the reference with enough labels.
+    windows: usize,
 }
 
 impl QualityPanel {
@@ -46,10 +47,10 @@ impl QualityPanel {
         });
         let changes: Vec<f64> = changes.filter(|change| change.is_finite()).collect();
         let in_time = match policy.false_alarms {
-            Some(_) => rule.prediction_limit(&changes).unwrap_or_default(),
-            None => changes.into_iter().fold(0.0, f64::max),
+            Some(_) => rule.prediction_limit(&changes),
+            None => Some(changes.iter().copied().fold(0.0, f64::max)),
         };
-        Some(Self { limits, reference, standard_errors: rule.standard_errors(), in_time })
+        Some(Self { limits, reference, rule, in_time, windows: changes.len() })
     }
 
     pub(super) fn judge(&self, current: &Quality) -> Judgement {
@@ -59,8 +60,12 @@ impl QualityPanel {
             Some(_) if labelled >= needed => return Judgement::inconclusive(Why::NotInReference),
             _ => return Judgement::inconclusive(Why::TooFewLabels { labelled, needed }),
         };
+        let Some(in_time) = self.in_time else {
+            let needed = windows_needed(self.rule, 1).max(3);
+            return Judgement::inconclusive(Why::ReferenceTooShort { windows: self.windows, needed });
+        };
         let score = change(&self.reference, &found);
-        let (threshold, threshold_from) = self.threshold(&found);
+        let (threshold, threshold_from) = self.threshold(&found, in_time);
         let exceeded = score > threshold;
         let (word, least) = match found.direction {
             MetricDirection::HigherIsBetter => ("drop", "down"),
@@ -83,18 +88,22 @@ impl QualityPanel {
         Judgement::of(vec![test], summary)
     }
 
-    fn threshold(&self, found: &Headline) -> (f64, ThresholdSource) {
+    fn threshold(&self, found: &Headline, in_time: f64) -> (f64, ThresholdSource) {
         let least = match found.direction {
             MetricDirection::HigherIsBetter => self.limits.min_drop,
             MetricDirection::LowerIsBetter => self.limits.min_rise,
         };
         let of_reference = self.reference.value.standard_error.unwrap_or_default();
         let of_window = found.value.standard_error.unwrap_or_default();
-        let by_chance = self.standard_errors * of_reference.hypot(of_window) / unit(&self.reference);
+        let standard_errors = match of_window > 0.0 {
+            true => self.rule.standard_errors(of_reference / of_window) * of_window,
+            false => self.rule.standard_errors(0.0) * of_reference,
+        };
+        let by_chance = standard_errors / unit(&self.reference);
         ThresholdSource::largest([
             (least, ThresholdSource::MinimumEffect),
             (by_chance, ThresholdSource::Sampling),
-            (self.in_time, ThresholdSource::ReferenceWindows),
+            (in_time, ThresholdSource::ReferenceWindows),
         ])
     }
 }

@@ -88,7 +88,7 @@ impl Panel {
         let windows = reference.window_profiles(slice)?;
         let columns = &reference.schema().columns;
         let normal = Normal { columns, layouts: reference.layouts(), whole: &whole.profile, windows: &windows };
-        let rule = policy.alarm_rule(reference.windows(), slices.len())?;
+        let rule = policy.alarm_rule(reference.windows(), slices.len());
         let mut panel = Self::of(policy, rule, &normal)?;
         let quality = whole.quality.as_ref();
         panel.quality = quality.and_then(|quality| QualityPanel::learn(policy, rule, quality, &windows));
@@ -107,7 +107,7 @@ impl Panel {
         (layouts, whole): (&[ColumnLayout], &Profile),
     ) -> Result<Self, PanelError> {
         if !(PanelPolicy::LEAST_RATE..=0.5).contains(&rate) {
-            let range = "a share between 0.0001 and 0.5";
+            let range = "a share between 0.00001 and 0.5";
             return Err(PolicyError::OutOfRange { setting: "rate".to_owned(), value: rate, range }.into());
         }
         Self::of(policy, AlarmRule { rate, agreeing: 1, of: 1 }, &Normal { columns, layouts, whole, windows: &[] })

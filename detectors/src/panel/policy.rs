@@ -42,12 +42,12 @@ pub enum PolicyError {
     },
     /// A budget that no thresholds can promise.
     #[error(
-        "false_alarms: `{budget}` leaves the tests of one slice one alarm in {windows:.0} windows, and one in {most:.0} is the rarest that can be promised; state a larger budget, or use longer windows or fewer segments"
+        "false_alarms: `{budget}` leaves the tests of drift one alarm in {windows:.0} windows, and one in {most:.0} is the rarest that can be promised; state a larger budget, or use longer windows"
     )]
     BudgetTooTight {
         /// What was stated.
         budget: FalseAlarmBudget,
-        /// Windows for each alarm of drift of one slice.
+        /// Windows for each alarm of drift.
         windows: f64,
         /// The most there can be.
         most: f64,
@@ -113,8 +113,10 @@ impl PanelPolicy {
     pub const DEFAULT_MIN_EFFECT: f64 = 0.1;
     /// Windows in which one false alarm of drift is put up with, where no budget is stated.
     pub const UNSTATED_BUDGET: f64 = 1_000.0;
-    /// The least share of windows that can be promised: a rarer event would take more than ten thousand samples to know.
-    pub const LEAST_RATE: f64 = 0.000_1;
+    /// The least share of windows that can be promised: what is drawn to know it is continued by a thirtieth at most.
+    pub const LEAST_RATE: f64 = 0.000_01;
+    /// The least share that one of many segments keeps to.
+    const RAREST: f64 = 0.000_000_1;
 
     /// Checks what the types cannot.
     ///
@@ -148,20 +150,26 @@ impl PanelPolicy {
     }
 
     /// How alarms of drift are raised, for a model with these windows and so many slices.
-    ///
-    /// # Errors
-    /// When the budget is tighter than any reference supports.
-    pub fn alarm_rule(&self, windows: WindowSpec, slices: usize) -> Result<AlarmRule, PolicyError> {
+    pub fn alarm_rule(&self, windows: WindowSpec, slices: usize) -> AlarmRule {
         let rate = match &self.false_alarms {
-            Some(budget) => budget.rate_per_window(windows, slices).min(0.5),
+            Some(budget) => budget.rate_per_window(windows, slices).clamp(Self::RAREST, 0.5),
             None => 1.0 / Self::UNSTATED_BUDGET,
         };
-        match &self.false_alarms {
-            Some(budget) if rate < Self::LEAST_RATE => {
-                Err(PolicyError::BudgetTooTight { budget: *budget, windows: 1.0 / rate, most: 1.0 / Self::LEAST_RATE })
-            }
-            _ => Ok(AlarmRule { rate, agreeing: self.hysteresis.windows(), of: self.hysteresis.of() }),
+        AlarmRule { rate, agreeing: self.hysteresis.windows(), of: self.hysteresis.of() }
+    }
+
+    /// Checks that the stated budget can be promised for a model with these windows.
+    ///
+    /// # Errors
+    /// When it is tighter than any thresholds can keep.
+    pub fn validate_budget(&self, windows: WindowSpec) -> Result<(), PolicyError> {
+        let Some(budget) = self.false_alarms else { return Ok(()) };
+        let rate = budget.rate_per_window(windows, 1);
+        if rate < Self::LEAST_RATE {
+            let (windows, most) = (1.0 / rate, 1.0 / Self::LEAST_RATE);
+            return Err(PolicyError::BudgetTooTight { budget, windows, most });
         }
+        Ok(())
     }
 
     /// The least effect of a statistic that matters.

@@ -4,19 +4,19 @@
 //! little. A reference supports a budget when its thresholds lie at most twice as far out as those of a long one would.
 
 use super::drift::typical;
-use super::{FalseAlarmBudget, PanelError, PanelPolicy};
+use super::{FalseAlarmBudget, PanelError, PanelPolicy, Thresholds};
 use crate::reference::Reference;
-use crate::threshold::{AlarmRule, windows_needed};
+use crate::threshold::{AlarmRule, supports, windows_needed};
 
-/// The rates that are tried, as powers of this.
-const STEP: f64 = 1.05;
+/// The largest rate that is asked for.
+const LARGEST_RATE: f64 = 0.5;
 
 /// What a reference supports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Support {
     /// Windows of the reference with enough rows to learn from.
     pub windows: usize,
-    /// Windows that the stated budget needs; as many as there are where none is stated.
+    /// Windows that the stated budget needs; none where thresholds are not learned from them.
     pub needed: usize,
     /// The smallest budget that the windows support; `None` where they support none.
     pub least: Option<FalseAlarmBudget>,
@@ -26,20 +26,41 @@ impl Support {
     /// What all of the traffic of a reference supports under a policy.
     ///
     /// # Errors
-    /// When the policy's budget is tighter than any reference supports, or the reference's panes do not add up.
+    /// When the reference's panes do not add up.
     pub fn of(policy: &PanelPolicy, reference: &Reference) -> Result<Self, PanelError> {
         let (spec, slices) = (reference.windows(), reference.slices().len());
         let windows = typical(policy, &reference.window_profiles(0)?).len();
         let probes = reference.schema().columns.iter().map(|column| policy.statistics(column.kind).len()).sum();
-        let rule = policy.alarm_rule(spec, slices)?;
-        let needed = if policy.false_alarms.is_some() { windows_needed(rule, probes) } else { windows };
-        let tries = (0..).map(|power| PanelPolicy::LEAST_RATE * STEP.powi(power)).take_while(|rate| *rate < 0.5);
-        let least = tries.map(|rate| AlarmRule { rate, ..rule }).find(|rule| windows_needed(*rule, probes) <= windows);
-        Ok(Self { windows, needed, least: least.map(|rule| FalseAlarmBudget::of_rate(rule.rate, slices)) })
+        let rule = policy.alarm_rule(spec, slices);
+        let is_learned = policy.false_alarms.is_some() && policy.thresholds == Thresholds::Learned;
+        let needed = if is_learned { windows_needed(rule, probes) } else { 0 };
+        let is_supported = |rate: f64| supports(windows, AlarmRule { rate, ..rule }, probes);
+        let least = least_rate(is_supported).and_then(|rate| FalseAlarmBudget::of_rate(rate, slices));
+        Ok(Self { windows, needed, least })
     }
 
     /// Whether the stated budget is kept with thresholds that find something.
     pub fn is_enough(&self) -> bool {
         self.windows >= self.needed
     }
+}
+
+/// The least rate that is supported, to a hundredth of itself; larger ones are supported as well.
+fn least_rate(is_supported: impl Fn(f64) -> bool) -> Option<f64> {
+    let (mut low, mut high) = (PanelPolicy::LEAST_RATE, LARGEST_RATE);
+    if is_supported(low) {
+        return Some(low);
+    }
+    if !is_supported(high) {
+        return None;
+    }
+    while high / low > 1.01 {
+        let middle = (low * high).sqrt();
+        if is_supported(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Some(high)
 }

@@ -182,7 +182,7 @@ fn nulls_are_a_fault_of_the_data_and_missing_rows_are_where_volume_is_watched() 
     let panel = Panel::learn(&policy, &reference, 0).unwrap();
     let mut odd = columns(&mut random, 200, 0.0);
     assert_eq!(panel.judge_data_quality(&profile(reference.layouts(), &odd)).outcome, Outcome::Within);
-    odd[4] = Arc::new((0..200).map(|i| (i % 5 > 0).then_some(0.1)).collect::<Float64Array>());
+    odd[4] = Arc::new((0..200).map(|i| (i % 5 > 0).then_some(f64::from(i) / 100.0 - 1.0)).collect::<Float64Array>());
     let judgement = panel.judge_data_quality(&profile(reference.layouts(), &odd));
     assert_eq!(judgement.outcome, Outcome::Exceeded);
     assert_eq!(judgement.summary, "null_share of `x4` is 20.0 % (limit 5.0 %); 1 such findings");
@@ -201,6 +201,27 @@ fn a_column_that_comes_alive_has_drifted_and_is_no_fault_of_the_data() {
     assert_eq!(panel.judge_drift(&alive).outcome, Outcome::Exceeded);
     assert_eq!(panel.judge_data_quality(&alive).outcome, Outcome::Within);
     assert_eq!(panel.judge_drift(&constant).outcome, Outcome::Within);
+}
+
+#[test]
+fn a_column_that_stands_still_is_a_fault_of_the_data_unless_it_has_done_so_before() {
+    let columns = ["sensor", "rare"].map(|name| ColumnSchema {
+        name: name.to_owned(),
+        role: Role::Feature,
+        kind: ColumnKind::Numeric,
+    });
+    let of = |values: [Vec<f64>; 2]| values.map(|values| Arc::new(Float64Array::from(values)) as ArrayRef).to_vec();
+    // One row in a hundred has the rare value: 200 rows without it are no wonder.
+    let rows = |count: usize| {
+        [0, 1].map(|column| (0..count).map(|row| [row as f64, f64::from(u8::from(row % 100 == 99))][column]).collect())
+    };
+    let layouts: Vec<ColumnLayout> =
+        rows(1_000).map(|mut values: Vec<f64>| ColumnLayout::learn_numeric(&mut values)).to_vec();
+    let whole = profile(&layouts, &of(rows(1_000)));
+    let panel = Panel::of_batch(&PanelPolicy::default(), 0.005, &columns, (&layouts, &whole)).unwrap();
+    let stuck = panel.judge_data_quality(&profile(&layouts, &of([vec![7.0; 200], vec![0.0; 200]])));
+    assert_eq!(stuck.outcome, Outcome::Exceeded);
+    assert_eq!(stuck.summary, "`sensor` has one value in all rows; 1 such findings");
 }
 
 #[test]

@@ -108,6 +108,12 @@ impl CategoricalProfile {
         Some(())
     }
 
+    /// Whether all rows that have a value have the same one, of those that are known by name.
+    pub(super) fn is_constant(&self) -> bool {
+        let met = self.known.iter().filter(|count| **count > 0).count();
+        met == 1 && self.other == 0 && self.unseen == 0
+    }
+
     pub(super) fn counts(&self) -> Vec<i64> {
         self.known.iter().copied().chain([self.other, self.unseen, self.null, self.wrong_type]).collect()
     }

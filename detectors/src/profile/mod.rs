@@ -166,6 +166,25 @@ impl ColumnProfile {
         (rows > 0).then(|| count as f64 / rows as f64)
     }
 
+    /// Whether all rows that have a value have the same one.
+    pub fn is_constant(&self) -> bool {
+        match self {
+            Self::Numeric(numeric) => numeric.least().is_some() && numeric.least() == numeric.greatest(),
+            Self::Categorical(categorical) => categorical.is_constant(),
+        }
+    }
+
+    /// The share of the most frequent value among the rows that have one, or of the fullest bin where values are many;
+    /// `None` where no row has a value.
+    pub fn most_frequent_share(&self) -> Option<f64> {
+        let counts = match self {
+            Self::Numeric(numeric) => numeric.fine(),
+            Self::Categorical(categorical) => categorical.known(),
+        };
+        let (most, all) = (counts.iter().max()?, counts.iter().sum::<i64>());
+        (all > 0).then(|| *most as f64 / all as f64)
+    }
+
     /// Every count, in a fixed order that [`Self::recounted`] understands.
     pub(crate) fn counts(&self) -> Vec<i64> {
         match self {

@@ -191,7 +191,8 @@ impl Quality {
             Self::Multiclass(quality) => ("accuracy", quality.accuracy(), HigherIsBetter),
             Self::Regression(quality) => ("mae", quality.mean_absolute_error(), LowerIsBetter),
         };
-        value.map(|value| Headline { name, value, direction })
+        // Sums of absurd values overflow, and what is no number is no headline.
+        value.filter(|value| value.value.is_finite()).map(|value| Headline { name, value, direction })
     }
 
     fn combine(&mut self, other: &Self, sign: Sign) -> Result<(), QualityError> {

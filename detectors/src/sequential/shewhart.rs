@@ -24,8 +24,8 @@
 use super::excursion::Excursion;
 use super::{Change, Direction, InControl, SequentialDetector, SequentialError, Signal, require, usable};
 use crate::moments::Moments;
+use crate::normal::normal_quantile;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
 
 /// How the chart is set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) fn limit_for(detector: &'static str, steps: f64) -> Result<f64, Seque
         allowed: "above 1 step and at most 1e300",
     };
     require(steps > 1.0 && steps <= 1e300, wrong)?;
-    let limit = -Normal::standard().inverse_cdf(0.5 / steps);
+    let limit = normal_quantile(0.5 / steps);
     require(limit.is_finite() && limit > 0.0, wrong)?;
     Ok(limit)
 }

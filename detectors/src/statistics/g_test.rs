@@ -10,7 +10,7 @@ use super::{Detector, Evidence, NotComparable, Pair, SparseCells};
 /// from χ² with `k − 1` degrees of freedom. The score is `√(G·(n + m) / (4·n·m))`, on the scale of [`super::ChiSquared`]'s.
 /// By default sparse cells are pooled as there.
 ///
-/// Unit: none. Range: `[0, √(ln 2)]` for equal sizes; 0 for identical samples. Symmetric. The statistic is G. `G / (n + m)`
+/// Unit: none. Range: `[0, √(2·ln 2)]` for equal sizes; 0 for identical samples. Symmetric. The statistic is G. `G / (n + m)`
 /// is twice the mutual information of row and column, in nats.
 ///
 /// Source: Wilks, 1938; Sokal and Rohlf, *Biometry*, 1981.

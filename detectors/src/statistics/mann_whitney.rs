@@ -1,7 +1,8 @@
 //! The Mann–Whitney test (Wilcoxon's rank sum).
 
-use super::distribution::{normal_survival, rank_sum};
+use super::distribution::rank_sum;
 use super::{Alternative, Detector, Evidence, NotComparable, Ordered, Pair};
+use crate::normal::normal_survival;
 
 /// Up to so many values on the smaller side, and this many in all, orders are counted.
 const FEWEST: f64 = 8.0;

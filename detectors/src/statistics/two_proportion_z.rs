@@ -1,7 +1,7 @@
 //! The z test of two proportions.
 
-use super::distribution::normal_survival;
 use super::{Detector, Evidence, NotComparable, Pair};
+use crate::normal::normal_survival;
 
 /// The test of whether a column of two categories has them in the same proportion, pooled, two-sided.
 ///

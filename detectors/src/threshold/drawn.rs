@@ -5,15 +5,19 @@
 //! bins, numbers are drawn into fewer: a sum over [`PARTS`] parts of a coarse bin varies as one over all of its fine
 //! bins does.
 
-use super::resample::{Population, SplitMix64};
-use super::{AlarmRule, Norm, Probe, Scores, largest_excess};
+use super::resample::Population;
+use super::{AlarmRule, Limit, Norm, Probe, Scores, largest_excess};
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;
+use crate::random::Random;
 use crate::statistics::{Pair, Statistic};
 use std::sync::OnceLock;
 
 /// The fewest alarms drawn for one size; a rarer one than one in 200 takes more.
 const LEAST_ALARMS: usize = 199;
+
+/// The most; the tail of rarer alarms is continued from those.
+const MOST_ALARMS: usize = 2_999;
 
 /// Windows in a reference whose error hardly matters.
 const LONG_REFERENCE: i64 = 10;
@@ -38,26 +42,11 @@ pub struct DrawnNull {
 }
 
 impl DrawnNull {
-    /// Learned from runs of consecutive windows, each run against a reference of its own; `None` where there are none.
-    pub(super) fn learn(runs: &[Vec<Scores>], floors: &[f64], rule: AlarmRule) -> Option<Self> {
-        let norms = Norm::learn_all(runs.iter().flatten(), floors);
-        let alarms = runs.iter().flat_map(|run| {
-            let excesses: Vec<f64> = run.iter().map(|scores| largest_excess(&norms, scores)).collect();
-            rule.alarms(&excesses)
-        });
-        Some(Self { critical: rule.critical(alarms.collect())?, norms })
-    }
-
-    /// The score beyond which a probe's window is unlike samples of the reference; `None` where the probe was undefined in
-    /// all of them.
-    pub fn threshold(&self, probe: usize) -> Option<f64> {
+    /// Where a probe's scores lie, and the score beyond which a window is unlike samples of the reference; `None` where the
+    /// probe was undefined in all of them.
+    pub fn limit(&self, probe: usize) -> Option<Limit> {
         let norm = self.norm(probe)?;
-        Some(norm.location + self.critical * norm.scale)
-    }
-
-    /// Where a probe's scores lie.
-    pub fn location(&self, probe: usize) -> Option<f64> {
-        Some(self.norm(probe)?.location)
+        Some(Limit { location: norm.location, threshold: norm.location + self.critical * norm.scale })
     }
 
     /// How many scales the largest score of a window may lie above where it should.
@@ -99,15 +88,19 @@ impl DrawnNulls {
         self.by_size.get(class)?.get_or_init(|| self.draw(class)).as_ref()
     }
 
+    /// Columns are drawn one after the other, each on its own: that they depend on each other makes large excesses come
+    /// together, and so more rarely.
     fn draw(&self, class: usize) -> Option<DrawnNull> {
         let windows = self.windows_of_run(class_rows(class));
-        let run = vec![vec![None; self.probes.len()]; windows];
         let alarms_of_run = windows + 1 - self.rule.of.max(1);
-        let mut runs: Vec<Vec<Scores>> = vec![run; alarms_for(self.rule.rate).div_ceil(alarms_of_run)];
+        let runs = alarms_for(self.rule.rate).div_ceil(alarms_of_run);
+        let mut norms = vec![None; self.probes.len()];
+        let mut largest = vec![f64::NEG_INFINITY; runs * windows];
         for column in 0..self.columns.len() {
-            self.draw_column(column, class, &mut runs);
+            self.draw_column((column, class), windows, &mut largest, &mut norms);
         }
-        DrawnNull::learn(&runs, &self.floors, self.rule)
+        let alarms = largest.chunks(windows).flat_map(|run| self.rule.alarms(run)).collect();
+        Some(DrawnNull { critical: self.rule.critical(alarms, runs)?, norms })
     }
 
     /// How many windows are held against one redrawn reference: as many as an alarm looks at, and more of them where the
@@ -118,28 +111,37 @@ impl DrawnNulls {
         self.rule.of.max(1) * times as usize
     }
 
-    /// Fills in the scores of one column's probes.
-    fn draw_column(&self, column: usize, class: usize, runs: &mut [Vec<Scores>]) {
+    /// Learns the norms of one column's probes, and raises the largest excess of each window to theirs.
+    fn draw_column(
+        &self,
+        (column, class): (usize, usize),
+        windows: usize,
+        largest: &mut [f64],
+        norms: &mut [Option<Norm>],
+    ) {
         let of_column = |(place, probe): (usize, &Probe)| (probe.column == column).then_some((place, probe.statistic));
         let probes: Vec<(usize, Statistic)> = self.probes.iter().enumerate().filter_map(of_column).collect();
-        if probes.is_empty() {
-            return;
-        }
-        let Some((layout, profile)) = self.column(column, &probes) else { return };
-        let (layout, profile) = (&layout, &profile);
-        let (known, beyond) = (Population::known(layout, profile), Population::with_unknown(layout, profile));
-        let mut random = SplitMix64::new(SEED ^ ((column as u64) << 32) ^ ((class as u64) << 16));
-        for run in runs {
+        let Some((layout, profile)) = self.column(column, &probes).filter(|_| !probes.is_empty()) else { return };
+        let (known, beyond) = (Population::known(&layout, &profile), Population::with_unknown(&layout, &profile));
+        let mut random = Random::new(SEED ^ ((column as u64) << 32) ^ ((class as u64) << 16));
+        let mut scores: Vec<Scores> = Vec::with_capacity(largest.len());
+        for _ in 0..largest.len() / windows {
             let Some(reference) = known.sample(profile.rows(), &mut random) else { return };
-            for window in run {
+            for _ in 0..windows {
                 let Some(current) = beyond.sample(class_rows(class), &mut random) else { return };
-                let Ok(pair) = Pair::of_profiles(layout, &reference, &current) else { return };
-                for (place, statistic) in &probes {
-                    let evidence = statistic.detector().compare(&pair);
-                    if let Some(score) = window.get_mut(*place) {
-                        *score = evidence.ok().map(|evidence| evidence.score);
-                    }
-                }
+                let Ok(pair) = Pair::of_profiles(&layout, &reference, &current) else { return };
+                let score = |(_, statistic): &(usize, Statistic)| Some(statistic.detector().compare(&pair).ok()?.score);
+                scores.push(probes.iter().map(score).collect());
+            }
+        }
+        let floors: Vec<f64> = probes.iter().filter_map(|(place, _)| self.floors.get(*place).copied()).collect();
+        let of_column = Norm::learn_all(scores.iter(), &floors);
+        for (most, scores) in largest.iter_mut().zip(&scores) {
+            *most = most.max(largest_excess(&of_column, scores));
+        }
+        for ((place, _), norm) in probes.iter().zip(of_column) {
+            if let Some(slot) = norms.get_mut(*place) {
+                *slot = norm;
             }
         }
     }
@@ -158,7 +160,7 @@ impl DrawnNulls {
 fn alarms_for(rate: f64) -> usize {
     // What lies a rounding error above a whole number is that number.
     let needed = (1.0 / rate - 1e-9).ceil() as usize;
-    needed.saturating_sub(1).max(LEAST_ALARMS)
+    needed.saturating_sub(1).clamp(LEAST_ALARMS, MOST_ALARMS)
 }
 
 /// The half octave that a number of rows lies in; `None` for no rows.
@@ -185,6 +187,6 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_by_as_many_alarms_as_it_takes() {
-        assert_eq!([0.5, 0.005, 0.001, 0.000_1].map(alarms_for), [199, 199, 999, 9_999]);
+        assert_eq!([0.5, 0.005, 0.001, 0.000_1].map(alarms_for), [199, 199, 999, 2_999]);
     }
 }

@@ -22,12 +22,12 @@ mod stretch;
 mod window;
 
 pub use drawn::{DrawnNull, DrawnNulls};
-pub(crate) use window::windows_needed;
 pub use window::{WindowNull, WindowScores};
+pub(crate) use window::{supports, windows_needed};
 
+use crate::normal::normal_quantile;
 use crate::statistics::Statistic;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// One statistic of one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Probe {
 
 /// The scores of one window, in the order of the probes; `None` where a statistic is undefined.
 pub type Scores = Vec<Option<f64>>;
+
+/// The share of alarms from whose excess rarer ones are continued.
+const TAIL: f64 = 0.02;
 
 /// When an alarm is raised, and how often that may happen where nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,11 +67,29 @@ impl AlarmRule {
     }
 
     /// The value that as many of the alarms exceed as the rate allows one more to: by exchangeability one more exceeds the
-    /// `k`-th largest of `K` with probability at most `k / (K + 1)`. With too few of them the largest.
-    fn critical(&self, mut alarms: Vec<f64>) -> Option<f64> {
+    /// `k`-th largest of `K` with probability at most `k / (K + 1)`. Of too few the largest.
+    fn critical_shown(&self, mut alarms: Vec<f64>) -> Option<f64> {
         alarms.sort_unstable_by(|a, b| b.total_cmp(a));
         let may_exceed = (self.rate * (alarms.len() + 1) as f64 + 1e-9) as usize;
         alarms.get(may_exceed.saturating_sub(1)).copied()
+    }
+
+    /// The same, and for a rate that is too rare for so many the tail continued: beyond the value that a share [`TAIL`]
+    /// exceeds, excesses are taken for exponential, and their mean for what it is, an estimate from `n` of them. One more
+    /// exceeds `from + n·mean·((TAIL / rate)^(1/n) − 1)` with probability `rate`. Heavier tails than exponential ones are
+    /// not in it. `runs` is how many alarms are independent of each other.
+    fn critical(&self, mut alarms: Vec<f64>, runs: usize) -> Option<f64> {
+        let among = (alarms.len() + 1) as f64;
+        if self.rate * among + 1e-9 >= 1.0 {
+            return self.critical_shown(alarms);
+        }
+        alarms.sort_unstable_by(|a, b| b.total_cmp(a));
+        let beyond = ((TAIL * among) as usize).clamp(1, alarms.len().max(1));
+        let from = alarms.get(beyond).or(alarms.last()).copied().filter(|from| from.is_finite())?;
+        let tail = alarms.get(..beyond)?;
+        let mean = tail.iter().map(|alarm| alarm - from).sum::<f64>() / beyond as f64;
+        let independent = (TAIL * runs as f64).clamp(1.0, beyond as f64);
+        Some(from + independent * mean * ((TAIL / self.rate).powf(1.0 / independent) - 1.0).max(0.0))
     }
 
     /// The share of single windows that may exceed, were windows independent: `C(N − 1, M − 1)` runs of `M` end with a
@@ -88,15 +109,17 @@ impl AlarmRule {
         normal_quantile(self.rate_of_windows() / tests.max(1) as f64)
     }
 
-    /// The standard errors that as many single windows exceed as may.
-    pub(crate) fn standard_errors(&self) -> f64 {
-        normal_quantile(self.rate_of_windows())
+    /// How many of its own standard errors a window may differ from the reference, where `common` times as large an error
+    /// is the reference's.
+    pub(crate) fn standard_errors(&self, common: f64) -> f64 {
+        stretch::standard_errors(*self, common)
     }
 
     /// The value that one more of these exceeds in as many windows as may; `None` of fewer than three.
     pub(crate) fn prediction_limit(&self, values: &[f64]) -> Option<f64> {
         let norm = Norm::learn(values.iter().copied(), 0.0).filter(|norm| norm.count > 2)?;
-        Some(norm.location + prediction_quantile(self.rate_of_windows(), norm.count) * norm.scale)
+        let quantile = normal_quantile(self.rate_of_windows()) * stretch::stretch(*self, 1, norm.count);
+        Some(norm.location + quantile * norm.scale)
     }
 }
 
@@ -120,6 +143,15 @@ impl ThresholdSource {
         let [first, others @ ..] = thresholds;
         others.into_iter().fold(first, |most, found| if found.0 > most.0 { found } else { most })
     }
+}
+
+/// Where the scores of one probe lie when nothing has changed, and how far out they may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Where they lie.
+    pub location: f64,
+    /// Beyond this they count.
+    pub threshold: f64,
 }
 
 /// Where a probe's scores lie when nothing has changed: their mean and standard deviation.
@@ -162,22 +194,6 @@ impl Norm {
 fn largest_excess(norms: &[Option<Norm>], scores: &Scores) -> f64 {
     let pairs = norms.iter().zip(scores);
     pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?))).fold(f64::NEG_INFINITY, f64::max)
-}
-
-/// What a standard normal exceeds with probability `p`.
-fn normal_quantile(p: f64) -> f64 {
-    // The lower tail, where small probabilities keep their digits.
-    Normal::new(0.0, 1.0).map_or(f64::INFINITY, |normal| -normal.inverse_cdf(p.clamp(1e-12, 0.5)))
-}
-
-/// How many standard deviations of `count` values one more lies above their mean with probability `p`:
-/// `t⁻¹_{count − 1}(1 − p)·√(1 + 1/count)`.
-///
-/// Source: any textbook on prediction intervals, as Hahn and Meeker, *Statistical Intervals*, 1991.
-fn prediction_quantile(p: f64, count: usize) -> f64 {
-    let freedom = count.saturating_sub(1).max(1) as f64;
-    let student = StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |t| -t.inverse_cdf(p.clamp(1e-12, 0.5)));
-    student * (1.0 + 1.0 / count.max(1) as f64).sqrt()
 }
 
 /// The median of the values, which are reordered; of an even number the mean of the middle two.

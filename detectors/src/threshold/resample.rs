@@ -1,83 +1,14 @@
 //! Drawing samples of a profile's counts, the same ones at every run.
 //!
-//! The generator is SplitMix64 (Steele, Lea and Flood, 2014) with a seed that the caller states: nothing here depends on
-//! the machine, the clock or the order of calls elsewhere, so a replay draws the same thresholds.
+//! The seed is the caller's: nothing here depends on the machine, the clock or the order of calls elsewhere, so a replay
+//! draws the same thresholds.
 
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;
-
-/// Above this mean a binomial is drawn as a rounded normal; its skewness is then below a fifth.
-const NORMAL_ABOVE: f64 = 30.0;
+use crate::random::Random;
 
 /// Up to so many rows for each count, drawing row by row is faster than count by count.
 const ROWS_PER_COUNT: i64 = 10;
-
-/// A small deterministic generator.
-#[derive(Debug, Clone)]
-pub(super) struct SplitMix64 {
-    state: u64,
-    /// The second of two normal numbers that come together.
-    spare: Option<f64>,
-}
-
-impl SplitMix64 {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { state: seed, spare: None }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `(0, 1]`.
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        let radius = (-2.0 * self.uniform().ln()).sqrt();
-        let (sine, cosine) = (2.0 * std::f64::consts::PI * self.uniform()).sin_cos();
-        self.spare = Some(radius * sine);
-        radius * cosine
-    }
-
-    /// Successes among `trials` of probability `p`.
-    fn binomial(&mut self, trials: i64, p: f64) -> i64 {
-        if trials <= 0 || p <= 0.0 {
-            return 0;
-        }
-        if p >= 1.0 {
-            return trials;
-        }
-        if p > 0.5 {
-            return trials - self.binomial(trials, 1.0 - p);
-        }
-        let mean = trials as f64 * p;
-        if mean > NORMAL_ABOVE {
-            let drawn = mean + (mean * (1.0 - p)).sqrt() * self.normal();
-            return (drawn.round() as i64).clamp(0, trials);
-        }
-        // Inversion: walk up the distribution function until it passes a uniform number.
-        let odds = p / (1.0 - p);
-        let mut probability = (trials as f64 * (1.0 - p).ln()).exp();
-        let mut left = self.uniform();
-        let mut successes = 0;
-        while left > probability && successes < trials {
-            left -= probability;
-            successes += 1;
-            probability *= odds * (trials - successes + 1) as f64 / successes as f64;
-        }
-        successes
-    }
-}
 
 /// What rows of one column are drawn from.
 #[derive(Debug, Clone)]
@@ -131,7 +62,7 @@ impl<'a> Population<'a> {
     }
 
     /// So many rows, with replacement; `None` where layout and column are of different kinds.
-    pub(super) fn sample(&self, rows: i64, random: &mut SplitMix64) -> Option<ColumnProfile> {
+    pub(super) fn sample(&self, rows: i64, random: &mut Random) -> Option<ColumnProfile> {
         let few = rows < ROWS_PER_COUNT * self.weights.len() as i64;
         let drawn = if few { self.alias.sample(rows, random) } else { self.multinomial(rows, random) };
         self.column.recounted(self.layout, &drawn)
@@ -140,13 +71,13 @@ impl<'a> Population<'a> {
 
 impl Population<'_> {
     /// A chain of binomials, each of what the earlier counts have left.
-    fn multinomial(&self, rows: i64, random: &mut SplitMix64) -> Vec<i64> {
+    fn multinomial(&self, rows: i64, random: &mut Random) -> Vec<i64> {
         let mut weight_left: f64 = self.weights.iter().sum();
         let mut rows_left = if weight_left > 0.0 { rows } else { 0 };
         let mut drawn = Vec::with_capacity(self.weights.len());
         for weight in &self.weights {
             let share = if weight_left > 0.0 { weight / weight_left } else { 0.0 };
-            let here = random.binomial(rows_left, share);
+            let here = random.successes(rows_left, share);
             drawn.push(here);
             rows_left -= here;
             weight_left -= weight;
@@ -192,7 +123,7 @@ impl AliasTable {
         Self { columns }
     }
 
-    fn sample(&self, rows: i64, random: &mut SplitMix64) -> Vec<i64> {
+    fn sample(&self, rows: i64, random: &mut Random) -> Vec<i64> {
         let mut drawn = vec![0; self.columns.len()];
         if self.columns.is_empty() {
             return drawn;
@@ -216,16 +147,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_generator_is_splitmix64() {
-        // The first outputs for seed 1234567 of the authors' reference implementation.
-        let mut random = SplitMix64::new(1_234_567);
-        assert_eq!([random.next(), random.next()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
-    }
-
-    #[test]
     fn rows_come_as_often_as_they_weigh_however_they_are_drawn() {
         let weights = [3.0, 0.0, 1.0, 6.0, 0.5];
-        let mut random = SplitMix64::new(3);
+        let mut random = Random::new(3);
         let drawn = AliasTable::new(&weights).sample(100_000, &mut random);
         for (count, weight) in drawn.iter().zip(weights) {
             let share = weight / 10.5;
@@ -235,19 +159,5 @@ mod tests {
         }
         assert_eq!(drawn.iter().sum::<i64>(), 100_000);
         assert!(AliasTable::new(&[0.0]).sample(5, &mut random).is_empty());
-    }
-
-    #[test]
-    fn binomials_have_their_mean_and_variance() {
-        let mut random = SplitMix64::new(1);
-        for (trials, p) in [(10, 0.3), (500, 0.004), (500, 0.9), (100_000, 0.2)] {
-            let draws: Vec<f64> = (0..20_000).map(|_| random.binomial(trials, p) as f64).collect();
-            let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-            let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / draws.len() as f64;
-            let expected = trials as f64 * p * (1.0 - p);
-            // Five standard errors of the mean of 20,000 draws; the variance's own error is about 1 %.
-            assert!((mean - trials as f64 * p).abs() < 5.0 * (expected / 20_000.0).sqrt(), "{trials} {p}: {mean}");
-            assert!((variance / expected - 1.0).abs() < 0.06, "{trials} {p}: {variance}");
-        }
     }
 }

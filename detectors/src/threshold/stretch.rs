@@ -11,7 +11,7 @@
 //! For `M = N = J = 1` it is the prediction interval of the textbooks, `t⁻¹_{K−1}(1 − p)·√(1 + 1/K) / z⁻¹(1 − p)`.
 
 use super::AlarmRule;
-use statrs::function::erf::erfc;
+use crate::normal::normal_survival;
 
 /// Points at which the distribution of `ln ŝ` is summed up.
 const SCALES: usize = 96;
@@ -21,6 +21,13 @@ const LOCATIONS: usize = 33;
 
 /// No critical value is looked for beyond.
 const FARTHEST: f64 = 1e6;
+
+/// How many of its own standard errors a window may differ from the reference, where `common` times as large an error is
+/// the reference's, and so in all windows alike.
+pub(super) fn standard_errors(rule: AlarmRule, common: f64) -> f64 {
+    let error = |error: f64| Moment { location: common * error, scale: 1.0, weight: (-error * error / 2.0).exp() };
+    critical(rule, 1, &weighed(spaced(LOCATIONS, -5.0, 5.0).map(error).collect()))
+}
 
 /// The stretch for windows that `probes` tests look at, with moments known from `windows` windows, two at least.
 pub(super) fn stretch(rule: AlarmRule, probes: usize, windows: usize) -> f64 {
@@ -39,9 +46,6 @@ struct Moment {
 /// The distribution of the estimates from `windows` windows.
 fn moments(windows: usize) -> Vec<Moment> {
     let count = windows as f64;
-    let spaced = |points: usize, from: f64, to: f64| {
-        (0..points).map(move |point| from + (to - from) * (point as f64 + 0.5) / points as f64)
-    };
     // The standard error of ln ŝ; its lower tail is the longer one.
     let of_log_scale = 1.0 / (2.0 * (count - 1.0)).sqrt();
     let mut moments = Vec::new();
@@ -54,6 +58,16 @@ fn moments(windows: usize) -> Vec<Moment> {
             moments.push(Moment { location: error / count.sqrt(), scale, weight });
         }
     }
+    weighed(moments)
+}
+
+/// So many points in the midst of equal parts of a range.
+fn spaced(points: usize, from: f64, to: f64) -> impl Iterator<Item = f64> {
+    (0..points).map(move |point| from + (to - from) * (point as f64 + 0.5) / points as f64)
+}
+
+/// The same with weights that add up to 1.
+fn weighed(mut moments: Vec<Moment>) -> Vec<Moment> {
     let total: f64 = moments.iter().map(|moment| moment.weight).sum();
     moments.iter_mut().for_each(|moment| moment.weight /= total);
     moments
@@ -81,7 +95,7 @@ fn rate(rule: AlarmRule, probes: usize, moments: &[Moment], critical: f64) -> f6
     let (tests, agreeing) = (probes.max(1) as f64, rule.agreeing.max(1) as i32);
     let (mut again, mut once) = (0.0, 0.0);
     for moment in moments {
-        let exceeds = erfc((critical * moment.scale + moment.location) / std::f64::consts::SQRT_2) / 2.0;
+        let exceeds = normal_survival(critical * moment.scale + moment.location);
         again += moment.weight * exceeds.powi(agreeing);
         once += moment.weight * exceeds;
     }

@@ -20,11 +20,23 @@ fn an_alarm_is_the_mth_largest_of_n_consecutive_windows() {
 fn no_more_alarms_exceed_the_critical_value_than_the_rate_allows() {
     let alarms: Vec<f64> = (1..=999).map(f64::from).collect();
     let exceeding = |rate| {
-        let critical = AlarmRule { rate, ..ONE_OF_ONE }.critical(alarms.clone()).unwrap();
+        let critical = AlarmRule { rate, ..ONE_OF_ONE }.critical(alarms.clone(), alarms.len()).unwrap();
         alarms.iter().filter(|alarm| **alarm > critical).count()
     };
     // Of 1,000 alarms, the one to come among them, so many may exceed.
     assert_eq!([0.000_1, 0.001, 0.01, 0.1].map(exceeding), [0, 0, 9, 99]);
+}
+
+#[test]
+fn rarer_alarms_than_were_drawn_have_a_threshold_farther_out() {
+    // Quantiles of an exponential distribution, whose tail is continued as it is.
+    let alarms: Vec<f64> = (1..=2_999).map(|i| -(1.0 - f64::from(i) / 3_000.0).ln()).collect();
+    let critical = |rate: f64| AlarmRule { rate, ..ONE_OF_ONE }.critical(alarms.clone(), alarms.len()).unwrap();
+    for rate in [0.000_1_f64, 0.000_01] {
+        let exact = -rate.ln();
+        assert!((critical(rate) / exact - 1.0).abs() < 0.05, "{rate}: {}, exactly {exact}", critical(rate));
+    }
+    assert!(critical(0.000_3) > critical(0.000_34));
 }
 
 #[test]
@@ -41,7 +53,7 @@ fn windows_of_the_reference_count_the_more_the_more_there_are() {
     let threshold = |count: usize| {
         let window = |i: usize| WindowScores { rows: 500, scores: vec![Some(0.1 + 0.02 * (i % 2) as f64)] };
         let windows: Vec<WindowScores> = (0..count).map(window).collect();
-        WindowNull::learn(&windows, &floors, TWO_OF_THREE).map(|null| null.threshold(0, 500, &drawn).unwrap())
+        WindowNull::learn(&windows, &floors, TWO_OF_THREE).map(|null| null.limit(0, 500, &drawn).unwrap().threshold)
     };
     assert_eq!(threshold(1), None);
     let found = [2, 5, 20, 100].map(|count| threshold(count).unwrap());
@@ -54,7 +66,7 @@ fn windows_of_the_reference_count_the_more_the_more_there_are() {
 #[test]
 fn smaller_windows_have_higher_thresholds_and_the_same_at_every_run() {
     let (once, again) = (drawn(ONE_OF_ONE), drawn(ONE_OF_ONE));
-    let threshold = |nulls: &DrawnNulls, rows| nulls.at(rows).unwrap().threshold(0).unwrap();
+    let threshold = |nulls: &DrawnNulls, rows| nulls.at(rows).unwrap().limit(0).unwrap().threshold;
     assert!(threshold(&once, 128) > 1.5 * threshold(&once, 1_000));
     assert_eq!(threshold(&once, 600), threshold(&again, 600));
     assert!(once.at(0).is_none());

@@ -4,17 +4,21 @@
 //! A probe's threshold is `m + κ·c·s`, `m` and `s` the mean and the standard deviation of its scores in the `K` windows of
 //! the reference, each held against the rest, and `c` the critical value of the drawn samples, which know how the largest
 //! of many scores behaves. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
-//! [`super::stretch`]. Where the windows themselves show a larger alarm than that, theirs is the critical value.
+//! [`super::stretch`]. Where the scores of all probes in all windows together show heavier tails than samples have, as
+//! rows that depend on their neighbours bring them, `c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
 //!
 //! A window smaller than the reference's has its location and scale in the proportion in which those of the drawn samples
 //! grow. One that is larger has those of the reference's windows: what a season does, more rows do not take away.
 
 use super::stretch::stretch;
-use super::{AlarmRule, DrawnNulls, Norm, Scores, largest_excess, median};
+use super::{AlarmRule, DrawnNulls, Limit, Norm, Scores, largest_excess, median};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fewest windows of which a spread can be told.
 const LEAST_WINDOWS: usize = 2;
+
+/// No rule needs more windows.
+const MOST_NEEDED: usize = 100;
 
 /// How far a critical value may be stretched by a reference that supports its rate.
 const SUPPORTED_STRETCH: f64 = 2.0;
@@ -35,6 +39,8 @@ pub struct WindowNull {
     norms: Vec<Option<Norm>>,
     /// `κ` by the number of windows that a norm was learned from.
     stretches: BTreeMap<usize, f64>,
+    /// The critical value by the scores of all probes in all windows together, which show how heavy their tails are.
+    pooled: f64,
     /// The largest alarm that the windows themselves would have raised, or the one that the rate allows.
     shown: f64,
 }
@@ -48,22 +54,24 @@ impl WindowNull {
         }
         let norms = Norm::learn_all(windows.iter().map(|window| &window.scores), floors);
         let excesses: Vec<f64> = windows.iter().map(|window| largest_excess(&norms, &window.scores)).collect();
-        let shown = rule.critical(rule.alarms(&excesses)).unwrap_or_default();
+        let shown = rule.critical_shown(rule.alarms(&excesses)).unwrap_or_default();
         let rows = median(&mut windows.iter().map(|window| window.rows as f64).collect::<Vec<_>>())? as i64;
         let (counts, probes) = (norms.iter().flatten().map(|norm| norm.count), norms.iter().flatten().count());
         let counts: BTreeSet<usize> = counts.collect();
         let stretches = counts.into_iter().map(|count| (count, stretch(rule, probes, count))).collect();
-        Some(Self { rows, norms, stretches, shown })
+        let pooled = pooled(windows, &norms, rule);
+        Some(Self { rows, norms, stretches, pooled, shown })
     }
 
-    /// The score beyond which a probe's window of `rows` rows is unlike those of the reference; `None` where the probe was
-    /// undefined in all of them.
-    pub fn threshold(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> Option<f64> {
+    /// Where a probe's scores lie in windows of `rows` rows, and the score beyond which one is unlike those of the
+    /// reference; `None` where the probe was undefined in all of them.
+    pub fn limit(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> Option<Limit> {
         let norm = self.norms.get(probe)?.as_ref()?;
         let at_size = drawn.at(rows)?;
         let growth = if rows < self.rows { self.growth(probe, rows, drawn) } else { 1.0 };
-        let critical = (at_size.critical() * self.stretches.get(&norm.count)?).max(self.shown);
-        Some(growth * (norm.location + critical * norm.scale))
+        let critical = (at_size.critical().max(self.pooled) * self.stretches.get(&norm.count)?).max(self.shown);
+        let (location, reach) = (growth * norm.location, growth * critical * norm.scale);
+        Some(Limit { location, threshold: location + reach })
     }
 
     /// How much larger the scores of samples of `rows` rows are than those of the reference's windows.
@@ -76,8 +84,26 @@ impl WindowNull {
     }
 }
 
-/// The fewest windows of a reference that support a rule: with fewer, thresholds are more than twice as far out as they
-/// would be if the reference were long.
+/// What the standardised scores of all probes in all windows exceed as often as one of them may.
+fn pooled(windows: &[WindowScores], norms: &[Option<Norm>], rule: AlarmRule) -> f64 {
+    let of_window = |window: &WindowScores| -> Vec<f64> {
+        let pairs = norms.iter().zip(&window.scores);
+        pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?))).collect()
+    };
+    let excesses: Vec<f64> = windows.iter().flat_map(of_window).collect();
+    let probes = norms.iter().flatten().count().max(1) as f64;
+    let one_of_them = AlarmRule { rate: rule.rate_of_windows() / probes, agreeing: 1, of: 1 };
+    let count = excesses.len();
+    one_of_them.critical(excesses, count).unwrap_or_default()
+}
+
+/// Whether so many windows of a reference support a rule: its thresholds are then at most twice as far out as they would be
+/// if the reference were long.
+pub(crate) fn supports(windows: usize, rule: AlarmRule, probes: usize) -> bool {
+    windows >= LEAST_WINDOWS && stretch(rule, probes, windows) <= SUPPORTED_STRETCH
+}
+
+/// The fewest windows of a reference that support a rule.
 pub(crate) fn windows_needed(rule: AlarmRule, probes: usize) -> usize {
-    (LEAST_WINDOWS..=100).find(|windows| stretch(rule, probes, *windows) <= SUPPORTED_STRETCH).unwrap_or(100)
+    (LEAST_WINDOWS..MOST_NEEDED).find(|windows| supports(*windows, rule, probes)).unwrap_or(MOST_NEEDED)
 }

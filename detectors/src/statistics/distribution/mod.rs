@@ -6,10 +6,3 @@
 pub(super) mod cramer_von_mises;
 pub(super) mod kolmogorov;
 pub(super) mod rank_sum;
-
-use statrs::function::erf::erfc;
-
-/// The probability that a standard normal value exceeds `z`.
-pub(crate) fn normal_survival(z: f64) -> f64 {
-    0.5 * erfc(z / std::f64::consts::SQRT_2)
-}
