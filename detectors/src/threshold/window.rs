@@ -3,7 +3,8 @@
 //! # Formula
 //! A probe's threshold is `m + κ·c·s`, `m` and `s` the mean and the standard deviation of its scores in the `K` windows of
 //! the reference, each held against the rest, and `c` the critical value of the drawn samples, which know how the largest
-//! of many scores behaves. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
+//! of many scores behaves; of samples of as many rows as there are independent ones in a window, because the fewer those
+//! are the more skewed are the scores. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
 //! [`super::stretch`]. Where the scores of all probes in all windows together show heavier tails than samples have, as
 //! rows that depend on their neighbours bring them, `c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
 //!
@@ -13,9 +14,13 @@
 use super::stretch::stretch;
 use super::{AlarmRule, DrawnNulls, Limit, Norm, Scores, largest_excess, median};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// The fewest windows of which a spread can be told.
 const LEAST_WINDOWS: usize = 2;
+
+/// Fewer independent rows than this are not looked for in a window.
+const LEAST_INDEPENDENT: f64 = 8.0;
 
 /// No rule needs more windows.
 const MOST_NEEDED: usize = 100;
@@ -37,6 +42,8 @@ pub struct WindowScores {
 pub struct WindowNull {
     rows: i64,
     norms: Vec<Option<Norm>>,
+    /// How many rows count as one; asked of the drawn samples when it is first needed.
+    dependence: OnceLock<f64>,
     /// `κ` by the number of windows that a norm was learned from.
     stretches: BTreeMap<usize, f64>,
     /// The critical value by the scores of all probes in all windows together, which show how heavy their tails are.
@@ -60,18 +67,34 @@ impl WindowNull {
         let counts: BTreeSet<usize> = counts.collect();
         let stretches = counts.into_iter().map(|count| (count, stretch(rule, probes, count))).collect();
         let pooled = pooled(windows, &norms, rule);
-        Some(Self { rows, norms, stretches, pooled, shown })
+        let dependence = OnceLock::new();
+        Some(Self { rows, norms, dependence, stretches, pooled, shown })
     }
 
     /// Where a probe's scores lie in windows of `rows` rows, and the score beyond which one is unlike those of the
     /// reference; `None` where the probe was undefined in all of them.
     pub fn limit(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> Option<Limit> {
         let norm = self.norms.get(probe)?.as_ref()?;
-        let at_size = drawn.at(rows)?;
+        let independent = (rows as f64 / self.dependence(drawn)).max(LEAST_INDEPENDENT) as i64;
+        let at_size = drawn.at(independent.min(rows))?;
         let growth = if rows < self.rows { self.growth(probe, rows, drawn) } else { 1.0 };
         let critical = (at_size.critical().max(self.pooled) * self.stretches.get(&norm.count)?).max(self.shown);
         let (location, reach) = (growth * norm.location, growth * critical * norm.scale);
         Some(Limit { location, threshold: location + reach })
+    }
+
+    /// How many rows count as one, because they depend on their neighbours or on the time of day: the square of how much
+    /// larger the scores of the reference's windows are than those of samples, in the median over probes.
+    fn dependence(&self, drawn: &DrawnNulls) -> f64 {
+        *self.dependence.get_or_init(|| {
+            let of_probe = |(probe, norm): (usize, &Option<Norm>)| {
+                let sampled = drawn.at(self.rows)?.norm(probe)?.location;
+                let ratio = norm.as_ref()?.location / sampled;
+                ratio.is_finite().then_some(ratio * ratio)
+            };
+            let mut ratios: Vec<f64> = self.norms.iter().enumerate().filter_map(of_probe).collect();
+            median(&mut ratios).unwrap_or(1.0).max(1.0)
+        })
     }
 
     /// How much larger the scores of samples of `rows` rows are than those of the reference's windows.
