@@ -215,9 +215,9 @@ pub struct CompareArgs {
     /// The share of comparisons without drift that may find some, all columns and tests together
     #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     pub budget: f64,
-    /// The score below which a change does not matter, however certain
-    #[arg(long, value_name = "SCORE", default_value_t = PanelPolicy::DEFAULT_MIN_EFFECT)]
-    pub min_effect: f64,
+    /// The score below which a change does not matter, however certain [default: each test's own, mostly 0.1]
+    #[arg(long, value_name = "SCORE")]
+    pub min_effect: Option<f64>,
 }
 
 /// `driftline replay`.

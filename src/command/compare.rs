@@ -42,7 +42,9 @@ fn spec(args: CompareArgs) -> Result<CompareSpec> {
 
 fn policy(args: &CompareArgs) -> PanelPolicy {
     let mut policy = PanelPolicy::default();
-    policy.min_effect = Statistic::ALL.iter().map(|statistic| (*statistic, args.min_effect)).collect();
+    if let Some(least) = args.min_effect {
+        policy.min_effect = Statistic::ALL.iter().map(|statistic| (*statistic, least)).collect();
+    }
     if !args.tests.is_empty() {
         let of = |kind| args.tests.iter().copied().filter(|test| test.applies_to(kind)).collect();
         (policy.numeric, policy.categorical) = (of(ColumnKind::Numeric), of(ColumnKind::Categorical));
