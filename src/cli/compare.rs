@@ -46,7 +46,7 @@ pub struct CompareArgs {
     #[arg(long)]
     pub domain_classifier: bool,
     /// Instead show what another tool finds with its defaults, its thresholds and its word on the whole; holds one column
-    /// in memory, of 10,000,000 rows at most
+    /// in memory, of 10,000,000 rows at most (then up to 1.1 GB)
     #[arg(long, value_name = "evidently|nannyml", value_parser = parity_tool,
           conflicts_with_all = ["tests", "budget", "min_effect", "domain_classifier"])]
     pub parity: Option<ParityTool>,

@@ -13,7 +13,8 @@ use detectors::statistics::CategorySample;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// The most values of one file's column that are held at once: 80 MB, of which tests make a few copies.
+/// The most values of one file's column that are held at once. So many different numbers on both sides were measured to take
+/// 1.1 GB with Evidently's test, which makes copies, and .4 GB with NannyML's.
 pub const MOST_VALUES: usize = 10_000_000;
 
 /// Different whole numbers up to which Evidently takes a column for categories.
