@@ -3,10 +3,12 @@
 //! Times are RFC 3339, durations a number and a unit. `--json` is taken by every command; each then writes one JSON object
 //! or one a line to its standard output, and nothing else. Logs and progress go to standard error.
 
+mod compare;
+
+pub use compare::CompareArgs;
+
 use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};
 use clap::{Args, Parser, Subcommand};
-use detectors::panel::PanelPolicy;
-use detectors::statistics::Statistic;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -17,7 +19,7 @@ Exit codes:
   0  done
   1  the work failed; for `demo`: the loop did not close
   2  the command line or the configuration is wrong
-  3  `compare` found drift, or more odd values than the reference has
+  3  `compare` found drift, or more odd values than the reference has; with --parity: that tool would
   4  no running driftline could be reached
   5  the log is in use by another process, or cannot be used";
 
@@ -184,42 +186,6 @@ impl ColumnArgs {
     }
 }
 
-/// `driftline compare`.
-#[derive(Debug, Args)]
-pub struct CompareArgs {
-    /// A CSV, Parquet or JSON-lines file, gzipped or not, that shows what is normal
-    pub reference: PathBuf,
-    /// The file that is held against it
-    pub current: PathBuf,
-    /// Only these columns, separated by commas [default: all but identifiers, times and empty ones]
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
-    pub columns: Vec<String>,
-    /// Not these columns
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
-    pub exclude: Vec<String>,
-    /// These columns are numeric, whatever they look like
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
-    pub numeric: Vec<String>,
-    /// These columns are categorical, whatever they look like
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS", conflicts_with = "numeric")]
-    pub categorical: Vec<String>,
-    /// Column of the model's prediction
-    #[arg(long, value_name = "COLUMN")]
-    pub prediction: Option<String>,
-    /// Columns of the model's scores
-    #[arg(long = "score", value_delimiter = ',', value_name = "COLUMNS")]
-    pub scores: Vec<String>,
-    /// Only these tests; each is used for the columns that it is defined for
-    #[arg(long, value_delimiter = ',', value_name = "TESTS", value_parser = statistic)]
-    pub tests: Vec<Statistic>,
-    /// The share of comparisons without drift that may find some, all columns and tests together
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
-    pub budget: f64,
-    /// The score below which a change does not matter, however certain
-    #[arg(long, value_name = "SCORE", default_value_t = PanelPolicy::DEFAULT_MIN_EFFECT)]
-    pub min_effect: f64,
-}
-
 /// `driftline replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -277,18 +243,6 @@ pub struct LabelArgs {
     /// Column of the time at which the label came
     #[arg(long, value_name = "COLUMN")]
     pub label_time: Option<String>,
-}
-
-/// A statistic by its name.
-fn statistic(name: &str) -> Result<Statistic, String> {
-    let known = || Statistic::ALL.map(Statistic::name).join(", ");
-    Statistic::ALL.into_iter().find(|statistic| statistic.name() == name).ok_or_else(|| format!("one of {}", known()))
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let least = PanelPolicy::LEAST_RATE;
-    let share = text.parse().ok().filter(|share| (least..=0.5).contains(share));
-    share.ok_or_else(|| format!("a share between {least} and 0.5"))
 }
 
 /// How fast event time passes in a replay.
@@ -455,6 +409,8 @@ mod tests {
             "driftline init --from f.csv.gz --label class --prediction p --time t",
             "driftline check --config c.yaml --json",
             "driftline compare a.csv b.parquet --tests psi,wasserstein --budget 0.01 --exclude id,at --json",
+            "driftline compare a.csv b.csv --domain-classifier --min-effect 0.2",
+            "driftline compare a.csv b.csv --parity nannyml --columns age",
             "driftline replay f.csv --config c.yaml --model m --label-column class --label-delay-rows 100 --interval 1s --start 2026-01-01T00:00:00Z --speed 60x --no-end-mark",
             "driftline replay f.parquet --model m --time-column at --score a=p_a --score b=p_b --segment ward=ward --label-delay 2h",
             "driftline reference --model m --from-file f.jsonl.gz",
@@ -475,6 +431,12 @@ mod tests {
             "driftline",
             "driftline replay f.csv --model m --label-delay 2h --label-delay-rows 3",
             "driftline replay f.csv --model m --speed fast",
+            "driftline compare a.csv b.csv --tests psi,sorcery",
+            "driftline compare a.csv b.csv --parity alibi",
+            "driftline compare a.csv b.csv --parity evidently --tests psi",
+            "driftline compare a.csv b.csv --parity evidently --budget 0.01",
+            "driftline compare a.csv b.csv --parity evidently --min-effect 0.2",
+            "driftline compare a.csv b.csv --parity evidently --domain-classifier",
             "driftline reference --model m --from 2026-01-01T00:00:00Z",
             "driftline reference --model m --from-file f --from 2026-01-01T00:00:00Z --until 2026-01-02T00:00:00Z",
             "driftline retrain m",

@@ -23,7 +23,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most rows that a sample keeps; a table of fewer is kept whole.
+/// The most rows that a sample keeps unless told; a table of fewer is kept whole.
 pub const MOST_SAMPLED: usize = 1 << 17;
 
 /// Batches of a table, or why there are no more.
@@ -37,14 +37,20 @@ const WRONG_TYPE: &str = "wrong_type";
 pub struct RowSample {
     kept: Vec<(RecordBatch, Vec<u64>)>,
     rows: usize,
+    most: usize,
     halvings: u32,
     next_row: u64,
 }
 
 impl RowSample {
-    /// A sample of nothing yet.
+    /// A sample of nothing yet, which will keep [`MOST_SAMPLED`] rows at most.
     pub fn new() -> Self {
-        Self { kept: Vec::new(), rows: 0, halvings: 0, next_row: 0 }
+        Self::of_at_most(MOST_SAMPLED)
+    }
+
+    /// A sample of nothing yet, which will keep so many rows at most.
+    pub fn of_at_most(most: usize) -> Self {
+        Self { kept: Vec::new(), rows: 0, most, halvings: 0, next_row: 0 }
     }
 
     /// Takes the next rows of the table into account.
@@ -57,7 +63,7 @@ impl RowSample {
         let kept = thinned((batch, &hashes), self.halvings)?;
         self.rows += kept.1.len();
         self.kept.push(kept);
-        while self.rows > MOST_SAMPLED {
+        while self.rows > self.most {
             self.halvings += 1;
             let halves = self.kept.iter().map(|(batch, hashes)| thinned((batch, hashes), self.halvings));
             self.kept = halves.collect::<Result<_, _>>()?;

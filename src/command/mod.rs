@@ -9,6 +9,7 @@ mod replay;
 mod run;
 
 use crate::cli::{Command, CommandLine, Exit, InitArgs};
+use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
@@ -91,6 +92,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<ConfigError>()
         || cause.is::<InitError>()
+        || cause.is::<CompareError>()
         || cause.is::<SourceError>()
         || cause.is::<ScoreColumnsError>()
         || cause.is::<UnknownModel>()

@@ -7,58 +7,59 @@
 //! Deliberately absent: hysteresis, and thresholds from how the reference varies in time. A file has no windows; what is
 //! learned is how far two samples of one distribution lie apart.
 
+mod columns;
+mod domain;
+pub mod parity;
+
+pub use columns::{ColumnChoice, LeftOut};
+pub use domain::{DomainFinding, DomainWeight, MOST_CLASSIFIED};
+
 use crate::source::typed::{self, Wanted};
-use crate::source::{self, InferredColumn, InferredKind, SourceError, infer};
-use anyhow::Result;
+use crate::source::{self, SourceError};
+use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use detectors::layout::ColumnLayout;
 use detectors::panel::{Judgement, Outcome, Panel, PanelPolicy};
 use detectors::profile::Profile;
-use detectors::schema::{ColumnKind, ColumnSchema, Role};
+use detectors::schema::{ColumnKind, ColumnSchema};
+use detectors::statistics::{Pair, Statistic};
 use detectors::verdict::TestResult;
+use domain::DomainLimits;
 use ingest::learn::learn_layouts;
-use ingest::scan::{self, Batches, RowSample};
+use ingest::scan::{self, Batches, MOST_SAMPLED, RowSample};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Rows from which the columns' kinds are inferred.
-const ROWS_TO_INFER_FROM: u64 = 10_000;
-
-/// What is compared, and how.
+/// Two files, and what is compared of them.
 #[derive(Debug, Clone)]
-pub struct CompareSpec {
+pub struct FilePair {
     /// The file that shows what is normal.
     pub reference: PathBuf,
     /// The file that is held against it.
     pub current: PathBuf,
     /// Which columns are compared, and what they hold.
     pub columns: ColumnChoice,
-    /// The tests and their thresholds.
-    pub policy: PanelPolicy,
-    /// The share of comparisons without drift that may find some.
-    pub budget: f64,
 }
 
-/// What is said of the columns; all else is inferred from the reference.
-#[derive(Debug, Clone, Default)]
-pub struct ColumnChoice {
-    /// Only these; empty for all that can be compared.
-    pub only: Vec<String>,
-    /// Not these.
-    pub left_out: Vec<String>,
-    /// These are numeric.
-    pub numeric: Vec<String>,
-    /// These are categorical.
-    pub categorical: Vec<String>,
-    /// This is the model's prediction.
-    pub prediction: Option<String>,
-    /// These are its scores.
-    pub scores: Vec<String>,
+/// What is compared, and how.
+#[derive(Debug, Clone)]
+pub struct CompareSpec {
+    /// The files.
+    pub files: FilePair,
+    /// Only these tests, each for the columns that it is defined for; empty for those of the policy.
+    pub tests: Vec<Statistic>,
+    /// The tests and their thresholds.
+    pub policy: PanelPolicy,
+    /// The share of comparisons without drift that may find some. Where a domain classifier is asked too, each of the two
+    /// has one half.
+    pub budget: f64,
+    /// Whether a classifier is to tell the rows of the files apart.
+    pub domain_classifier: bool,
 }
 
 /// Why two files cannot be compared.
@@ -73,6 +74,34 @@ pub enum CompareError {
         column: String,
         /// The columns that it has.
         found: String,
+    },
+    /// A file without rows.
+    #[error("{file} has no rows: there is nothing to compare with")]
+    NoRows {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A test that was asked for and is not defined for any of the columns.
+    #[error("`{test}` is defined for {kind} columns only, and none is compared; those are {columns}")]
+    NoColumnForTest {
+        /// The test.
+        test: &'static str,
+        /// The kind that it is defined for.
+        kind: &'static str,
+        /// The columns compared.
+        columns: String,
+    },
+    /// More values than are held at once.
+    #[error(
+        "{file}, column `{column}`: --parity holds all values of a column, and takes {most} at most: compare a sample of the rows, or leave --parity out, without which files may be of any size"
+    )]
+    TooManyValues {
+        /// The file.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// How many there may be.
+        most: usize,
     },
     /// No column is left.
     #[error("{file} has no column to compare ({left_out}): name some with --columns")]
@@ -93,15 +122,6 @@ pub struct ComparedFile {
     pub rows: i64,
 }
 
-/// A column that was not compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    /// Its name.
-    pub column: String,
-    /// Why.
-    pub why: String,
-}
-
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
@@ -111,8 +131,13 @@ pub struct Comparison {
     pub current: ComparedFile,
     /// Whether any column is distributed otherwise.
     pub drift: Judgement,
+    /// Of each column and drift test the number that textbooks give under its name: χ², t, U, the distance in the column's
+    /// own unit.
+    pub statistics: BTreeMap<String, BTreeMap<&'static str, f64>>,
     /// Whether there are more odd values.
     pub data_quality: Judgement,
+    /// Whether rows of the files can be told apart, where that was asked.
+    pub domain_classifier: Option<DomainFinding>,
     /// The columns that were compared.
     pub columns: Vec<ColumnSchema>,
     /// The columns that were not.
@@ -120,14 +145,25 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether a test exceeded its threshold, or a share of odd values its limit.
+    /// Whether a test exceeded its threshold, a share of odd values its limit, or the domain classifier both of its own.
     pub fn found_something(&self) -> bool {
-        [&self.drift, &self.data_quality].iter().any(|judgement| judgement.outcome == Outcome::Exceeded)
+        let told_apart = self.domain_classifier.as_ref().is_some_and(|found| found.exceeded);
+        told_apart || [&self.drift, &self.data_quality].iter().any(|judgement| judgement.outcome == Outcome::Exceeded)
     }
 
-    /// Whether there were enough rows to judge by.
-    pub fn is_conclusive(&self) -> bool {
-        !matches!(self.drift.outcome, Outcome::Inconclusive(_))
+    /// Why there is no judgement; `None` where there is one.
+    pub fn inconclusive(&self, least_rows: i64) -> Option<String> {
+        let short = [&self.reference, &self.current].into_iter().find(|compared| compared.rows < least_rows);
+        match (&self.drift.outcome, short) {
+            (Outcome::Inconclusive(_), Some(ComparedFile { file, rows })) => {
+                Some(format!("{} has {rows} of the {least_rows} rows that a judgement needs", file.display()))
+            }
+            (Outcome::Inconclusive(_), None) => Some(self.drift.summary.clone()),
+            _ if self.drift.tests.is_empty() => {
+                Some("none of the tests is defined for the values of these columns".to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// The drift tests, those furthest beyond their threshold first.
@@ -144,20 +180,77 @@ impl Comparison {
 /// # Errors
 /// When a file cannot be read, lacks a column, or holds values that do not fit the column's kind.
 pub fn compare(spec: &CompareSpec) -> Result<Comparison> {
-    let (columns, left_out) = columns(spec)?;
+    let files = &spec.files;
+    let (columns, left_out) = columns::columns(files)?;
+    let policy = spec.policy(&columns)?;
     let table = Table::new(&columns);
-    let layouts = Arc::new(table.learn(&spec.reference, &columns)?);
-    let reference = table.profile(&spec.reference, &layouts)?;
-    let panel = Panel::of_batch(&spec.policy, spec.budget, &columns, (&layouts, &reference))?;
-    let current = table.profile(&spec.current, &layouts)?;
+    let layouts = Arc::new(learn_layouts(&columns, &table.sample(&files.reference, MOST_SAMPLED)?));
+    let reference = table.profile(&files.reference, &layouts)?;
+    let panel = Panel::of_batch(&policy, spec.rate(), &columns, (&layouts, &reference))?;
+    let current = table.profile(&files.current, &layouts)?;
     Ok(Comparison {
-        reference: ComparedFile { file: spec.reference.clone(), rows: reference.rows() },
-        current: ComparedFile { file: spec.current.clone(), rows: current.rows() },
+        reference: ComparedFile { file: files.reference.clone(), rows: reference.rows() },
+        current: ComparedFile { file: files.current.clone(), rows: current.rows() },
         drift: panel.judge_drift(&current),
+        statistics: statistics(&columns, &policy, (&layouts, &reference, &current)),
         data_quality: panel.judge_data_quality(&current),
+        domain_classifier: spec.told_apart(&columns, &table)?,
         columns,
         left_out,
     })
+}
+
+impl CompareSpec {
+    /// The share of comparisons without drift in which the tests may find some.
+    fn rate(&self) -> f64 {
+        if self.domain_classifier { self.budget / 2.0 } else { self.budget }
+    }
+
+    /// The policy with the tests that were asked for.
+    fn policy(&self, columns: &[ColumnSchema]) -> Result<PanelPolicy, CompareError> {
+        let mut policy = self.policy.clone();
+        if self.tests.is_empty() {
+            return Ok(policy);
+        }
+        let is_of_use = |test: &&Statistic| columns.iter().any(|column| test.applies_to(column.kind));
+        if let Some(test) = self.tests.iter().find(|test| !is_of_use(test)) {
+            let kind = if test.applies_to(ColumnKind::Numeric) { "numeric" } else { "categorical" };
+            let columns = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(CompareError::NoColumnForTest { test: test.name(), kind, columns });
+        }
+        let of = |kind| self.tests.iter().copied().filter(|test| test.applies_to(kind)).collect();
+        (policy.numeric, policy.categorical) = (of(ColumnKind::Numeric), of(ColumnKind::Categorical));
+        Ok(policy)
+    }
+
+    fn told_apart(&self, columns: &[ColumnSchema], table: &Table) -> Result<Option<DomainFinding>> {
+        if !self.domain_classifier {
+            return Ok(None);
+        }
+        // An AUC is a Mann–Whitney statistic: what is small for one is so for the other.
+        let auc = (1.0 + self.policy.min_effect(Statistic::MannWhitney)) / 2.0;
+        let limits = DomainLimits { p_value: self.rate(), auc };
+        let sample = |file: &Path| table.sample(file, MOST_CLASSIFIED);
+        let (reference, current) = (sample(&self.files.reference)?, sample(&self.files.current)?);
+        let found = DomainFinding::of(columns, (&reference, &current), limits);
+        Ok(Some(found.context("the domain classifier cannot judge")?))
+    }
+}
+
+/// The textbooks' numbers of every test that is defined.
+fn statistics(
+    columns: &[ColumnSchema],
+    policy: &PanelPolicy,
+    (layouts, reference, current): (&[ColumnLayout], &Profile, &Profile),
+) -> BTreeMap<String, BTreeMap<&'static str, f64>> {
+    let profiles = reference.columns().iter().zip(current.columns());
+    let mut numbers = BTreeMap::new();
+    for ((schema, layout), (reference, current)) in columns.iter().zip(layouts).zip(profiles) {
+        let Ok(pair) = Pair::of_profiles(layout, reference, current) else { continue };
+        let number = |test: &Statistic| Some((test.name(), test.detector().compare(&pair).ok()?.statistic));
+        numbers.insert(schema.name.clone(), policy.statistics(schema.kind).iter().filter_map(number).collect());
+    }
+    numbers
 }
 
 /// How both files are read.
@@ -179,15 +272,16 @@ impl Table {
 
     fn batches(&self, file: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, SourceError>> + use<>> {
         let (wanted, path) = (Arc::clone(&self.wanted), file.to_owned());
-        Ok(source::open(file)?.map(move |rows| typed::columns(&path, &rows?, &wanted)))
+        let names: Vec<&str> = self.wanted.iter().map(|column| column.name.as_str()).collect();
+        Ok(source::open_columns(file, &names)?.map(move |rows| typed::columns(&path, &rows?, &wanted)))
     }
 
-    fn learn(&self, file: &Path, columns: &[ColumnSchema]) -> Result<Vec<ColumnLayout>> {
-        let mut sample = RowSample::new();
+    fn sample(&self, file: &Path, most: usize) -> Result<RecordBatch> {
+        let mut sample = RowSample::of_at_most(most);
         for batch in self.batches(file)? {
             sample.observe(&batch?)?;
         }
-        Ok(learn_layouts(columns, &sample.finish(&self.schema)?))
+        Ok(sample.finish(&self.schema)?)
     }
 
     fn profile(&self, file: &Path, layouts: &Arc<Vec<ColumnLayout>>) -> Result<Profile> {
@@ -198,67 +292,6 @@ impl Table {
             DataFusionError::External(source) => anyhow::Error::from_boxed(source),
             other => anyhow::Error::new(other).context(format!("counting the rows of {}", file.display())),
         })
-    }
-}
-
-/// The columns to compare, and those that are left out.
-fn columns(spec: &CompareSpec) -> Result<(Vec<ColumnSchema>, Vec<LeftOut>)> {
-    let (file, choice) = (&spec.reference, &spec.columns);
-    let current = source::open(&spec.current)?;
-    let in_current = |name: &str| current.schema().field_with_name(name).is_ok() || choice.named().any(|it| it == name);
-    let inferred = infer(file, ROWS_TO_INFER_FROM)?.columns;
-    let known: BTreeSet<&str> = inferred.iter().map(|column| column.name.as_str()).collect();
-    if let Some(missing) = choice.named().find(|name| !known.contains(name.as_str())) {
-        let found = inferred.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(CompareError::NoColumn { file: file.to_owned(), column: missing.clone(), found }.into());
-    }
-    let (mut compared, mut left_out) = (Vec::new(), Vec::new());
-    for column in inferred {
-        match choice.kind(&column) {
-            Ok(_) if !in_current(&column.name) => {
-                let why = format!("is not in {}", spec.current.display());
-                left_out.push(LeftOut { column: column.name, why });
-            }
-            Ok(kind) => compared.push(ColumnSchema { role: choice.role(&column.name), name: column.name, kind }),
-            Err(why) => left_out.push(LeftOut { column: column.name, why: why.to_owned() }),
-        }
-    }
-    if compared.is_empty() {
-        let left_out: Vec<_> = left_out.iter().map(|column| format!("`{}` {}", column.column, column.why)).collect();
-        return Err(CompareError::NoColumns { file: file.to_owned(), left_out: left_out.join(", ") }.into());
-    }
-    Ok((compared, left_out))
-}
-
-impl ColumnChoice {
-    fn named(&self) -> impl Iterator<Item = &String> {
-        let lists = [&self.only, &self.left_out, &self.numeric, &self.categorical, &self.scores];
-        lists.into_iter().flatten().chain(&self.prediction)
-    }
-
-    fn role(&self, name: &str) -> Role {
-        match () {
-            () if self.prediction.as_deref() == Some(name) => Role::Prediction,
-            () if self.scores.iter().any(|score| score == name) => Role::Score,
-            () => Role::Feature,
-        }
-    }
-
-    /// What a column is compared as, or why it is not.
-    fn kind(&self, column: &InferredColumn) -> Result<ColumnKind, &'static str> {
-        let among = |names: &[String]| names.contains(&column.name);
-        if among(&self.left_out) || !(self.only.is_empty() || among(&self.only)) {
-            return Err("was not asked for");
-        }
-        match column.kind {
-            _ if among(&self.numeric) => Ok(ColumnKind::Numeric),
-            _ if among(&self.categorical) => Ok(ColumnKind::Categorical),
-            InferredKind::Numeric => Ok(ColumnKind::Numeric),
-            InferredKind::Categorical => Ok(ColumnKind::Categorical),
-            InferredKind::Identifier => Err("looks like an identifier"),
-            InferredKind::Time(_) | InferredKind::Date => Err("looks like a time"),
-            InferredKind::Empty => Err("has no plain values"),
-        }
     }
 }
 

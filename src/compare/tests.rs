@@ -1,12 +1,14 @@
 //! The promises of the comparison, from files that the tests write themselves.
 
 use super::*;
+use detectors::schema::Role;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Rows of three inputs, of which one moves by so many standard deviations.
-fn rows(path: &Path, seed: u64, count: usize, shift: f64) {
+pub(super) fn rows(path: &Path, seed: u64, count: usize, shift: f64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut file = std::fs::File::create(path).unwrap();
     writeln!(file, "id,at,age,income,plan").unwrap();
@@ -21,12 +23,33 @@ fn rows(path: &Path, seed: u64, count: usize, shift: f64) {
 
 fn spec(folder: &Path) -> CompareSpec {
     CompareSpec {
+        files: files(folder),
+        tests: Vec::new(),
+        policy: PanelPolicy::default(),
+        budget: 0.005,
+        domain_classifier: false,
+    }
+}
+
+pub(super) fn files(folder: &Path) -> FilePair {
+    FilePair {
         reference: folder.join("reference.csv"),
         current: folder.join("current.csv"),
         columns: ColumnChoice::default(),
-        policy: PanelPolicy::default(),
-        budget: 0.005,
     }
+}
+
+/// A folder with these two files.
+pub(super) fn written(reference: &str, current: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("reference.csv"), reference).unwrap();
+    std::fs::write(folder.path().join("current.csv"), current).unwrap();
+    folder
+}
+
+/// Rows of a number and a category, by their numbers.
+pub(super) fn table(count: usize, row: impl Fn(usize) -> String) -> String {
+    (0..count).fold("x,plan\n".to_owned(), |text, at| text + &row(at) + "\n")
 }
 
 #[test]
@@ -52,7 +75,9 @@ fn too_few_rows_are_no_judgement() {
     rows(&folder.path().join("reference.csv"), 1, 5_000, 0.0);
     rows(&folder.path().join("current.csv"), 2, 50, 3.0);
     let found = compare(&spec(folder.path())).unwrap();
-    assert!(!found.is_conclusive() && !found.found_something(), "{found:?}");
+    assert!(!found.found_something(), "{found:?}");
+    let why = found.inconclusive(PanelPolicy::default().min_rows).unwrap();
+    assert!(why.ends_with("current.csv has 50 of the 100 rows that a judgement needs"), "{why}");
 }
 
 #[test]
@@ -60,7 +85,10 @@ fn what_is_said_of_a_column_goes_before_what_it_looks_like() {
     let folder = tempfile::tempdir().unwrap();
     rows(&folder.path().join("reference.csv"), 1, 500, 0.0);
     rows(&folder.path().join("current.csv"), 2, 500, 0.0);
-    let choice = |columns: ColumnChoice| compare(&CompareSpec { columns, ..spec(folder.path()) });
+    let choice = |columns: ColumnChoice| {
+        let files = FilePair { columns, ..files(folder.path()) };
+        compare(&CompareSpec { files, ..spec(folder.path()) })
+    };
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let chosen = ColumnChoice {
         only: names(&["age", "id", "plan"]),
@@ -86,4 +114,172 @@ fn what_is_said_of_a_column_goes_before_what_it_looks_like() {
         left_out.iter().any(|column| column.column == "income" && column.why.starts_with("is not in")),
         "{left_out:?}"
     );
+}
+
+#[test]
+fn a_drift_names_its_column_with_its_part_of_it_and_every_test_has_its_textbook_number() {
+    let folder = tempfile::tempdir().unwrap();
+    rows(&folder.path().join("reference.csv"), 1, 5_000, 0.0);
+    rows(&folder.path().join("current.csv"), 2, 2_000, 0.5);
+    let found = compare(&spec(folder.path())).unwrap();
+    let told = serde_json::to_value(&found).unwrap();
+    let part = &told["drift"]["attribution"][0];
+    assert_eq!(part["column"], "age");
+    assert_eq!(part["towards"], "higher values");
+    assert!(part["contribution"].as_f64().unwrap() > 0.9 && part["moved_share"].as_f64().unwrap() > 0.1, "{part}");
+    assert!(told["drift"]["summary"].as_str().unwrap().starts_with("`age` moved: "), "{told}");
+    for test in &found.drift.tests {
+        assert!(told["statistics"][&test.subject][&test.test].is_f64(), "{test:?}");
+    }
+    let chi_squared = told["statistics"]["plan"]["chi_squared"].as_f64().unwrap();
+    let score = found.drift.tests.iter().find(|test| test.test == "chi_squared").unwrap().score;
+    assert!(chi_squared > score, "the statistic grows with the sample, the score does not: {chi_squared}, {score}");
+}
+
+#[test]
+fn every_test_can_be_asked_for_and_one_that_no_column_has_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, seed) in [("reference.csv", 1), ("current.csv", 2)] {
+        rows(&folder.path().join(name), seed, 1_000, 0.0);
+    }
+    let asked = |test: Statistic, column: &str| {
+        let columns = ColumnChoice { only: vec![column.to_owned()], ..ColumnChoice::default() };
+        let files = FilePair { columns, ..files(folder.path()) };
+        compare(&CompareSpec { tests: vec![test], files, ..spec(folder.path()) })
+    };
+    for test in Statistic::ALL {
+        for (column, kind) in [("age", ColumnKind::Numeric), ("plan", ColumnKind::Categorical)] {
+            let found = asked(test, column);
+            if !test.applies_to(kind) {
+                let error = found.unwrap_err();
+                assert!(matches!(error.downcast_ref(), Some(CompareError::NoColumnForTest { .. })), "{error}");
+                assert!(error.to_string().contains(test.name()), "{error}");
+                continue;
+            }
+            let found = found.unwrap();
+            assert!(!found.found_something(), "{found:?}");
+            // Three plans are no two proportions.
+            assert_eq!(found.drift.tests.is_empty(), test == Statistic::TwoProportionZ, "{test:?}: {found:?}");
+            assert_eq!(found.inconclusive(100).is_some(), test == Statistic::TwoProportionZ);
+        }
+    }
+}
+
+#[test]
+fn a_classifier_tells_apart_what_moved_only_together_and_nothing_where_nothing_moved() {
+    let twins = |seed: u64, apart: f64| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut text = "a,b\n".to_owned();
+        for _ in 0..4_000 {
+            let (common, own): (f64, f64) = (random.random(), random.random());
+            text += &format!("{},{}\n", common, common + 0.05 * own + apart);
+        }
+        text
+    };
+    for (apart, moved) in [(0.0, false), (0.02, true)] {
+        let folder = written(&twins(1, 0.0), &twins(2, apart));
+        let found = compare(&CompareSpec { domain_classifier: true, ..spec(folder.path()) }).unwrap();
+        assert!(found.drift.outcome == Outcome::Within, "each alone moved too little: {:?}", found.drift);
+        let told_apart = found.domain_classifier.as_ref().unwrap();
+        assert_eq!((told_apart.exceeded, found.found_something()), (moved, moved), "{told_apart:?}");
+        assert_eq!(told_apart.p_value_below, 0.0025, "one half of the budget");
+        let columns: BTreeSet<_> = told_apart.weights.iter().map(|weight| weight.column.as_str()).collect();
+        assert_eq!(columns, BTreeSet::from(["a", "b"]));
+    }
+}
+
+#[test]
+fn a_file_against_itself_does_not_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reference.csv");
+    rows(&file, 1, 1_000, 0.0);
+    let files = FilePair { current: file, ..files(folder.path()) };
+    let found = compare(&CompareSpec { files, domain_classifier: true, ..spec(folder.path()) }).unwrap();
+    assert!(!found.found_something() && found.inconclusive(100).is_none(), "{found:?}");
+}
+
+#[test]
+fn files_with_nothing_to_compare_are_refused_with_the_reason() {
+    let full = table(200, |row| format!("{row}.5,p{}", row % 3));
+    let cases = [
+        ("", full.as_str(), "reference.csv: the file is empty"),
+        (full.as_str(), "", "current.csv: the file is empty"),
+        ("x,plan\n", full.as_str(), "reference.csv has no rows"),
+        (full.as_str(), "y,z\n1,2\n", "`x` is not in"),
+        ("x\n\n\n", full.as_str(), "no rows"),
+        ("id\n,\n", full.as_str(), "reference.csv"),
+    ];
+    for (reference, current, expected) in cases {
+        let folder = written(reference, current);
+        let error = format!("{:#}", compare(&spec(folder.path())).unwrap_err());
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    for name in ["current.parquet", "current.parquet.gz"] {
+        let folder = written(&full, "");
+        let current = folder.path().join(name);
+        std::fs::write(&current, "").unwrap();
+        let files = FilePair { current, ..files(folder.path()) };
+        let error = compare(&CompareSpec { files, ..spec(folder.path()) }).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("not a complete Parquet file"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_of_few_rows_is_named_where_there_is_no_judgement() {
+    let full = table(200, |row| format!("{row}.5,p{}", row % 3));
+    let one = table(1, |_| "1.5,p0".to_owned());
+    let none = table(0, |_| String::new());
+    for (reference, current, expected) in [
+        (&one, &full, "reference.csv has 1 of the 100 rows"),
+        (&full, &one, "current.csv has 1 of the 100 rows"),
+        (&full, &none, "current.csv has 0 of the 100 rows"),
+    ] {
+        let folder = written(reference, current);
+        let found = compare(&spec(folder.path())).unwrap();
+        assert!(!found.found_something(), "{found:?}");
+        let why = found.inconclusive(100).unwrap();
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
+#[test]
+fn constant_and_missing_columns_and_other_types_have_answers() {
+    let constant = table(200, |_| "7.5,p".to_owned());
+    let moved = table(200, |_| "8.5,q".to_owned());
+    let gone = table(200, |_| ",p".to_owned());
+    let found = |reference: &str, current: &str| compare(&spec(written(reference, current).path()));
+    assert!(!found(&constant, &constant).unwrap().found_something());
+    let other = found(&constant, &moved).unwrap();
+    assert!(other.drift.tests.iter().any(|test| test.subject == "x" && test.exceeded), "{:?}", other.drift);
+    assert!(other.drift.tests.iter().any(|test| test.subject == "plan" && test.exceeded), "{:?}", other.drift);
+    assert_eq!(found(&constant, &gone).unwrap().data_quality.outcome, Outcome::Exceeded);
+    let left_out = found(&gone, &constant).unwrap().left_out;
+    assert_eq!(left_out, [LeftOut { column: "x".to_owned(), why: "has no plain values".to_owned() }]);
+    let texts = table(200, |_| "seven,p".to_owned());
+    let error = found(&constant, &texts).unwrap_err().to_string();
+    assert!(
+        error.contains("current.csv row 0, column `x`") && error.contains("declare the column categorical"),
+        "{error}"
+    );
+    let added = constant.replace("plan\n", "plan,new\n").replace(",p\n", ",p,1\n");
+    let left_out = found(&constant, &added).unwrap().left_out;
+    assert!(
+        left_out.len() == 1 && left_out[0].column == "new" && left_out[0].why.contains("reference.csv"),
+        "{left_out:?}"
+    );
+}
+
+#[test]
+fn packed_files_and_files_of_other_kinds_are_compared_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    rows(&folder.path().join("reference.csv"), 1, 2_000, 0.0);
+    rows(&folder.path().join("current.csv"), 2, 2_000, 0.5);
+    let plain = compare(&spec(folder.path())).unwrap();
+    let packed = folder.path().join("packed.csv.gz");
+    let mut encoder = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
+    encoder.write_all(&std::fs::read(folder.path().join("current.csv")).unwrap()).unwrap();
+    encoder.finish().unwrap();
+    let files = FilePair { current: packed, ..files(folder.path()) };
+    let found = compare(&CompareSpec { files, ..spec(folder.path()) }).unwrap();
+    assert_eq!(found.drift, plain.drift);
 }

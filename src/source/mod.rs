@@ -131,6 +131,27 @@ pub fn open(file: &Path) -> Result<Rows, SourceError> {
     Ok(Rows { file: file.to_owned(), schema, batches, next_row: 0, failed: false })
 }
 
+/// Opens a file of which only these columns are read; those that it does not have are left to the reader of the rows.
+///
+/// Parquet skips what is not wanted, and CSV does not keep it; JSON lines are read whole.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_columns(file: &Path, columns: &[&str]) -> Result<Rows, SourceError> {
+    let (schema, batches) = match Format::of(file) {
+        Some(Format::Csv) => csv::open_columns(file, columns)?,
+        Some(Format::Parquet) => parquet::open_columns(file, columns)?,
+        Some(Format::JsonLines) | None => return open(file),
+    };
+    Ok(Rows { file: file.to_owned(), schema, batches, next_row: 0, failed: false })
+}
+
+/// The places of the wanted columns, in the file's order.
+fn places(schema: &SchemaRef, columns: &[&str]) -> Vec<usize> {
+    let fields = schema.fields().iter().enumerate();
+    fields.filter(|(_, field)| columns.contains(&field.name().as_str())).map(|(place, _)| place).collect()
+}
+
 /// A format's batches, with the columns they have.
 type Batches = (SchemaRef, Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>> + Send>);
 

@@ -1,17 +1,37 @@
 //! Parquet, row group by row group. A gzipped file is unpacked into an unnamed temporary file first, because Parquet is
 //! read from its end.
 
-use super::{BATCH_ROWS, Batches, Compression, SourceError, open_plain};
+use super::{BATCH_ROWS, Batches, Compression, SourceError, open_plain, places};
 use flate2::read::MultiGzDecoder;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn open(file: &Path) -> Result<Batches, SourceError> {
-    let broken = |error: parquet::errors::ParquetError| SourceError::Header {
-        file: file.to_owned(),
-        reason: format!("not a complete Parquet file ({error}): write it again"),
-    };
+    let builder = builder(file)?;
+    let schema = builder.schema().clone();
+    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| broken(file, &error))?;
+    Ok((schema, Box::new(reader)))
+}
+
+pub(super) fn open_columns(file: &Path, columns: &[&str]) -> Result<Batches, SourceError> {
+    let builder = builder(file)?;
+    let kept = places(builder.schema(), columns);
+    let schema = builder.schema().project(&kept).map_err(|error| broken(file, &error.into()))?;
+    let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+    Ok((Arc::new(schema), Box::new(reader.map_err(|error| broken(file, &error))?)))
+}
+
+fn broken(file: &Path, error: &ParquetError) -> SourceError {
+    let reason = format!("not a complete Parquet file ({error}): write it again");
+    SourceError::Header { file: file.to_owned(), reason }
+}
+
+fn builder(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, SourceError> {
     let (opened, compression) = open_plain(file)?;
     let opened = match compression {
         Compression::None => opened,
@@ -19,10 +39,7 @@ pub(super) fn open(file: &Path) -> Result<Batches, SourceError> {
             unpack(opened).map_err(|source| SourceError::Unreadable { file: file.to_owned(), source })?
         }
     };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(broken)?;
-    let schema = builder.schema().clone();
-    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(broken)?;
-    Ok((schema, Box::new(reader)))
+    ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| broken(file, &error))
 }
 
 fn unpack(packed: File) -> std::io::Result<File> {

@@ -66,6 +66,21 @@ fn every_format_gives_the_same_rows_packed_or_not() {
 }
 
 #[test]
+fn wanted_columns_are_the_same_alone_as_among_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let parquet = parquet_bytes();
+    for (name, content) in [("r.csv", CSV.as_bytes()), ("r.parquet", &parquet)] {
+        let file = write(folder.path(), name, content);
+        let mut alone = open_columns(&file, &["country", "not there"]).unwrap();
+        assert_eq!(alone.schema().fields().len(), 1, "{name}");
+        let alone = alone.next().unwrap().unwrap().batch;
+        let all = open(&file).unwrap().next().unwrap().unwrap().batch;
+        assert_eq!(alone.num_columns(), 1, "{name}");
+        assert_eq!(alone.column_by_name("country"), all.column_by_name("country"), "{name}");
+    }
+}
+
+#[test]
 fn rows_keep_their_numbers_across_batches_and_gzip_members() {
     let folder = tempfile::tempdir().unwrap();
     let mut packed = gzip(b"amount,country\n");

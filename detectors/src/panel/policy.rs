@@ -74,9 +74,8 @@ pub struct PanelPolicy {
     pub categorical: Vec<Statistic>,
     /// Rows below which a window is inconclusive.
     pub min_rows: i64,
-    /// For each statistic the score below which a change does not matter, however significant. By default .1 for each:
-    /// a tenth of a standard deviation, "small" by the customs of PSI and Cohen's V, and the Jensen–Shannon distance at
-    /// which about a tenth of the rows have changed cells. Fixed thresholds stand without it.
+    /// For each statistic the score below which a change does not matter, however significant; by default
+    /// [`Statistic::default_min_effect`]. Fixed thresholds stand without it.
     pub min_effect: BTreeMap<Statistic, f64>,
     /// Where thresholds come from.
     pub thresholds: Thresholds,
@@ -109,8 +108,6 @@ impl Default for PanelPolicy {
 }
 
 impl PanelPolicy {
-    /// The least effect that matters, of a statistic that the policy does not name.
-    pub const DEFAULT_MIN_EFFECT: f64 = 0.1;
     /// Windows in which one false alarm of drift is put up with, where no budget is stated.
     pub const UNSTATED_BUDGET: f64 = 1_000.0;
     /// The least share of windows that can be promised: what is drawn to know it is continued by a thirtieth at most.
@@ -174,7 +171,7 @@ impl PanelPolicy {
 
     /// The least effect of a statistic that matters.
     pub fn min_effect(&self, statistic: Statistic) -> f64 {
-        self.min_effect.get(&statistic).copied().unwrap_or(Self::DEFAULT_MIN_EFFECT)
+        self.min_effect.get(&statistic).copied().unwrap_or_else(|| statistic.default_min_effect())
     }
 }
 

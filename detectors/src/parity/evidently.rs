@@ -58,6 +58,24 @@ pub enum EvidentlyTest {
 }
 
 impl EvidentlyTest {
+    /// Evidently's own name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ks => "ks",
+            Self::ChiSquare => "chisquare",
+            Self::Z => "z",
+            Self::Wasserstein => "wasserstein",
+            Self::JensenShannon => "jensenshannon",
+            Self::Psi => "psi",
+            Self::KlDivergence => "kl_div",
+            Self::Hellinger => "hellinger",
+            Self::MannWhitney => "mannw",
+            Self::TTest => "t_test",
+            Self::Anderson => "anderson",
+            Self::CramerVonMises => "cramer_von_mises",
+        }
+    }
+
     /// The test that Evidently chooses for numbers.
     pub fn default_for_numbers(reference: &NumberSample, current: &NumberSample) -> Self {
         let few = distinct(reference, current) <= FEW_VALUES;

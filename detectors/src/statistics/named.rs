@@ -105,6 +105,26 @@ impl Statistic {
         self.detector().name()
     }
 
+    /// The score below which a change does not matter, however significant, unless the user says another: .1 wherever that is
+    /// a small change that is worth a look.
+    ///
+    /// It is a tenth of a standard deviation (`wasserstein`, `welch`), a tenth of the rows (`ks`, `total_variation`,
+    /// `l_infinity`, `two_proportion_z`), "small" by the customs of PSI (Siddiqi, *Credit Risk Scorecards*, 2006) and of
+    /// Cohen (*Statistical Power Analysis*, 1988) for `V` and `r` (`chi_squared`, `g_test`, `cramers_v`, `mann_whitney`), and
+    /// for normal values a shift by .14 deviations (`anderson_darling`), .2 (`energy`) and .24 (`jensen_shannon`).
+    ///
+    /// Three have scales of their own: `kl` is half of PSI for small changes, `hellinger` is `√(ln 2)` of Jensen–Shannon's
+    /// distance, and `cramer_von_mises`, a root mean square of what `ks` is the largest of, is .76 of it where normal values
+    /// shift.
+    pub fn default_min_effect(self) -> f64 {
+        match self {
+            Self::Kl => 0.05,
+            Self::Hellinger => 0.083,
+            Self::CramerVonMises => 0.076,
+            _ => 0.1,
+        }
+    }
+
     /// Whether a largest difference is looked for among all fine bins, so that fewer of them would show a smaller one. Sums
     /// over bins hardly change when neighbours are put together.
     pub(crate) fn is_largest_of_bins(self) -> bool {
