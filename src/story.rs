@@ -117,7 +117,7 @@ impl Story {
                 self.sums.windows += 1;
                 self.sums.drift_windows += u64::from(verdict.severity == Severity::Drift);
             }
-            Monitor::Sequential(_) => self.sums.changes += 1,
+            Monitor::Sequential(_) => self.sums.changes += u64::from(verdict.severity == Severity::Drift),
             Monitor::Quality if self.matured.insert(verdict.id.clone()) => self.add_quality(verdict),
             Monitor::Quality | Monitor::DataQuality => {}
         }

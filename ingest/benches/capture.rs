@@ -147,7 +147,7 @@ fn watched() -> WatchedModel {
         segments: Vec::new(),
         labels: None,
         panel: PanelPolicy::default(),
-        sequential: SequentialPolicy { adwin: true, page_hinkley: true },
+        sequential: SequentialPolicy { adwin: true, page_hinkley: true, ..SequentialPolicy::default() },
     }
 }
 

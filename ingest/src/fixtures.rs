@@ -35,6 +35,8 @@ pub(crate) const MODEL: &str = "bed";
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 pub(crate) const DISORDER_MS: i64 = 300;
 pub(crate) const HORIZON_MS: i64 = 3_000;
+/// Rows of the reference, fifty a step.
+pub(crate) const REFERENCE_ROWS: i64 = 2_500;
 pub(crate) const PARTITIONS: u32 = 2;
 
 /// Windows of two seconds every second; labels are mature after two and a bit.
@@ -67,7 +69,12 @@ pub(crate) fn watched() -> WatchedModel {
             max_pending: 10_000,
         }),
         panel,
-        sequential: SequentialPolicy { adwin: true, page_hinkley: true },
+        sequential: SequentialPolicy {
+            adwin: true,
+            page_hinkley: true,
+            e_detector: Some(1_000.0),
+            cusum: Some(1_000.0),
+        },
     }
 }
 
@@ -121,10 +128,17 @@ pub(crate) fn decoded(watched: &WatchedModel, events: &[Value]) -> RecordBatch {
 }
 
 pub(crate) fn announced(watched: &Arc<WatchedModel>) -> Announced {
-    let events: Vec<_> = (0..400)
+    announced_with(watched, REFERENCE_ROWS)
+}
+
+/// The same of which only so many rows have a label.
+pub(crate) fn announced_with(watched: &Arc<WatchedModel>, labelled: i64) -> Announced {
+    let events: Vec<_> = (0..REFERENCE_ROWS)
         .map(|row| {
-            let mut event = event(&format!("r{row}"), START_MS + row * 50, row * 7);
-            event["label"] = json!((row % 2).to_string());
+            let mut event = event(&format!("r{row}"), START_MS + row * 8, row * 7);
+            if row < labelled {
+                event["label"] = json!((row % 2).to_string());
+            }
             event
         })
         .collect();

@@ -8,12 +8,18 @@ use detectors::windows::{WindowSpec, floor_to};
 use std::sync::Arc;
 
 /// Which sequential detectors read the steps of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Run lengths are in steps: so many pass without change before a false alarm, on average.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SequentialPolicy {
     /// ADWIN on the errors.
     pub adwin: bool,
     /// Page–Hinkley on the errors.
     pub page_hinkley: bool,
+    /// The run length of the e-detector on the errors, which are 0 or 1; `None` where it is off.
+    pub e_detector: Option<f64>,
+    /// The run length of CUSUM on the losses; `None` where it is off.
+    pub cusum: Option<f64>,
 }
 
 /// A model, what its events look like, and how it is judged.

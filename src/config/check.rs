@@ -37,6 +37,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     for model in config.models.values() {
         check_windows(config, model, &mut findings);
         check_labels(config, model, &mut findings);
+        check_sequential(model, &mut findings);
         check_training(model, &mut findings);
         check_privacy(config, model, &mut findings);
     }
@@ -106,6 +107,18 @@ fn check_labels(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding
     }
     if let Some(age) = config.log.retention.age.filter(|age| *age < horizon) {
         findings.push(finding("log.retention.age", format!("records are deleted after {}, but predictions of {} wait {} for their labels: a restart then forgets those that wait longest", span(age), model.name, span(horizon))));
+    }
+}
+
+fn check_sequential(model: &ModelConfig, findings: &mut Vec<Finding>) {
+    let (watched, path) = (&model.watched, format!("models.{}", model.name));
+    let Some(budget) = watched.panel.false_alarms else { return };
+    let uncovered = [("adwin", watched.sequential.adwin), ("page_hinkley", watched.sequential.page_hinkley)];
+    for (detector, _) in uncovered.into_iter().filter(|(_, is_on)| *is_on) {
+        let message = format!(
+            "{detector}'s false alarms are not covered by {path}.panel.false_alarms; they come on top of its `{budget}`: turn it off, or expect more"
+        );
+        findings.push(finding(&format!("{path}.sequential.{detector}"), message));
     }
 }
 

@@ -14,6 +14,7 @@ mod model;
 mod quantity;
 mod raw;
 mod secret;
+mod sequential;
 mod validate;
 
 pub use check::{Finding, check};

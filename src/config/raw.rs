@@ -294,18 +294,21 @@ pub(super) struct RawAbsent {
     pub(super) after: Span,
 }
 
-/// The detectors that read the errors step by step.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// The detectors that read errors or losses step by step.
+///
+/// Without a budget of false alarms ADWIN is on by default; with one the detector that can keep it is, the e-detector for
+/// classes and CUSUM for numbers.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawSequential {
-    pub(super) adwin: bool,
+    /// On the errors; no budget covers its false alarms.
+    pub(super) adwin: Option<bool>,
+    /// On the errors; no budget covers its false alarms.
     pub(super) page_hinkley: bool,
-}
-
-impl Default for RawSequential {
-    fn default() -> Self {
-        Self { adwin: true, page_hinkley: false }
-    }
+    /// On the errors of a classifier.
+    pub(super) e_detector: Option<bool>,
+    /// On the log losses of a classifier with scores, or a regression's squared errors.
+    pub(super) cusum: Option<bool>,
 }
 
 /// What trains; the parameters of either kind stand in `retrain.parameters`.

@@ -55,7 +55,7 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     let fraud = config.models["fraud"].watched();
     assert_eq!((fraud.windows.hop_ms(), fraud.step_ms), (3_600_000, 360_000));
     assert_eq!((&fraud.labels, fraud.panel.min_rows), (&None, 100));
-    assert_eq!(fraud.sequential, SequentialPolicy { adwin: true, page_hinkley: false });
+    assert_eq!(fraud.sequential, SequentialPolicy { adwin: true, ..SequentialPolicy::default() });
     assert_eq!(*config.models["fraud"].task(), Task::Binary { positive: "1".into(), negative: "0".into() });
     assert_eq!(config.models["fraud"].retrain, RetrainPolicy::default());
 }
@@ -82,6 +82,52 @@ fn a_step_is_a_whole_part_of_the_pane() {
     assert_eq!(fraud_with("step: 20m").watched().step_ms, 1_200_000);
     let odd = parse(&VALID.replace("{size: 1h}", "{size: 7ms}")).unwrap();
     assert_eq!(odd.models["fraud"].watched().step_ms, 7);
+}
+
+#[test]
+fn a_budget_turns_on_the_detector_that_keeps_it_and_adwin_off() {
+    let off = SequentialPolicy::default();
+    let policy = |settings: &str| fraud_with(settings).watched().sequential;
+    let budget = "labels: {}\n    panel: {false_alarms: 1 per month}";
+    // A third of one a month: one in 90 days, of steps of six minutes.
+    assert_eq!(policy(budget), SequentialPolicy { e_detector: Some(21_600.0), ..off });
+    let windows = "labels: {}\n    panel: {false_alarms: 1 per 1000 windows}";
+    let run_length = policy(windows).e_detector.unwrap();
+    assert!((run_length / 30_000.0 - 1.0).abs() < 1e-12, "{run_length}");
+    let both = policy(&format!("{budget}\n    sequential: {{cusum: true}}"));
+    assert_eq!(both, SequentialPolicy { e_detector: Some(43_200.0), cusum: Some(43_200.0), ..off });
+    let neither = policy(&format!("{budget}\n    sequential: {{e_detector: false}}"));
+    assert_eq!(neither, off);
+    assert_eq!(policy("panel: {false_alarms: 1 per month}"), off, "without labels nothing is read");
+    assert_eq!(policy("sequential: {adwin: false}"), off);
+}
+
+#[test]
+fn a_regression_keeps_its_budget_by_its_losses() {
+    let regression = |settings: &str| {
+        VALID
+            .replace("{type: binary, positive: \"1\", negative: \"0\"}", "{type: regression}")
+            .replace("{size: 1h}", &format!("{{size: 1h}}\n    labels: {{}}\n    {settings}"))
+    };
+    let config = parse(&regression("panel: {false_alarms: 1 per month}")).unwrap();
+    let expected = SequentialPolicy { cusum: Some(21_600.0), ..SequentialPolicy::default() };
+    assert_eq!(config.models["fraud"].watched().sequential, expected);
+    let refused = parse(&regression("sequential: {e_detector: true}")).unwrap_err().to_string();
+    assert!(refused.contains("a regression task takes no `e_detector`"), "{refused}");
+}
+
+#[test]
+fn detectors_beside_the_budget_are_found() {
+    let text = VALID.replace(
+        "{size: 1h}",
+        "{size: 1h}\n    labels: {}\n    panel: {false_alarms: 1 per month}\n    sequential: {adwin: true, page_hinkley: true}",
+    );
+    check_findings(
+        &text,
+        &expect![[r#"
+        models.fraud.sequential.adwin: adwin's false alarms are not covered by models.fraud.panel.false_alarms; they come on top of its `1 per month`: turn it off, or expect more
+        models.fraud.sequential.page_hinkley: page_hinkley's false alarms are not covered by models.fraud.panel.false_alarms; they come on top of its `1 per month`: turn it off, or expect more"#]],
+    );
 }
 
 #[test]
@@ -167,7 +213,11 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("{size: 1h}", "{size: 1h, hop: 2h}"),
         ("{size: 1h}", "{size: 1h}\n    step: 2h"),
         ("{size: 1h}", "{size: 1h}\n    step: 7m"),
+        ("{size: 1h}", "{size: 1h}\n    sequential: {ewma: true}"),
         ("{size: 1h}", "{size: 1h}\n    sequential: {cusum: true}"),
+        ("{size: 1h}", "{size: 1h}\n    panel: {false_alarms: 1 per month}\n    sequential: {e_detector: true}"),
+        ("{size: 1h}", "{size: 1h}\n    sequential: {adwin: soon}"),
+        ("{size: 1h}", "{size: 1h}\n    step: 1h\n    labels: {}\n    panel: {false_alarms: 2 per 1 windows}"),
         ("{size: 1h}", "{size: 1h}\n    segments: {adult: \"age >\"}"),
         ("{size: 1h}", "{size: 1h}\n    segments: {adult: \"age > 18\"}"),
         ("{size: 1h}", "{size: 1h}\n    labels: {max_pending: 0}"),

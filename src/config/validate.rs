@@ -4,8 +4,9 @@ use super::error::{Misfit, Problem, Validated, refuse, refused};
 use super::model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 use super::raw::{
     RawAbsent, RawColumns, RawCommand, RawFeature, RawLabels, RawMaturity, RawModel, RawReference, RawScore, RawScorer,
-    RawSequential, RawTask, RawTrainer, RawWindows, TaskKind,
+    RawTask, RawTrainer, RawWindows, TaskKind,
 };
+use super::sequential::sequential;
 use crate::ordered::Ordered;
 use crate::source::{EventTime, FileColumns, ScoreColumns};
 use detectors::panel::{PanelPolicy, PolicyError as PanelError};
@@ -39,16 +40,17 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
     let task = task(&path, raw.task)?;
     let (schema, privacy) = features(&path, raw.features, task)?;
     let windows = windows(&path, &raw.windows)?;
-    let watched = WatchedModel {
+    let mut watched = WatchedModel {
         name: name.as_str().into(),
         step_ms: step(&path, raw.step.map(|step| step.0), &windows)?,
         windows,
         segments: segments(&path, raw.segments, &schema)?,
         labels: raw.labels.map(|labels| self::labels(&path, labels, &schema.task)).transpose()?,
         panel: panel(&path, raw.panel, windows)?,
-        sequential: sequential(raw.sequential),
+        sequential: SequentialPolicy::default(),
         schema,
     };
+    watched.sequential = sequential(&path, raw.sequential, &watched)?;
     check_hashes(&path, &privacy, &watched.schema)?;
     let trainer = raw.trainer.map(|trainer| self::trainer(&path, trainer, folder)).transpose()?;
     if trainer.is_some() {
@@ -220,10 +222,6 @@ fn step(path: &str, given: Option<Duration>, windows: &WindowSpec) -> Validated<
         return refuse(format!("{path}.step"), Problem::Step { step, pane: length(pane_ms), fits: length(fits_ms) });
     }
     Ok(step_ms)
-}
-
-fn sequential(RawSequential { adwin, page_hinkley }: RawSequential) -> SequentialPolicy {
-    SequentialPolicy { adwin, page_hinkley }
 }
 
 fn labels(path: &str, raw: RawLabels, task: &Task) -> Validated<LabelPolicy> {

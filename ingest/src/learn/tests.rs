@@ -1,7 +1,7 @@
 //! What learning a reference promises.
 
 use super::*;
-use crate::fixtures::{START_MS, announced, assert_alike, decoded, event, tree, watched};
+use crate::fixtures::{REFERENCE_ROWS, START_MS, announced, assert_alike, decoded, event, tree, watched};
 use crate::segments::{OTHER, SegmentSource, SegmentSpec};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn panes_add_up_to_the_whole_and_segments_to_the_traffic() {
             .map(|s| s.profile.rows())
             .sum::<i64>()
     };
-    assert_eq!((rows(false), rows(true)), (400, 400));
+    assert_eq!((rows(false), rows(true)), (REFERENCE_ROWS, REFERENCE_ROWS));
     assert_eq!(reference.slices()[0].segment, None, "the whole traffic comes first");
     assert_eq!(reference.slices()[0].panes.len(), 20);
     assert!(reference.steps().is_some());

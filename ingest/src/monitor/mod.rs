@@ -10,6 +10,7 @@
 mod clock;
 mod ledger;
 mod panes;
+mod sequential;
 mod version;
 
 use crate::cloud_event::{self, Attributes};
@@ -174,7 +175,7 @@ impl MonitoredModel {
             let mut version =
                 WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), chosen(references, &partial)?)?;
             if let Some(judged) = self.restored.remove(&key) {
-                version.judged = judged;
+                version.resume(judged);
             }
             self.versions.insert(key.clone(), version);
         }

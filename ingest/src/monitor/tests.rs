@@ -17,7 +17,10 @@ fn house() -> &'static (Arc<WatchedModel>, Announced) {
 }
 
 fn monitor() -> MonitorStage {
-    let (watched, announced) = house();
+    monitor_of(&house().0, &house().1)
+}
+
+fn monitor_of(watched: &Arc<WatchedModel>, announced: &Announced) -> MonitorStage {
     let references = fixtures::book(announced);
     let mut stage =
         MonitorStage::new(MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, references });
@@ -35,8 +38,17 @@ fn feed(stage: &mut MonitorStage, records: &[Record], delivery: Delivery) -> Res
 
 /// What a monitor told of these epochs, restarted after each at which `crashes` says so.
 fn told(epochs: &[bytes::Bytes], crashes: impl Fn(usize) -> bool) -> Vec<MonitorEvent> {
+    told_by([&house().0, &house().0], epochs, crashes)
+}
+
+/// The same of a model that is watched in one way until the first restart, and in another since.
+fn told_by(
+    [first, since]: [&Arc<WatchedModel>; 2],
+    epochs: &[bytes::Bytes],
+    crashes: impl Fn(usize) -> bool,
+) -> Vec<MonitorEvent> {
     let records: Vec<_> = epochs.iter().enumerate().map(|(offset, epoch)| record(offset, epoch.to_vec())).collect();
-    let mut stage = monitor();
+    let mut stage = monitor_of(first, &house().1);
     let mut events = Vec::new();
     let (mut resume, mut snapshot) = (0, None);
     for (place, one) in records.iter().enumerate() {
@@ -46,7 +58,7 @@ fn told(epochs: &[bytes::Bytes], crashes: impl Fn(usize) -> bool) -> Vec<Monitor
         resume = epoch.resume_from.first().map_or(resume, |point| point.offset as usize);
         snapshot = epoch.snapshot.or(snapshot);
         if crashes(place) {
-            stage = monitor();
+            stage = monitor_of(since, &house().1);
             stage.restore(snapshot.as_deref().unwrap()).unwrap();
             feed(&mut stage, &records[resume..=place], Delivery::Muted).unwrap();
         }
@@ -268,4 +280,114 @@ fn an_epoch_that_was_counted_in_part_stops_the_monitor() {
     let mixed = vec![entry(topics::INFERENCES, 0, (0, 5), START_MS), entry(topics::INFERENCES, 1, (5, 6), START_MS)];
     let stopped = feed(&mut stage, &[record(1, epoch_of(mixed, 1))], Delivery::Live).unwrap_err();
     assert!(stopped.to_string().contains("counted in part"), "{stopped}");
+}
+
+/// Answers and labels at the scores of the reference, one each 100 ms; labels are wrong where `wrong` says so.
+fn labelled(rows: i64, wrong: impl Fn(i64) -> bool) -> Vec<Act> {
+    let act = |row: i64, kind, value| Act { kind, id: row as u8, advance_ms: 50, back_ms: 0, value };
+    let pair = |row: i64| [act(row, 0, row * 7), act(row, 7, row + i64::from(wrong(row)))];
+    (0..rows).flat_map(pair).collect()
+}
+
+const PROMISED: [&str; 2] = ["e_detector(error)", "cusum(loss)"];
+
+/// Changes that the detectors with a promised run length found.
+fn rises<'a>(events: &'a [MonitorEvent], detector: &str) -> Vec<&'a Verdict> {
+    let of_detector = |verdict: &&Verdict| verdict.monitor.name() == detector && verdict.severity == Severity::Drift;
+    verdicts(events).into_iter().filter(of_detector).collect()
+}
+
+/// That a change point lies so long after the start; that of the loss, whose steps of four rows scatter, to within a step.
+fn assert_near(change_point_ms: Option<i64>, after_ms: i64, detector: &str) {
+    let allowed_ms = if detector == PROMISED[0] { 0 } else { house().0.step_ms };
+    let off_ms = change_point_ms.unwrap() - START_MS - after_ms;
+    assert!(off_ms.abs() <= allowed_ms, "{detector}: {off_ms} ms off");
+}
+
+#[test]
+fn a_stream_as_in_the_reference_raises_no_promised_detector() {
+    // The reference has no error in 2,500 rows, which does not say that there is none in two hundred.
+    let events = told(&epochs(&labelled(200, |row| row == 150), &small_epochs()), |_| false);
+    assert!(verdicts(&events).iter().any(|verdict| verdict.monitor == Monitor::Quality));
+    for detector in PROMISED {
+        assert!(rises(&events, detector).is_empty(), "{:?}", rises(&events, detector));
+    }
+}
+
+#[test]
+fn a_rise_of_the_error_is_found_with_its_change_point() {
+    let events = told(&epochs(&labelled(200, |row| row >= 120), &small_epochs()), |_| false);
+    for detector in PROMISED {
+        let rises = rises(&events, detector);
+        assert_eq!(rises.len(), 1, "{detector} tells of a rise that lasts once");
+        let first = rises[0];
+        // Row 120 lies 12 s and 50 ms after the first time, in the step that begins at 12 s.
+        assert_near(first.change_point_ms, 12_000, detector);
+        assert!(first.window.end_ms <= START_MS + 12_000 + 4 * house().0.step_ms, "{detector}: {:?}", first.window);
+        assert!(first.metrics["after"].value > first.metrics["before"].value, "{detector}");
+        assert_eq!((first.finality, first.labelled), (Finality::Final, Some(first.rows)), "{detector}");
+    }
+}
+
+#[test]
+fn a_rise_that_comes_again_is_found_again() {
+    let twice = |row: i64| (60..80).contains(&row) || row >= 140;
+    let events = told(&epochs(&labelled(200, twice), &small_epochs()), |_| false);
+    for detector in PROMISED {
+        let found = rises(&events, detector);
+        assert_eq!(found.len(), 2, "{detector}");
+        assert_near(found[0].change_point_ms, 6_000, detector);
+        assert_near(found[1].change_point_ms, 14_000, detector);
+    }
+}
+
+#[test]
+fn promised_detectors_go_on_where_a_restart_left_them() {
+    let epochs = epochs(&labelled(200, |row| row >= 120), &small_epochs());
+    let (whole, parted) = (told(&epochs, |_| false), told(&epochs, |place| place % 3 == 0));
+    for detector in PROMISED {
+        assert!(!rises(&whole, detector).is_empty(), "{detector}");
+        assert_eq!(rises(&whole, detector), rises(&parted, detector), "{detector}");
+    }
+}
+
+#[test]
+fn a_detector_that_is_turned_on_later_watches_from_the_restart() {
+    let watched = |sequential| Arc::new(WatchedModel { sequential, ..(*house().0).clone() });
+    let off = crate::watched::SequentialPolicy::default();
+    let on = crate::watched::SequentialPolicy { e_detector: Some(1_000.0), ..off };
+    let epochs = epochs(&labelled(200, |row| row >= 120), &small_epochs());
+    let told = told_by([&watched(off), &watched(on)], &epochs, |place| place == 20);
+    assert!(!rises(&told, "e_detector(error)").is_empty());
+    let told = told_by([&watched(on), &watched(off)], &epochs, |place| place == 20);
+    assert!(rises(&told, "e_detector(error)").is_empty());
+}
+
+#[test]
+fn a_detector_that_the_reference_does_not_support_says_so_with_every_window() {
+    let watched = &house().0;
+    let cases = [
+        ("e_detector(error)", 0, "no labelled row"),
+        ("e_detector(error)", 2, "enough to bound the mean"),
+        ("cusum(loss)", 0, "no labelled row"),
+        ("cusum(loss)", 1_000, "holds 20 labelled rows"),
+    ];
+    for (detector, labelled_rows, why) in cases {
+        let announced = fixtures::announced_with(watched, labelled_rows);
+        let epochs = Run::new(watched, &announced, &fixtures::inputs(&acts(100))).all(&[]).epochs;
+        let mut stage = monitor_of(watched, &announced);
+        let records: Vec<_> = epochs.into_iter().enumerate().map(|(at, epoch)| record(at, epoch.to_vec())).collect();
+        feed(&mut stage, &records, Delivery::Live).unwrap();
+        let events: Vec<_> = stage.seal(Seal::Due).unwrap().unwrap().records.into_iter().map(decode).collect();
+        let of = |monitor: &str| {
+            let of_all = |verdict: &&Verdict| verdict.segment.is_none() && verdict.monitor.name() == monitor;
+            verdicts(&events).into_iter().filter(of_all).collect::<Vec<_>>()
+        };
+        let blind = of(detector);
+        assert_eq!(blind.len(), of("drift").len());
+        for verdict in blind {
+            assert_eq!(verdict.severity, Severity::Inconclusive(detectors::verdict::Why::NotInReference));
+            assert!(verdict.summary.contains(why), "{}", verdict.summary);
+        }
+    }
 }

@@ -1,16 +1,12 @@
 //! One version of a model, counted against one reference: its open panes, its panels, its alarms and detectors.
 
 use super::panes::{ClosedWindow, Panes};
+use super::sequential::{Rise, StepDetector, Unsupported};
 use crate::references::ChosenReference;
 use crate::stage::StageError;
-use crate::watched::{SequentialPolicy, WatchedModel};
+use crate::watched::WatchedModel;
 use detectors::alarm::Alarm;
-use detectors::moments::Moments;
 use detectors::panel::{Judgement, Outcome, Panel, SegmentMovement, concentrated};
-use detectors::sequential::{
-    Adwin, AdwinPolicy, Baseline, Change, Direction, PageHinkley, PageHinkleyPolicy, Sequential, SequentialDetector,
-    Signal,
-};
 use detectors::verdict::{Estimate, Finality, Monitor, Segment, Severity, Verdict, VerdictKey, Why, verdict_id};
 use detectors::windows::Window;
 use serde::{Deserialize, Serialize};
@@ -21,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Judged {
     alarms: Vec<((Option<Segment>, Monitor), Alarm)>,
-    sequential: Vec<(String, Sequential)>,
+    sequential: Vec<StepDetector>,
     /// Starts of windows whose quality has been judged for good.
     matured: BTreeSet<i64>,
     /// Start of the first of the windows in a row whose quality was below the reference's, by slice.
@@ -34,6 +30,8 @@ pub(super) struct WatchedVersion {
     version: String,
     chosen: Option<ChosenReference>,
     panels: BTreeMap<Option<Segment>, Option<Panel>>,
+    /// Sequential detectors that are wanted and that the reference does not support.
+    unsupported: Vec<Unsupported>,
     pub(super) panes: Panes,
     pub(super) judged: Judged,
 }
@@ -44,12 +42,19 @@ impl WatchedVersion {
         version: String,
         chosen: Option<ChosenReference>,
     ) -> Result<Self, StageError> {
-        let sequential = match &watched.labels {
-            Some(_) => sequential_detectors(watched.sequential, chosen.as_ref())?,
-            None => Vec::new(),
+        let (sequential, unsupported) = match &watched.labels {
+            Some(_) => StepDetector::all(&watched, chosen.as_ref().map(|chosen| &*chosen.reference))
+                .map_err(|error| StageError::failed("setting up sequential detectors", error))?,
+            None => (Vec::new(), Vec::new()),
         };
         let judged = Judged { sequential, ..Judged::default() };
-        Ok(Self { watched, version, chosen, panels: BTreeMap::new(), panes: Panes::default(), judged })
+        Ok(Self { watched, version, chosen, panels: BTreeMap::new(), unsupported, panes: Panes::default(), judged })
+    }
+
+    /// Goes on from what was kept across a restart.
+    pub(super) fn resume(&mut self, kept: Judged) {
+        let fresh = std::mem::take(&mut self.judged.sequential);
+        self.judged = Judged { sequential: StepDetector::resumed(fresh, kept.sequential), ..kept };
     }
 
     /// Judges the drift and the data quality of a window that has ended, and shows its quality so far.
@@ -73,6 +78,9 @@ impl WatchedVersion {
             if self.watched.labels.is_some() {
                 verdicts.push(self.provisional(window, segment, slice));
             }
+        }
+        if let Some(overall) = slices.get(&None) {
+            verdicts.extend(self.unsupported.iter().map(|detector| self.unwatched(window, detector, overall)));
         }
         Ok(verdicts)
     }
@@ -145,15 +153,9 @@ impl WatchedVersion {
     /// Hands a matured step to the sequential detectors; a verdict for each that finds the error risen.
     pub(super) fn step(&mut self, span: Window, age: u8) -> Vec<Verdict> {
         let Some(moments) = self.panes.take_step(span.start_ms, age) else { return Vec::new() };
-        let mut changes = Vec::new();
-        for (name, detector) in &mut self.judged.sequential {
-            if let Signal::Change(change) = detector.observe(span.start_ms, moments.error)
-                && change.direction == Direction::Rising
-            {
-                changes.push((name.clone(), change));
-            }
-        }
-        changes.into_iter().map(|(name, change)| self.changed(span, name, change, moments.error.n)).collect()
+        let rises: Vec<_> =
+            self.judged.sequential.iter_mut().filter_map(|detector| detector.observe(span, &moments)).collect();
+        rises.into_iter().map(|rise| self.risen(span, rise)).collect()
     }
 
     /// Lets go of panes and marks that nothing can ask for any more.
@@ -273,11 +275,11 @@ impl WatchedVersion {
         }
     }
 
-    fn changed(&self, span: Window, name: String, change: Change, rows: i64) -> Verdict {
+    fn risen(&self, span: Window, Rise { name, change, values }: Rise) -> Verdict {
         let mut verdict = self.blank(span, Monitor::Sequential(name.clone()), &None);
         verdict.severity = Severity::Drift;
-        verdict.rows = rows;
-        verdict.labelled = Some(rows);
+        verdict.rows = values;
+        verdict.labelled = Some(values);
         verdict.change_point_ms = Some(change.change_point_ms);
         let estimate = |value| Estimate { value, standard_error: None };
         verdict.metrics = BTreeMap::from([
@@ -285,6 +287,15 @@ impl WatchedVersion {
             ("after".to_owned(), estimate(change.after)),
         ]);
         verdict.summary = format!("{name}: the mean rose from {:.4} to {:.4}", change.before, change.after);
+        verdict
+    }
+
+    /// That a detector which is wanted does not watch.
+    fn unwatched(&self, window: Window, Unsupported { name, why }: &Unsupported, overall: &ClosedWindow) -> Verdict {
+        let mut verdict = self.blank(window, Monitor::Sequential((*name).to_owned()), &None);
+        verdict.severity = Severity::Inconclusive(Why::NotInReference);
+        verdict.rows = overall.rows;
+        verdict.summary = format!("{name} does not watch: {why}");
         verdict
     }
 
@@ -306,28 +317,4 @@ fn no_labels() -> Judgement {
         attribution: Vec::new(),
         summary: "no label has come".to_owned(),
     }
-}
-
-fn sequential_detectors(
-    policy: SequentialPolicy,
-    chosen: Option<&ChosenReference>,
-) -> Result<Vec<(String, Sequential)>, StageError> {
-    let failed = |error| StageError::failed("setting up sequential detectors", error);
-    let mut detectors = Vec::new();
-    if policy.adwin {
-        let adwin = Adwin::new(AdwinPolicy::default()).map_err(failed)?;
-        detectors.push(("adwin(error)".to_owned(), Sequential::Adwin(adwin)));
-    }
-    if policy.page_hinkley {
-        let errors = chosen.and_then(|chosen| chosen.reference.steps()).map(|steps| steps.total.error);
-        let baseline = errors.and_then(baseline).unwrap_or(Baseline::Running);
-        let test = PageHinkley::new(PageHinkleyPolicy::default(), baseline).map_err(failed)?;
-        detectors.push(("page_hinkley(error)".to_owned(), Sequential::PageHinkley(test)));
-    }
-    Ok(detectors)
-}
-
-fn baseline(errors: Moments) -> Option<Baseline> {
-    let standard_deviation = errors.variance()?.sqrt();
-    (standard_deviation > 0.0).then_some(Baseline::Reference { mean: errors.mean()?, standard_deviation })
 }

@@ -219,7 +219,9 @@ fn only_final_drift_of_the_whole_traffic_is_a_fact() {
     assert!(!is_fact(&Verdict { segment: Some(segment), ..verdict.clone() }));
     assert!(!is_fact(&Verdict { monitor: Monitor::Drift, ..verdict.clone() }));
     assert!(!is_fact(&Verdict { monitor: Monitor::Sequential("adwin(prediction)".into()), ..verdict.clone() }));
-    assert!(is_fact(&Verdict { monitor: Monitor::Sequential("adwin(error)".into()), ..verdict.clone() }));
+    for detector in ["adwin(error)", "e_detector(error)", "cusum(loss)"] {
+        assert!(is_fact(&Verdict { monitor: Monitor::Sequential(detector.into()), ..verdict.clone() }), "{detector}");
+    }
     let eager = RetrainPolicy { on_feature_drift: true, ..policy() };
     assert!(Fact::of_verdict(&Verdict { monitor: Monitor::Drift, ..verdict }, &eager).is_some());
 }
