@@ -1,5 +1,6 @@
 //! What the flow tests have in common: a folder with a configuration, the binary, and what a finished log says.
 
+pub mod kafka;
 mod progress;
 mod running;
 
