@@ -3,14 +3,13 @@
 //! It reads the control topics and capture's ledger from their start each time the process starts, writes nothing, and is
 //! the only one that writes to board and metrics. What it cannot read it tells, and goes on.
 
-use crate::topic_reader::TopicReader;
 use anyhow::Result;
 use dashboards::board::RetrainProgress;
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
 use ingest::cloud_event;
-use ingest::log::{Log, Record};
+use ingest::log::{Log, LogError, LogReader, Offset, Read, ReadBudget, Record};
 use ingest::partial::CaptureEpoch;
 use ingest::topics;
 use retrain::lifecycle::ModelEvent;
@@ -22,6 +21,9 @@ use std::time::Duration;
 
 /// How long a quiet log is waited for before the order to stop is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How much of a topic is shown at a time.
+const BUDGET: ReadBudget = ReadBudget { records: 4_096, bytes: 16 << 20 };
 
 /// The follower's thread.
 pub struct Follower {
@@ -35,12 +37,14 @@ impl Follower {
     /// # Errors
     /// When a topic does not exist, or no thread can be had.
     pub fn start(log: Arc<dyn Log>, dashboard: Dashboard, capture: CaptureTelemetry) -> Result<Self> {
-        let topics = [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS];
-        let readers = topics.map(|topic| TopicReader::new(Arc::clone(&log), topic));
-        let readers = readers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut places = Vec::new();
+        for topic in [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS] {
+            places.push((topic, log.bounds(topic, 0)?.first));
+        }
         let stop = Arc::new(AtomicBool::new(false));
-        let following = Following { log, readers, dashboard, capture, stop: Arc::clone(&stop) };
-        let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(move || following.run())?;
+        let following = Following { places, dashboard, capture, stop: Arc::clone(&stop) };
+        let thread =
+            std::thread::Builder::new().name("follower".to_owned()).spawn(move || following.run(log.as_ref()))?;
         Ok(Self { stop, thread })
     }
 
@@ -54,38 +58,52 @@ impl Follower {
 }
 
 struct Following {
-    log: Arc<dyn Log>,
-    readers: Vec<TopicReader>,
+    /// Topics of one partition, and the offsets that come next.
+    places: Vec<(&'static str, Offset)>,
     dashboard: Dashboard,
     capture: CaptureTelemetry,
     stop: Arc<AtomicBool>,
 }
 
 impl Following {
-    fn run(mut self) {
-        let mut seen = 0;
+    fn run(mut self, log: &dyn Log) {
         while !self.stop.load(Ordering::Acquire) {
-            let version = self.log.version();
-            if !self.read_all() {
-                seen = self.log.wait(version.max(seen), LOOK_EVERY);
+            match log.reader() {
+                Ok(mut reader) => self.follow(reader.as_mut()),
+                Err(error) => {
+                    tracing::error!(%error, "the follower cannot read");
+                    std::thread::park_timeout(LOOK_EVERY);
+                }
+            }
+        }
+    }
+
+    /// Shows what is new until it is to stop, or the reader fails.
+    fn follow(&mut self, reader: &mut dyn LogReader) {
+        while !self.stop.load(Ordering::Acquire) {
+            match self.read_all(reader) {
+                Ok(true) => {}
+                Ok(false) => reader.wait(LOOK_EVERY),
+                Err(error) => {
+                    tracing::error!(%error, "the follower cannot read");
+                    std::thread::park_timeout(LOOK_EVERY);
+                    return;
+                }
             }
         }
     }
 
     /// Shows what is new; says whether anything was.
-    fn read_all(&mut self) -> bool {
+    fn read_all(&mut self, reader: &mut dyn LogReader) -> Result<bool, LogError> {
         let mut any = false;
-        for reader in &mut self.readers {
-            match reader.read() {
-                Ok(records) => {
-                    any |= !records.is_empty();
-                    let topic = reader.topic();
-                    records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &self.capture));
-                }
-                Err(error) => tracing::error!(topic = reader.topic(), %error, "the follower cannot read"),
+        for (topic, next) in &mut self.places {
+            if let Read::Records(records) = reader.read(topic, 0, *next, BUDGET)? {
+                any = true;
+                records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &self.capture));
+                *next = records.last().map_or(*next, |last| last.offset + 1);
             }
         }
-        any
+        Ok(any)
     }
 }
 

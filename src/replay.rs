@@ -83,6 +83,7 @@ impl<'a> Replay<'a> {
     pub fn new(service: &'a Service, setup: &Arc<ModelSetup>, spec: ReplaySpec) -> Result<Self> {
         let grounds = service.grounds();
         let group = format!("replay-{}", spec.name);
+        grounds.log.take_over(&group)?;
         let place = match grounds.log.snapshot(&group)? {
             Some(bytes) => serde_json::from_slice(&bytes).context("reading how far the replay had come")?,
             None => Place::default(),

@@ -8,7 +8,7 @@
 //! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
-use crate::config::{ArtifactLocation, Config};
+use crate::config::{ArtifactLocation, Config, LogPlace};
 use crate::follower::Follower;
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::intake::LogIntake;
@@ -25,6 +25,7 @@ use dashboards::telemetry::CaptureTelemetry;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
+use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
 use ingest::monitor::{MonitorSpec, MonitorStage};
 use ingest::references::ReferenceBook;
@@ -92,11 +93,7 @@ impl Grounds {
     /// When the log is in use or unusable, the store cannot be used, or a model cannot be set up.
     pub fn open(config: &Config) -> Result<Self> {
         let models = ModelSetup::of(config)?;
-        let synchronous = match config.log.durability {
-            crate::config::Durability::Full => Durability::Full,
-            crate::config::Durability::Normal => Durability::Normal,
-        };
-        let log = EmbeddedLog::open(&config.log.directory, Options { synchronous, ..Options::default() })?;
+        let log = open_log(config)?;
         let partitions = config.partitions.get();
         for topic in topic_specs(partitions, config.log.retention) {
             log.ensure_topic(&topic)?;
@@ -133,11 +130,24 @@ impl Grounds {
     }
 }
 
+fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
+    Ok(match &config.log.place {
+        LogPlace::Embedded(durability) => {
+            let synchronous = match durability {
+                crate::config::Durability::Full => Durability::Full,
+                crate::config::Durability::Normal => Durability::Normal,
+            };
+            EmbeddedLog::open(&config.log.directory, Options { synchronous, ..Options::default() })?
+        }
+        LogPlace::Kafka(kafka) => KafkaLog::connect(kafka.options(&config.file)?, &random_name())?,
+    })
+}
+
 /// Topics with their partitions; what the registry and the retraining are is kept for good.
 fn topic_specs(partitions: u32, retention: Retention) -> Vec<TopicSpec> {
     let spec = |name: &str, partitions, retention| TopicSpec { name: name.to_owned(), partitions, retention };
     let forever = Retention::default();
-    let inputs = [topics::INFERENCES, topics::LABELS, topics::FEEDBACK];
+    let inputs = topics::INPUTS;
     let mut specs: Vec<_> = inputs.iter().map(|name| spec(name, partitions, retention)).collect();
     specs.extend(inputs.iter().map(|name| spec(&topics::dead_letters_of(name), partitions, retention)));
     specs.push(spec(topics::PARTIALS, 1, retention));
@@ -231,7 +241,7 @@ impl Service {
     pub fn wait_until_quiet(&self, patience: Duration) -> Result<()> {
         let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let handles: Vec<_> = handles.iter().collect();
-        if wait_until_quiet(&handles, self.grounds.log.as_ref(), patience) {
+        if wait_until_quiet(&handles, self.grounds.log.as_ref(), patience)? {
             return Ok(());
         }
         let states: Vec<_> = handles.iter().map(|handle| handle.status()).collect();

@@ -117,7 +117,7 @@ impl House {
         };
         let start = Instant::now();
         let stage = Runner::spawn(StageSpec { name, ..Capture::spec() }, factory, context).unwrap();
-        assert!(wait_until_quiet(&[&stage], log.as_ref(), PATIENCE), "{:?}", stage.status());
+        assert!(wait_until_quiet(&[&stage], log.as_ref(), PATIENCE).unwrap(), "{:?}", stage.status());
         let took = start.elapsed();
         stage.shutdown();
         stage.join().unwrap();

@@ -13,6 +13,7 @@
 //! - **Back-pressure.** One read is in memory at a time, and an epoch ends with the record that reaches
 //!   [`EpochPolicy::bytes`]: a stage that is slow reads late, and the log holds what waits.
 //! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage.
+//! - **One at a time.** A life begins by taking the stage over: another process that still runs it cannot commit any more.
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
 //!
@@ -163,13 +164,15 @@ impl Supervisor {
                 return Ok(());
             };
             let is_last = matches!(failure, Failure::Permanent(_)) || self.shared.is_stopping();
-            let (Failure::Permanent(error) | Failure::Passing(error)) = failure;
+            // Two that take a stage from each other would do so for ever if each commit between ended the pauses.
+            let starts_anew = committed && !matches!(failure, Failure::Displaced(_));
+            let (Failure::Permanent(error) | Failure::Displaced(error) | Failure::Passing(error)) = failure;
             self.shared.failed(sentence(&error));
             if is_last {
                 return Err(error);
             }
             self.context.telemetry.restarted(&self.spec.name, &error);
-            failures_in_a_row = if committed { 1 } else { failures_in_a_row + 1 };
+            failures_in_a_row = if starts_anew { 1 } else { failures_in_a_row + 1 };
             if self.shared.pause(pause_after(failures_in_a_row)) {
                 // Nothing is in flight: the stage was dropped, and what it had committed is in the log.
                 self.shared.stopped();

@@ -21,6 +21,14 @@ pub const MODELS: &str = "models";
 /// Which files hold which offsets.
 pub const ARCHIVED: &str = "archived";
 
+/// The input topics: what users and their programs write.
+pub const INPUTS: [&str; 3] = [INFERENCES, LABELS, FEEDBACK];
+
+/// Whether a topic is an input topic or the dead letters of one.
+pub fn is_input(topic: &str) -> bool {
+    INPUTS.iter().any(|input| topic == *input || topic == dead_letters_of(input))
+}
+
 /// The dead-letter topic of an input topic.
 pub fn dead_letters_of(topic: &str) -> String {
     format!("{topic}-dlt")

@@ -46,6 +46,16 @@ pub enum ConfigError {
         /// What is missing or wrong; never the key itself.
         reason: String,
     },
+    /// A secret that cannot be read.
+    #[error("{file}: {path}: {reason}")]
+    Secret {
+        /// The configuration file.
+        file: PathBuf,
+        /// Path of the section that names it.
+        path: String,
+        /// What is missing or wrong; never the secret itself.
+        reason: String,
+    },
 }
 
 fn at(path: &str) -> String {

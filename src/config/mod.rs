@@ -5,10 +5,12 @@
 //! meant, are the business of [`check()`]. `driftline.example.yaml` beside the workspace's manifest shows every section.
 //!
 //! Secrets never stand in the file: the key of hashed columns comes from a file of its own or the environment
-//! ([`HASH_KEY_VARIABLE`]), credentials of object stores from the environment.
+//! ([`HASH_KEY_VARIABLE`]), passwords for a Kafka from files or variables that the file names, credentials of object stores
+//! from the environment.
 
 mod check;
 mod error;
+mod kafka;
 mod lines;
 mod model;
 mod quantity;
@@ -19,6 +21,7 @@ mod validate;
 
 pub use check::{Finding, check};
 pub use error::{ConfigError, Problem};
+pub use kafka::KafkaConfig;
 pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 pub use secret::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 
@@ -26,7 +29,7 @@ use error::{Misfit, Validated, refuse};
 use ingest::archive::RollPolicy;
 use ingest::archive::compaction::CompactionPolicy;
 use ingest::decode::{HashKey, Policy};
-use raw::{RawApi, RawArchive, RawArtifacts, RawConfig};
+use raw::{RawApi, RawArchive, RawArtifacts, RawConfig, RawLog};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -63,15 +66,24 @@ pub struct Config {
     pub models: BTreeMap<ModelName, ModelConfig>,
 }
 
-/// The embedded log.
+/// The log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Its folder.
+    /// Folder of the embedded log; beside a Kafka, of what trainings work on.
     pub directory: PathBuf,
-    /// What a commit survives.
-    pub durability: Durability,
+    /// Where it is.
+    pub place: LogPlace,
     /// What may be deleted from the input topics.
     pub retention: ingest::log::Retention,
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPlace {
+    /// In the folder, with what a commit survives.
+    Embedded(Durability),
+    /// On a Kafka.
+    Kafka(Box<KafkaConfig>),
 }
 
 /// What a committed record survives.
@@ -193,11 +205,7 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
 
 fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let directory = folder.join(&raw.log.directory);
-    let retention = ingest::log::Retention {
-        age: raw.log.retention.age.map(|age| positive("log.retention.age", age.0)).transpose()?,
-        bytes_per_partition: raw.log.retention.bytes.map(|bytes| bytes.0),
-    };
+    let log = log(raw.log, folder)?;
     if raw.models.0.is_empty() {
         return refuse("models", Problem::NoModels);
     }
@@ -210,15 +218,28 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         file: file.to_owned(),
         partitions: partitions(raw.partitions)?,
         api: api(&raw.api)?,
-        artifacts: artifacts(raw.artifacts, folder, &directory)?,
+        artifacts: artifacts(raw.artifacts, folder, &log.directory)?,
         archive: archive(&raw.archive)?,
-        log: LogConfig { directory, durability: raw.log.durability, retention },
+        log,
         epoch_interval: positive("epoch.interval", raw.epoch.interval.0)?,
         idle_after: positive("idle_after", raw.idle_after.0)?,
         max_disorder: raw.max_disorder.0,
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
         models,
     })
+}
+
+fn log(raw: RawLog, folder: &Path) -> Validated<LogConfig> {
+    let retention = ingest::log::Retention {
+        age: raw.retention.age.map(|age| positive("log.retention.age", age.0)).transpose()?,
+        bytes_per_partition: raw.retention.bytes.map(|bytes| bytes.0),
+    };
+    let place = match (raw.kafka, raw.durability) {
+        (None, durability) => LogPlace::Embedded(durability.unwrap_or_default()),
+        (Some(kafka), None) => LogPlace::Kafka(Box::new(kafka::kafka(kafka, folder)?)),
+        (Some(_), Some(_)) => return refuse("log", Problem::Exclusive { one: "durability", other: "kafka" }),
+    };
+    Ok(LogConfig { directory: folder.join(raw.directory), place, retention })
 }
 
 /// The most partitions; each costs a reader and a watermark.

@@ -175,6 +175,23 @@ fn features_keep_the_order_of_the_file() {
 }
 
 #[test]
+fn a_kafka_is_reached_with_the_secrets_of_its_files_and_none_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("word"), "hunter2\n").unwrap();
+    let kafka = "kafka: {bootstrap: \"a:1, b:2\", security: {tls: {ca: ca.pem}, sasl: {mechanism: scram_sha_512, \
+                 username: u, password_file: word}}, options: {fetch.wait.max.ms: 5, linger.ms: 0.5}}";
+    let text = VALID.replace("{directory: data}", &format!("{{directory: data, {kafka}}}"));
+    let file = folder.path().join("driftline.yaml");
+    let config = Config::parse(&text, &file).unwrap();
+    let LogPlace::Kafka(kafka) = &config.log.place else { panic!("the log is on a Kafka") };
+    let options = kafka.options(&file).unwrap();
+    assert!(!format!("{config:?} {options:?}").contains("hunter2"));
+    std::fs::remove_file(folder.path().join("word")).unwrap();
+    let refused = kafka.options(&file).unwrap_err().to_string();
+    assert!(refused.contains("log.kafka.security.sasl") && refused.contains("word"), "{refused}");
+}
+
+#[test]
 fn every_mistake_is_answered_with_file_line_path_and_remedy() {
     let breaks = [
         ("version: 1", "version: 2"),
@@ -185,6 +202,48 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("log: {directory: data}", "log: {directory: data, retention: {age: 30}}"),
         ("log: {directory: data}", "log: {directory: data, retention: {bytes: lots}}"),
         ("log: {directory: data}", "log: {directory: data"),
+        ("log: {directory: data}", "log: {kafka: {bootstrap: \"k:9092\"}}"),
+        ("log: {directory: data}", "log: {directory: data, kafka: {}}"),
+        ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: k}}"),
+        ("log: {directory: data}", "log: {directory: data, durability: full, kafka: {bootstrap: \"k:9092\"}}"),
+        ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: \"k:9092\", prefix: a b}}"),
+        ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: \"k:9092\", replication: 0}}"),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {sasl: {mechanism: plain, username: u}}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {sasl: {mechanism: plain, username: u, password: p}}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {sasl: {mechanism: md5, username: u}}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {tls: {certificate: c.pem}}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {tls: {key_password_file: a, key_password_env: B}}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", options: {isolation.level: read_uncommitted}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", options: {sasl.password: hunter2}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", options: {no.such.option: 1}}}",
+        ),
+        (
+            "log: {directory: data}",
+            "log: {directory: data, kafka: {bootstrap: \"k:9092\", options: {fetch.wait.max.ms: soon}}}",
+        ),
         ("log: {directory: data}", "log: {directory: data}\npartitions: 0"),
         ("log: {directory: data}", "log: {directory: data}\npartitions: many"),
         ("log: {directory: data}", "log: {directory: data}\nepoch: {interval: 0s}"),

@@ -1,9 +1,10 @@
-//! Whole-system flows on the embedded log, through the binary.
+//! Whole-system flows through the binary, on the embedded log and on a real Kafka; and what the log on Kafka promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is tests")]
 
 mod bad_inputs;
 mod demo;
+mod kafka_log;
 mod kill;
 mod sea_losing;
 mod windows_oracle;

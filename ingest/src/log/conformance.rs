@@ -8,15 +8,20 @@
     reason = "these are tests that other crates call; their names are their docs"
 )]
 
-use super::{Committed, Log, LogError, NewRecord, Progress, ReadBudget, Record, Retention, TopicSpec, Transaction};
+use super::{
+    Committed, Log, LogError, LogReader, NewRecord, Progress, Read, ReadBudget, Record, Retention, TopicSpec,
+    Transaction,
+};
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// How long a condition is waited for before a promise counts as broken.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };
 
 /// Runs every promise, each on a log of its own.
 pub fn keeps_every_promise<L: AsRef<dyn Log>>(mut empty_log: impl FnMut() -> L) {
-    let promises: [fn(&dyn Log); 11] = [
+    let promises: [fn(&dyn Log); 14] = [
         records_come_back_in_order_with_all_their_parts,
         partitions_do_not_mix,
         a_read_keeps_to_its_budget_but_returns_one_record,
@@ -25,7 +30,10 @@ pub fn keeps_every_promise<L: AsRef<dyn Log>>(mut empty_log: impl FnMut() -> L) 
         a_commit_is_all_or_nothing,
         groups_do_not_see_each_other,
         append_times_never_go_backwards_and_can_be_looked_up,
-        the_version_wakes_those_who_wait,
+        the_version_grows_with_every_record,
+        a_reader_returns_what_reads_do_and_knows_the_end,
+        a_reader_wakes_when_a_record_arrives_or_it_is_called,
+        a_group_that_is_taken_over_goes_on_where_it_was,
         concurrent_appends_lose_nothing,
         it_behaves_like_a_list_per_partition,
     ];
@@ -146,18 +154,89 @@ pub fn append_times_never_go_backwards_and_can_be_looked_up(log: &dyn Log) {
     assert_eq!(log.offset_at("t", 0, i64::MIN).expect("it exists"), bounds.first);
 }
 
-pub fn the_version_wakes_those_who_wait(log: &dyn Log) {
+pub fn the_version_grows_with_every_record(log: &dyn Log) {
     create(log, "t", 1);
-    let seen = log.version();
-    assert_eq!(log.wait(seen, Duration::ZERO), seen, "a wait ends with its timeout");
+    let mut seen = log.version().expect("it is known");
+    for number in 0..4 {
+        let records = vec![record("t", 0, "x")];
+        match number % 2 {
+            0 => log.append(&records).expect("the topic exists"),
+            _ => log.commit("g", &Transaction { records, ..Transaction::default() }).expect("the topic exists"),
+        }
+        let version = log.version().expect("it is known");
+        assert!(version > seen, "a record counts");
+        seen = version;
+    }
+}
+
+pub fn a_reader_returns_what_reads_do_and_knows_the_end(log: &dyn Log) {
+    create(log, "t", 2);
+    let mut reader = log.reader().expect("it can be had");
+    let starts = [0, 1].map(|partition| log.bounds("t", partition).expect("it exists").first);
+    let mut next = starts;
+    let mut all = [Vec::new(), Vec::new()];
+    for round in 0..4 {
+        let batch: Vec<_> = (0..20).map(|n| record("t", n % 2, &format!("{round}:{n}"))).collect();
+        match round % 2 {
+            0 => log.append(&batch).expect("the topic exists"),
+            _ => log.commit("g", &Transaction { records: batch, ..Transaction::default() }).expect("it exists"),
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !read_round(reader.as_mut(), &mut next, &mut all) || !reader.is_at_end().expect("it is known") {
+            assert!(Instant::now() < deadline, "the end is never reached");
+        }
+        assert_eq!(all.each_ref().map(Vec::len), [10 * (round + 1); 2], "after round {round}");
+    }
+    for (partition, read) in (0..).zip(&all) {
+        assert_eq!(read, &read_all(log, "t", partition));
+    }
+    // From another place, and on from there.
+    let [first, ..] = all.each_ref().map(Vec::as_slice);
+    for at in [5, 0, 17, 18, 19, 3] {
+        let from = first.get(at).expect("there are forty").offset;
+        let found = until_records(reader.as_mut(), from);
+        assert_eq!(found.first(), first.get(at), "from record {at}");
+    }
+}
+
+pub fn a_reader_wakes_when_a_record_arrives_or_it_is_called(log: &dyn Log) {
+    create(log, "t", 1);
+    let first = log.bounds("t", 0).expect("it exists").first;
+    let mut reader = log.reader().expect("it can be had");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| log.wait(seen, Duration::from_secs(60)));
-        log.append(&[record("t", 0, "x")]).expect("the topic exists");
-        assert!(waiting.join().expect("it does not panic") > seen);
+        scope.spawn(|| log.append(&[record("t", 0, "x")]).expect("the topic exists"));
+        assert_eq!(until_records(reader.as_mut(), first).len(), 1);
     });
-    let seen = log.version();
-    log.commit("g", &Transaction::default()).expect("nothing is missing");
-    assert!(log.version() > seen, "a commit counts");
+    let deadline = Instant::now() + PATIENCE;
+    let waker = reader.waker();
+    std::thread::scope(|scope| {
+        scope.spawn(move || waker());
+        reader.wait(PATIENCE * 2);
+    });
+    assert!(Instant::now() < deadline, "the waker ends a wait");
+    let before = Instant::now();
+    // What rang before may end the first of them.
+    (0..3).for_each(|_| reader.wait(Duration::from_millis(1)));
+    assert!(before.elapsed() < PATIENCE, "a wait ends with its timeout");
+}
+
+pub fn a_group_that_is_taken_over_goes_on_where_it_was(log: &dyn Log) {
+    create(log, "in", 1);
+    create(log, "out", 1);
+    log.take_over("g").expect("nothing is in its way");
+    log.commit("g", &commit_of(record("out", 0, "one"), 1, "0")).expect("all of it exists");
+    log.take_over("g").expect("nothing is in its way");
+    let stored = Committed { offset: 1, metadata: "0".into() };
+    assert_eq!(log.committed("g", "in", 0).expect("readable"), Some(stored));
+    assert_eq!(log.snapshot("g").expect("readable"), Some(Bytes::from_static(b"snapshot 1")));
+    let large = Bytes::from((0..2_500_000_u32).map(|n| n.to_le_bytes()[0]).collect::<Vec<_>>());
+    let larger = Transaction { snapshot: Some(large.clone()), ..commit_of(record("out", 0, "two"), 2, "1") };
+    log.commit("g", &larger).expect("all of it exists");
+    log.take_over("g").expect("nothing is in its way");
+    assert!(log.snapshot("g").expect("readable") == Some(large), "a large snapshot comes back whole");
+    log.commit("g", &commit_of(record("out", 0, "three"), 3, "2")).expect("all of it exists");
+    assert_eq!(log.snapshot("g").expect("readable"), Some(Bytes::from_static(b"snapshot 3")));
+    assert_eq!(values(log, "out", 0), ["one", "two", "three"]);
 }
 
 pub fn concurrent_appends_lose_nothing(log: &dyn Log) {
@@ -229,6 +308,38 @@ fn commit_of(made: NewRecord, offset: i64, resume: &str) -> Transaction {
         records: vec![made],
         progress: vec![Progress { topic: "in".into(), partition: 0, committed }],
         snapshot: Some(Bytes::from(format!("snapshot {offset}"))),
+    }
+}
+
+/// One read of each partition of `t`; says whether all were at their end.
+fn read_round(reader: &mut dyn LogReader, next: &mut [i64; 2], all: &mut [Vec<Record>; 2]) -> bool {
+    let mut ended = true;
+    for ((partition, next), all) in (0..).zip(next).zip(all) {
+        let budget = ReadBudget { records: 3, bytes: 1 << 20 };
+        match reader.read("t", partition, *next, budget).expect("it exists") {
+            Read::Records(records) => {
+                *next = records.last().expect("there is at least one").offset + 1;
+                all.extend(records);
+                ended = false;
+            }
+            Read::End => {}
+            Read::Pending => ended = false,
+        }
+    }
+    if !ended {
+        reader.wait(Duration::from_millis(1));
+    }
+    ended
+}
+
+fn until_records(reader: &mut dyn LogReader, from: i64) -> Vec<Record> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Read::Records(records) = reader.read("t", 0, from, ALL).expect("it exists") {
+            return records;
+        }
+        assert!(Instant::now() < deadline, "no record came");
+        reader.wait(PATIENCE);
     }
 }
 

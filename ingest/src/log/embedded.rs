@@ -21,6 +21,7 @@
 mod catalogue;
 mod directory;
 mod failure;
+mod follower;
 mod reader;
 mod retention;
 mod schema;
@@ -29,17 +30,19 @@ mod tests;
 mod writer;
 
 use super::{
-    Committed, Log, LogError, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, TopicSpec, Transaction,
+    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, TopicSpec,
+    Transaction,
 };
 use bytes::Bytes;
 use catalogue::{Partition, Published};
 use directory::Directory;
 use failure::Site;
+use follower::Follower;
 use reader::Readers;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use writer::{Work, Writer};
 
 /// Where the time of an append comes from, in milliseconds since the epoch.
@@ -217,22 +220,17 @@ impl Log for EmbeddedLog {
         Ok(())
     }
 
-    fn version(&self) -> u64 {
-        *self.published.version.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reader(&self) -> Result<Box<dyn LogReader + '_>, LogError> {
+        Ok(Box::new(Follower::of(self, Arc::clone(&self.published))))
     }
 
-    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
-        let deadline = Instant::now() + timeout;
-        let mut version = self.published.version.lock().unwrap_or_else(PoisonError::into_inner);
-        while *version == seen {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let woken = self.published.grown.wait_timeout(version, left);
-            version = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        *version
+    /// The directory's lock has seen to it: no other process commits.
+    fn take_over(&self, _: &str) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn version(&self) -> Result<u64, LogError> {
+        Ok(*self.published.version.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -8,10 +8,12 @@
 #[doc(hidden)]
 pub mod conformance;
 pub mod embedded;
+pub mod kafka;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -95,6 +97,20 @@ pub struct ReadBudget {
     pub bytes: usize,
 }
 
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// At least one record, in order.
+    Records(Vec<Record>),
+    /// Everything from the asked offset on has been read: there was nothing when the log was last asked.
+    End,
+    /// Nothing is here yet, and it is not known whether there is more.
+    Pending,
+}
+
+/// Wakes a reader that waits.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
 /// The offset and the metadata that a group committed for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -177,6 +193,58 @@ pub enum LogError {
         /// The oldest there is.
         first: Offset,
     },
+    /// The wanted offset lies behind the end.
+    #[error(
+        "{topic}/{partition} ends at offset {end}, and {wanted} was to be read: the topic was deleted and made anew, or its end was lost; restore it, or start with another prefix"
+    )]
+    Beyond {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The offset asked for.
+        wanted: Offset,
+        /// The offset that the next record will have.
+        end: Offset,
+    },
+    /// A topic that exists with another setting than is needed.
+    #[error("topic {topic} has {setting} {found}, and {wanted} is needed: {mend}")]
+    TopicDiffers {
+        /// The topic.
+        topic: String,
+        /// Name of the setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What it must be.
+        wanted: String,
+        /// What to do.
+        mend: String,
+    },
+    /// A record larger than the log takes; nothing was written.
+    #[error(
+        "a record of {bytes} bytes for {topic} is larger than Kafka takes: send less at a time, or raise the topic's max.message.bytes and the option message.max.bytes"
+    )]
+    TooLarge {
+        /// Topic it was for.
+        topic: String,
+        /// Bytes of its value.
+        bytes: usize,
+    },
+    /// Another process commits for the group; nothing was written.
+    #[error("another process has taken over {group}: nothing was committed; stop one of the two")]
+    Displaced {
+        /// The group.
+        group: String,
+    },
+    /// An option that the log cannot be opened with.
+    #[error("the log's option {option} cannot be used: {reason}")]
+    Option {
+        /// Its name; never its value, which may be a secret.
+        option: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The disk is full; nothing was written.
     #[error("no space left for the log in {directory}: nothing was written; free some space")]
     DiskFull {
@@ -214,7 +282,8 @@ pub trait Log: Send + Sync {
     /// When a partition does not exist or the storage fails.
     fn append(&self, records: &[NewRecord]) -> Result<(), LogError>;
 
-    /// Reads committed records from `from` on, in order; empty at the end of the partition.
+    /// Reads committed records from `from` on, in order; empty at the end that the partition has now. For a look now and
+    /// then; what follows a partition has a [`Log::reader`].
     ///
     /// # Errors
     /// When the partition does not exist, `from` has passed its retention, or the storage fails.
@@ -262,9 +331,46 @@ pub trait Log: Send + Sync {
     /// When the storage fails.
     fn enforce_retention(&self, now_ms: i64) -> Result<(), LogError>;
 
-    /// A number that grows with every append and commit.
-    fn version(&self) -> u64;
+    /// A reader of its own for a thread that follows partitions.
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    fn reader(&self) -> Result<Box<dyn LogReader + '_>, LogError>;
 
-    /// Blocks until [`Log::version`] differs from `seen` or `timeout` has passed; returns the version then.
-    fn wait(&self, seen: u64, timeout: Duration) -> u64;
+    /// Makes this process the only one that commits for the group: what another has under way comes to nothing. Called
+    /// before the group's progress and snapshot are read.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn take_over(&self, group: &str) -> Result<(), LogError>;
+
+    /// A number that grows with every record that is appended. It may cost a request: for those who wait until nothing
+    /// happens, not for every round of reading.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn version(&self) -> Result<u64, LogError>;
+}
+
+/// Follows partitions: reads on without looking for its place again, and waits for more.
+pub trait LogReader {
+    /// Reads committed records from `from` on, in order, without waiting.
+    ///
+    /// # Errors
+    /// When the partition does not exist, `from` is not in it any more, or the storage fails.
+    fn read(&mut self, topic: &str, partition: PartitionId, from: Offset, budget: ReadBudget)
+    -> Result<Read, LogError>;
+
+    /// Whether the last read of every partition was at the end that the partition has now. `false` may mean that this is
+    /// not known yet: reading on and asking again tells.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn is_at_end(&mut self) -> Result<bool, LogError>;
+
+    /// Blocks until there may be something new, the waker is called, or `timeout` has passed.
+    fn wait(&mut self, timeout: Duration);
+
+    /// What ends a wait from elsewhere.
+    fn waker(&self) -> Waker;
 }

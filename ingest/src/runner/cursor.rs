@@ -1,7 +1,7 @@
 //! A cursor: how far a stage has read one partition, and how far that is committed.
 
 use super::life::Failure;
-use crate::log::{Committed, Log, LogError, Offset, PartitionId, Progress, ReadBudget, Record};
+use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progress, Read, ReadBudget, Record};
 use crate::stage::{Delivery, StageError};
 use std::time::Instant;
 
@@ -17,6 +17,18 @@ pub(super) enum Role {
     Input,
     /// Read whole, ahead of the inputs.
     Broadcast,
+}
+
+/// What a cursor's read brought.
+pub(super) enum Taken {
+    /// Records; they are muted or live as a whole.
+    Records(Vec<Record>, Delivery),
+    /// The end of what is muted, which need not be the end of the partition.
+    Passed,
+    /// The end of the partition.
+    End,
+    /// Nothing yet.
+    Pending,
 }
 
 /// How far one partition is read.
@@ -73,23 +85,42 @@ impl Cursor {
         self.position == self.committed.map_or(0, |(offset, _)| offset)
     }
 
-    /// Reads on, at most so many bytes; a delivery is muted or live as a whole. Empty at the end.
-    pub(super) fn read(&mut self, log: &dyn Log, bytes: usize) -> Result<(Vec<Record>, Delivery), Failure> {
+    /// Reads on, at most so many bytes.
+    pub(super) fn read(&mut self, reader: &mut dyn LogReader, bytes: usize) -> Result<Taken, Failure> {
         let budget = ReadBudget { records: DELIVERY_RECORDS, bytes: bytes.clamp(1, DELIVERY_BYTES) };
-        let read = log.read(&self.topic, self.partition, self.position, budget);
-        let mut records = read.map_err(|error| self.failure(error))?;
+        let read = reader.read(&self.topic, self.partition, self.position, budget);
+        let read = read.map_err(|error| self.failure(error))?;
         let Some((committed, _)) = self.committed.filter(|_| self.is_muted()) else {
-            self.advance(&records);
-            return Ok((records, Delivery::Live));
+            return Ok(match read {
+                Read::Records(records) => self.take(records, Delivery::Live),
+                Read::End => {
+                    self.at_end_since.get_or_insert_with(Instant::now);
+                    Taken::End
+                }
+                Read::Pending => Taken::Pending,
+            });
+        };
+        let mut records = match read {
+            Read::Records(records) => records,
+            Read::End => Vec::new(),
+            Read::Pending => return Ok(Taken::Pending),
         };
         records.truncate(records.partition_point(|record| record.offset < committed));
         if records.is_empty() {
             // Offsets may have holes: there is nothing more before the committed one.
             self.position = committed;
-        } else {
-            self.advance(&records);
+            return Ok(Taken::Passed);
         }
-        Ok((records, Delivery::Muted))
+        Ok(self.take(records, Delivery::Muted))
+    }
+
+    fn take(&mut self, records: Vec<Record>, delivery: Delivery) -> Taken {
+        if let Some(last) = records.last() {
+            self.position = last.offset + 1;
+        }
+        self.at_end_since = None;
+        self.told_idle = false;
+        Taken::Records(records, delivery)
     }
 
     /// What is to be stored if the epoch ends here; `None` if that is stored already.
@@ -111,19 +142,6 @@ impl Cursor {
     /// Remembers what was stored.
     pub(super) fn stored(&mut self, progress: &Progress, resume: Offset) {
         self.committed = Some((progress.committed.offset, resume));
-    }
-
-    fn advance(&mut self, records: &[Record]) {
-        match records.last() {
-            Some(last) => {
-                self.position = last.offset + 1;
-                self.at_end_since = None;
-                self.told_idle = false;
-            }
-            None => {
-                self.at_end_since.get_or_insert_with(Instant::now);
-            }
-        }
     }
 
     fn failure(&self, error: LogError) -> Failure {

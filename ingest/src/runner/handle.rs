@@ -1,6 +1,6 @@
 //! The handle of a running stage: how it is doing, how it is stopped, and when there is nothing left for it to do.
 
-use crate::log::{Log, Offset, PartitionId};
+use crate::log::{Log, LogError, Offset, PartitionId, Waker};
 use crate::stage::StageError;
 use serde::Serialize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -76,8 +76,12 @@ struct Inner {
     commits: u64,
     last_commit: Option<SystemTime>,
     positions: Vec<Position>,
-    /// The version of the log at which the stage had read everything and held nothing back.
-    quiet_at: Option<u64>,
+    /// How often it was asked whether it is quiet.
+    asked: u64,
+    /// The last such question that it has answered with yes.
+    quiet_at: u64,
+    /// Wakes its thread; `None` before its first life.
+    waker: Option<Waker>,
 }
 
 impl Shared {
@@ -90,7 +94,9 @@ impl Shared {
             commits: 0,
             last_commit: None,
             positions: Vec::new(),
-            quiet_at: None,
+            asked: 0,
+            quiet_at: 0,
+            waker: None,
         };
         Self { name: name.to_owned(), log, inner: Mutex::new(inner), changed: Condvar::new() }
     }
@@ -115,7 +121,6 @@ impl Shared {
         let mut inner = self.inner();
         inner.failures += 1;
         inner.state = StageState::Failed { error, since: SystemTime::now() };
-        inner.quiet_at = None;
         self.changed.notify_all();
     }
 
@@ -138,10 +143,27 @@ impl Shared {
         self.inner().positions = positions;
     }
 
-    /// Everything that the log held at this version is absorbed, and nothing is held back.
-    pub(super) fn quiet(&self, version: u64) {
-        self.inner().quiet_at = Some(version);
+    pub(super) fn wake_by(&self, waker: Waker) {
+        self.inner().waker = Some(waker);
+    }
+
+    /// The question whether it is quiet, if it is not answered yet.
+    pub(super) fn question(&self) -> Option<u64> {
+        let inner = self.inner();
+        (inner.asked > inner.quiet_at).then_some(inner.asked)
+    }
+
+    /// Everything that the log held after the question was asked is absorbed, and nothing is held back.
+    pub(super) fn quiet(&self, question: u64) {
+        self.inner().quiet_at = question;
         self.changed.notify_all();
+    }
+
+    fn wake(&self) {
+        let waker = self.inner().waker.clone();
+        if let Some(waker) = waker {
+            waker();
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -157,7 +179,6 @@ impl Shared {
     fn set(&self, state: StageState) {
         let mut inner = self.inner();
         inner.state = state;
-        inner.quiet_at = None;
         self.changed.notify_all();
     }
 
@@ -181,6 +202,7 @@ impl StageHandle {
     pub fn shutdown(&self) {
         self.shared.inner().stopping = true;
         self.shared.changed.notify_all();
+        self.shared.wake();
     }
 
     /// Waits for the stage to end, however long that takes.
@@ -221,9 +243,19 @@ impl StageHandle {
         InputLag { topic, partition, position, behind }
     }
 
-    /// Waits until the stage is quiet at this version or a later one; says whether it is.
-    fn waits_for_quiet(&self, version: u64, deadline: Instant) -> bool {
-        let quiet = |inner: &Inner| inner.quiet_at.is_some_and(|at| at >= version);
+    /// Asks whether the stage is quiet; it answers once it is.
+    fn ask(&self) -> u64 {
+        let mut inner = self.shared.inner();
+        inner.asked += 1;
+        let question = inner.asked;
+        drop(inner);
+        self.shared.wake();
+        question
+    }
+
+    /// Waits until the stage has answered; says whether it has.
+    fn waits_for_quiet(&self, question: u64, deadline: Instant) -> bool {
+        let quiet = |inner: &Inner| inner.quiet_at >= question;
         let left = deadline.saturating_duration_since(Instant::now());
         let waited = self.shared.changed.wait_timeout_while(self.shared.inner(), left, |inner| !quiet(inner));
         quiet(&waited.unwrap_or_else(PoisonError::into_inner).0)
@@ -235,16 +267,20 @@ impl StageHandle {
 ///
 /// A stage that holds its epoch open by choice (a file that is not full) counts as quiet. What idleness will bring about
 /// later is not waited for.
-pub fn wait_until_quiet(handles: &[&StageHandle], log: &dyn Log, timeout: Duration) -> bool {
+///
+/// # Errors
+/// When the log does not say how far it has grown.
+pub fn wait_until_quiet(handles: &[&StageHandle], log: &dyn Log, timeout: Duration) -> Result<bool, LogError> {
     let deadline = Instant::now() + timeout;
     loop {
-        let version = log.version();
-        if !handles.iter().all(|handle| handle.waits_for_quiet(version, deadline)) {
-            return false;
+        let version = log.version()?;
+        let questions: Vec<_> = handles.iter().map(|handle| handle.ask()).collect();
+        if !handles.iter().zip(questions).all(|(handle, question)| handle.waits_for_quiet(question, deadline)) {
+            return Ok(false);
         }
         // The version counts every write, so all of them were quiet at the same time.
-        if log.version() == version {
-            return true;
+        if log.version()? == version {
+            return Ok(true);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! One life of a stage: from its last commit to an error or the word to stop.
 
-use super::cursor::{Cursor, Role};
+use super::cursor::{Cursor, Role, Taken};
 use super::handle::Shared;
 use super::{EpochFigures, RunnerContext, SealWhen};
-use crate::log::{LogError, Offset, Progress, Record, Transaction};
+use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ const NOTICE: Duration = Duration::from_millis(50);
 pub(super) enum Failure {
     /// Another life may fare better.
     Passing(StageError),
+    /// Someone else runs the stage: another life would only take it from them.
+    Displaced(StageError),
     /// None will.
     Permanent(StageError),
 }
@@ -26,6 +28,8 @@ impl Failure {
                 let why = "records were deleted before this stage was done with them, lengthen the topic's retention";
                 Self::Permanent(StageError::failed(format!("{doing}: {why}"), expired))
             }
+            beyond @ LogError::Beyond { .. } => Self::Permanent(StageError::failed(doing, beyond)),
+            displaced @ LogError::Displaced { .. } => Self::Displaced(StageError::failed(doing, displaced)),
             passing => Self::Passing(StageError::failed(doing, passing)),
         }
     }
@@ -53,6 +57,17 @@ enum Told {
     CaughtUp,
 }
 
+/// What a round of reading brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Round {
+    /// Every partition was read to its end.
+    Ended,
+    /// Nothing, and of some partitions it is not known whether there is more.
+    Waiting,
+    /// Something.
+    Read,
+}
+
 /// What became of an attempt to end an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sealed {
@@ -69,6 +84,7 @@ pub(super) struct Life<'a> {
     stage: Box<dyn Stage>,
     context: &'a RunnerContext,
     shared: &'a Shared,
+    reader: Box<dyn LogReader + 'a>,
     cursors: Vec<Cursor>,
     /// Absorbed since the stage was last asked to end the epoch.
     open: Open,
@@ -85,6 +101,9 @@ impl<'a> Life<'a> {
         (context, shared): (&'a RunnerContext, &'a Shared),
     ) -> Result<Self, Failure> {
         let log = context.log.as_ref();
+        log.take_over(&spec.name).map_err(|error| Failure::of_log("taking the stage over".to_owned(), error))?;
+        let reader = log.reader().map_err(|error| Failure::of_log("opening a reader".to_owned(), error))?;
+        shared.wake_by(reader.waker());
         let snapshot = log.snapshot(&spec.name);
         if let Some(snapshot) = snapshot.map_err(|error| Failure::of_log("reading the snapshot".to_owned(), error))? {
             stage.restore(&snapshot)?;
@@ -104,6 +123,7 @@ impl<'a> Life<'a> {
             stage,
             context,
             shared,
+            reader,
             cursors,
             open: Open::default(),
             held: Open::default(),
@@ -118,8 +138,7 @@ impl<'a> Life<'a> {
         }
         self.shared.running();
         loop {
-            let version = self.context.log.version();
-            let read = self.read_round()?;
+            let round = self.read_each(|_| true)?;
             self.show_positions();
             if self.shared.is_stopping() {
                 self.seal(Seal::Stopping)?;
@@ -127,8 +146,12 @@ impl<'a> Life<'a> {
             }
             if self.is_due() {
                 self.seal(Seal::Due)?;
-            } else if !read {
-                self.rest(version)?;
+                continue;
+            }
+            match round {
+                Round::Read => {}
+                Round::Waiting => self.wait(),
+                Round::Ended => self.rest()?,
             }
         }
     }
@@ -137,15 +160,23 @@ impl<'a> Life<'a> {
     fn replay(&mut self) -> Result<bool, Failure> {
         self.shared.replaying();
         for role in [Role::Broadcast, Role::Input] {
-            while self.read_each(|cursor| cursor.role == role && cursor.is_muted())? {
-                self.show_positions();
+            loop {
+                match self.read_each(|cursor| cursor.role == role && cursor.is_muted())? {
+                    Round::Ended => break,
+                    Round::Waiting => self.wait(),
+                    Round::Read => self.show_positions(),
+                }
                 if self.shared.is_stopping() {
                     return Ok(false);
                 }
             }
         }
-        while self.read_each(|cursor| cursor.role == Role::Broadcast)? {
-            self.show_positions();
+        loop {
+            match self.read_each(|cursor| cursor.role == Role::Broadcast)? {
+                Round::Ended => return Ok(true),
+                Round::Waiting => self.wait(),
+                Round::Read => self.show_positions(),
+            }
             if self.shared.is_stopping() {
                 self.seal(Seal::Stopping)?;
                 return Ok(false);
@@ -154,32 +185,28 @@ impl<'a> Life<'a> {
                 self.seal(Seal::Due)?;
             }
         }
-        Ok(true)
     }
 
-    /// One delivery from each partition that has one; an epoch that is full meanwhile is ended. Says whether there was any.
-    fn read_round(&mut self) -> Result<bool, Failure> {
-        self.read_each(|_| true)
-    }
-
-    fn read_each(&mut self, wanted: impl Fn(&Cursor) -> bool) -> Result<bool, Failure> {
-        let mut any = false;
+    /// One delivery from each partition that has one; an epoch that is full meanwhile is ended.
+    fn read_each(&mut self, wanted: impl Fn(&Cursor) -> bool) -> Result<Round, Failure> {
+        let mut round = Round::Ended;
         for index in 0..self.cursors.len() {
             let room = self.context.policy.bytes.saturating_sub(self.open.bytes);
             let Some(cursor) = self.cursors.get_mut(index).filter(|cursor| wanted(cursor)) else { continue };
-            let was_muted = cursor.is_muted();
-            let (records, delivery) = cursor.read(self.context.log.as_ref(), room)?;
-            // The end of what is muted need not be the end of the partition.
-            any |= was_muted || !records.is_empty();
-            if records.is_empty() {
-                continue;
-            }
-            let (topic, partition) = (cursor.topic.as_str(), cursor.partition);
-            self.stage.absorb(Input::Records { topic, partition, records: &records, delivery })?;
-            self.told = Told::Nothing;
-            if delivery == Delivery::Live {
-                self.open.take_in(&records);
-            }
+            let (records, delivery) = match cursor.read(self.reader.as_mut(), room)? {
+                Taken::Records(records, delivery) => (records, delivery),
+                Taken::Passed => {
+                    round = Round::Read;
+                    continue;
+                }
+                Taken::Pending => {
+                    round = round.max(Round::Waiting);
+                    continue;
+                }
+                Taken::End => continue,
+            };
+            round = Round::Read;
+            self.absorb(index, &records, delivery)?;
             if self.open.bytes >= self.context.policy.bytes {
                 self.seal(Seal::Due)?;
             }
@@ -187,11 +214,22 @@ impl<'a> Life<'a> {
                 break;
             }
         }
-        Ok(any)
+        Ok(round)
+    }
+
+    fn absorb(&mut self, index: usize, records: &[Record], delivery: Delivery) -> Result<(), Failure> {
+        let Some(cursor) = self.cursors.get(index) else { return Ok(()) };
+        let (topic, partition) = (cursor.topic.as_str(), cursor.partition);
+        self.stage.absorb(Input::Records { topic, partition, records, delivery })?;
+        self.told = Told::Nothing;
+        if delivery == Delivery::Live {
+            self.open.take_in(records);
+        }
+        Ok(())
     }
 
     /// There is nothing to read: tells the stage so, lets it finish its epoch, and waits for the log to grow.
-    fn rest(&mut self, version: u64) -> Result<(), Failure> {
+    fn rest(&mut self) -> Result<(), Failure> {
         self.tell_idle()?;
         if self.told == Told::Nothing {
             self.stage.absorb(Input::CaughtUp)?;
@@ -202,12 +240,20 @@ impl<'a> Life<'a> {
         if ends_epoch && self.seal(Seal::Due)? == Sealed::Committed {
             return Ok(());
         }
-        if self.holds_nothing() {
-            self.shared.quiet(version);
+        if let Some(question) = self.shared.question().filter(|_| self.holds_nothing()) {
+            let at_end = self.reader.is_at_end();
+            if at_end.map_err(|error| Failure::of_log("looking for the end".to_owned(), error))? {
+                self.shared.quiet(question);
+            }
         }
-        let wait = self.next_deadline().map_or(NOTICE, |due| NOTICE.min(due.saturating_duration_since(Instant::now())));
-        self.context.log.wait(version, wait);
+        self.wait();
         Ok(())
+    }
+
+    /// Waits until there may be more to read or something else to do.
+    fn wait(&mut self) {
+        let wait = self.next_deadline().map_or(NOTICE, |due| NOTICE.min(due.saturating_duration_since(Instant::now())));
+        self.reader.wait(wait);
     }
 
     fn tell_idle(&mut self) -> Result<(), Failure> {

@@ -170,7 +170,7 @@ impl House {
     /// Runs until all is read, then stops.
     fn run(&self) {
         let handle = self.start();
-        assert!(wait_until_quiet(&[&handle], self.log.as_ref(), PATIENCE), "{:?}", handle.status());
+        assert!(wait_until_quiet(&[&handle], self.log.as_ref(), PATIENCE).unwrap(), "{:?}", handle.status());
         handle.shutdown();
         assert!(handle.ends_within(PATIENCE));
         handle.join().unwrap();
@@ -229,9 +229,9 @@ fn every_record_counts_once_wherever_the_log_or_the_store_fails() {
             house.fault = kind(number);
             house.feed(0, 9);
             let handle = house.start();
-            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "{:?}", handle.status());
+            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap(), "{:?}", handle.status());
             house.feed(9, 24);
-            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "{:?}", handle.status());
+            assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap(), "{:?}", handle.status());
             assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 1, "{:?} struck", house.fault);
             handle.shutdown();
             handle.join().unwrap();
@@ -287,13 +287,13 @@ fn an_epoch_that_is_held_is_absorbed_again_live() {
     house.seen.holds.store(true, Ordering::SeqCst);
     house.feed(0, 4);
     let handle = house.start();
-    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE), "holding by choice is quiet");
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap(), "holding by choice is quiet");
     assert!(house.out(0).is_empty());
     // The stage fails with its epoch open; nothing of it was committed.
     house.seen.holds.store(false, Ordering::SeqCst);
     house.seen.panics.store(true, Ordering::SeqCst);
     house.feed(4, 6);
-    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE));
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap());
     handle.shutdown();
     handle.join().unwrap();
     house.expect(6);
@@ -341,7 +341,7 @@ fn a_partition_is_idle_once_until_it_is_not() {
     wait_for("idle in/1", 1);
     house.log.append(&[record_for("in", 0, "value 0")]).unwrap();
     wait_for("idle in/0", 2);
-    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE));
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap());
     handle.shutdown();
     handle.join().unwrap();
     assert_eq!((count("idle in/0"), count("idle in/1")), (2, 1));
@@ -388,7 +388,7 @@ fn a_stage_that_cannot_be_built_says_so_and_can_be_stopped() {
         std::thread::yield_now();
     }
     assert!(handle.status().failures >= 2);
-    assert!(!wait_until_quiet(&[&handle], house.log.as_ref(), Duration::ZERO));
+    assert!(!wait_until_quiet(&[&handle], house.log.as_ref(), Duration::ZERO).unwrap());
     handle.shutdown();
     handle.join().unwrap();
 }

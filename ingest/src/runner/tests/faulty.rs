@@ -2,7 +2,8 @@
 
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{
-    Committed, Log, LogError, NewRecord, Offset, OffsetRange, ReadBudget, Record, TopicSpec, Transaction,
+    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, Read, ReadBudget, Record, TopicSpec,
+    Transaction, Waker,
 };
 use crate::runner::{FileError, FileStore};
 use bytes::Bytes;
@@ -66,11 +67,7 @@ impl Log for Faulty {
     }
 
     fn read(&self, topic: &str, partition: u32, from: Offset, budget: ReadBudget) -> Result<Vec<Record>, LogError> {
-        if from < self.log.bounds(topic, partition)?.end {
-            self.check(Fault::BeforeRead(self.reads.fetch_add(1, Ordering::SeqCst)))?;
-        }
-        // Small reads make more places for a fault.
-        self.log.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
+        self.log.read(topic, partition, from, budget)
     }
 
     fn bounds(&self, topic: &str, partition: u32) -> Result<OffsetRange, LogError> {
@@ -100,11 +97,43 @@ impl Log for Faulty {
         self.log.enforce_retention(now_ms)
     }
 
-    fn version(&self) -> u64 {
-        self.log.version()
+    fn reader(&self) -> Result<Box<dyn LogReader + '_>, LogError> {
+        Ok(Box::new(FaultyReader { faulty: self, reader: self.log.reader()? }))
     }
 
-    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
-        self.log.wait(seen, timeout)
+    fn take_over(&self, group: &str) -> Result<(), LogError> {
+        self.log.take_over(group)
+    }
+
+    fn version(&self) -> Result<u64, LogError> {
+        self.log.version()
+    }
+}
+
+/// A reader of such a log.
+struct FaultyReader<'a> {
+    faulty: &'a Faulty,
+    reader: Box<dyn LogReader + 'a>,
+}
+
+impl LogReader for FaultyReader<'_> {
+    fn read(&mut self, topic: &str, partition: u32, from: Offset, budget: ReadBudget) -> Result<Read, LogError> {
+        if from < self.faulty.log.bounds(topic, partition)?.end {
+            self.faulty.check(Fault::BeforeRead(self.faulty.reads.fetch_add(1, Ordering::SeqCst)))?;
+        }
+        // Small reads make more places for a fault.
+        self.reader.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
+    }
+
+    fn is_at_end(&mut self) -> Result<bool, LogError> {
+        self.reader.is_at_end()
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        self.reader.wait(timeout);
+    }
+
+    fn waker(&self) -> Waker {
+        self.reader.waker()
     }
 }

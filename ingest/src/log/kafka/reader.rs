@@ -1,0 +1,318 @@
+//! Following partitions of a Kafka: one consumer a thread, with a queue for each partition.
+//!
+//! - **No seeking in a sequential read.** The consumer fetches ahead; a record that is over a read's budget is held back
+//!   for the next one. Only a read from another place seeks.
+//! - **The end is told, not guessed.** librdkafka says once for each end of what is committed that it was reached. Offsets
+//!   have holes (transactions' markers), so that a position before the end may be at the end: [`LogReader::is_at_end`]
+//!   asks for the end, and where the position lies before it fetches from there once more.
+//! - What librdkafka holds fetched is bounded for each partition, whichever of them are read.
+//!
+//! Partitions are assigned by hand. Deliberately absent: membership in a group.
+
+use super::link::{Link, PartitionName, Telling, locked, native, storage};
+use super::options::client_error;
+use crate::log::{LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record, Waker};
+use bytes::Bytes;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Message, Offset as Place, TopicPartitionList};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A reader with a consumer of its own.
+pub(super) struct KafkaReader {
+    link: Arc<Link>,
+    consumer: Arc<BaseConsumer<Telling>>,
+    followed: Vec<Followed>,
+    bell: Arc<Bell>,
+}
+
+/// A partition that is read.
+struct Followed {
+    topic: String,
+    partition: PartitionId,
+    queue: PartitionQueue<Telling>,
+    /// The offset after the last record that was returned: a read from there needs no seek.
+    position: Offset,
+    /// A record that was over the last read's budget.
+    held: Option<Record>,
+    /// An error that came after records; the next read returns it.
+    failed: Option<KafkaError>,
+    end: End,
+}
+
+/// What is known of a partition's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// There may be more.
+    Unknown,
+    /// There was nothing more when it was last fetched.
+    Reached,
+    /// It is fetched once more, to see whether there is anything before this offset.
+    Probed(Offset),
+    /// There was nothing before this offset.
+    Confirmed(Offset),
+}
+
+/// Rings when something has arrived.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    ringing: Condvar,
+}
+
+impl KafkaReader {
+    pub(super) fn open(link: Arc<Link>) -> Result<Self, LogError> {
+        let config = link.options.consumer(&link.names.group("reader"));
+        let consumer = BaseConsumer::from_config_and_context(&config, Telling);
+        let consumer = Arc::new(consumer.map_err(|error| client_error(&error))?);
+        Ok(Self { link, consumer, followed: Vec::new(), bell: Arc::default() })
+    }
+
+    /// Reads on until there is something, or it is certain that there is nothing; for a look from outside.
+    pub(super) fn look(
+        &mut self,
+        (topic, partition): (&str, PartitionId),
+        from: Offset,
+        budget: ReadBudget,
+    ) -> Result<Vec<Record>, LogError> {
+        let deadline = Instant::now() + self.link.options.patience;
+        loop {
+            match self.read(topic, partition, from, budget)? {
+                Read::Records(records) => return Ok(records),
+                Read::End => {
+                    let end = self.link.bounds(topic, partition)?.end;
+                    let index = self.index_of(topic, partition);
+                    let Some(followed) = index.and_then(|index| self.followed.get_mut(index)) else {
+                        return Ok(Vec::new());
+                    };
+                    if followed.is_at(end, &self.consumer, &self.link)? {
+                        return Ok(Vec::new());
+                    }
+                }
+                Read::Pending => self.wait(self.link.options.patience),
+            }
+            if Instant::now() > deadline {
+                let doing = format!("reading {topic}/{partition} from offset {from}");
+                return Err(storage(doing, KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
+            }
+        }
+    }
+
+    fn index_of(&self, topic: &str, partition: PartitionId) -> Option<usize> {
+        self.followed.iter().position(|followed| followed.partition == partition && followed.topic == topic)
+    }
+
+    /// Takes a partition up at an offset.
+    fn follow(&mut self, topic: &str, partition: PartitionId, from: Offset) -> Result<usize, LogError> {
+        self.link.check(topic, partition)?;
+        let name = self.link.names.topic(topic);
+        let doing = || format!("taking up {name}/{partition}");
+        let gone = || LogError::NoSuchPartition { topic: topic.to_owned(), partition };
+        // Before it is assigned: what arrives goes into its own queue from the first record on.
+        let mut queue = self.consumer.split_partition_queue(&name, native(partition)).ok_or_else(gone)?;
+        let bell = Arc::clone(&self.bell);
+        queue.set_nonempty_callback(move || bell.ring());
+        let mut assigned = TopicPartitionList::new();
+        let added = assigned.add_partition_offset(&name, native(partition), Place::Offset(from));
+        added.map_err(|error| storage(doing(), error))?;
+        self.consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
+        let topic = topic.to_owned();
+        self.followed.push(Followed {
+            topic,
+            partition,
+            queue,
+            position: from,
+            held: None,
+            failed: None,
+            end: End::Unknown,
+        });
+        Ok(self.followed.len() - 1)
+    }
+
+    /// What is wrong with an offset that the broker does not have.
+    fn out_of_range(&self, (topic, partition): (&str, PartitionId), wanted: Offset) -> LogError {
+        match self.link.bounds(topic, partition) {
+            Ok(bounds) if wanted < bounds.first => {
+                LogError::Expired { topic: topic.to_owned(), partition, wanted, first: bounds.first }
+            }
+            Ok(bounds) if wanted > bounds.end => {
+                self.link.forget(topic);
+                LogError::Beyond { topic: topic.to_owned(), partition, wanted, end: bounds.end }
+            }
+            Ok(_) => {
+                let doing = format!("reading {topic}/{partition} from offset {wanted}");
+                storage(doing, KafkaError::MessageConsumption(RDKafkaErrorCode::OffsetOutOfRange))
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+impl LogReader for KafkaReader {
+    fn read(
+        &mut self,
+        topic: &str,
+        partition: PartitionId,
+        from: Offset,
+        budget: ReadBudget,
+    ) -> Result<Read, LogError> {
+        let index = match self.index_of(topic, partition) {
+            Some(index) => index,
+            None => self.follow(topic, partition, from)?,
+        };
+        let gone = || LogError::NoSuchPartition { topic: topic.to_owned(), partition };
+        let followed = self.followed.get_mut(index).ok_or_else(gone)?;
+        if followed.position != from {
+            followed.seek(&self.consumer, &self.link, from)?;
+        }
+        let records = match followed.take(budget) {
+            Ok(records) => records,
+            Err(error) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                    return Err(self.out_of_range((topic, partition), from));
+                }
+                _ => return Err(storage(format!("reading {topic}/{partition} from offset {from}"), error)),
+            },
+        };
+        let is_at_end = followed.held.is_none() && !matches!(followed.end, End::Unknown | End::Probed(_));
+        Ok(match (records.is_empty(), is_at_end) {
+            (false, _) => Read::Records(records),
+            (true, true) => Read::End,
+            (true, false) => Read::Pending,
+        })
+    }
+
+    fn is_at_end(&mut self) -> Result<bool, LogError> {
+        if self.followed.is_empty() {
+            return Ok(true);
+        }
+        let name = |followed: &Followed| -> PartitionName { (followed.topic.clone(), followed.partition) };
+        let ends = self.link.ends(&self.followed.iter().map(name).collect::<Vec<_>>())?;
+        let mut all = true;
+        for (followed, end) in self.followed.iter_mut().zip(ends) {
+            all &= followed.is_at(end, &self.consumer, &self.link)?;
+        }
+        Ok(all)
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        // Errors of the client as a whole come here; they are told where they arise, and pass.
+        while let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            tracing::debug!(%error, "kafka: a consumer");
+        }
+        let waited = self.bell.ringing.wait_timeout_while(locked(&self.bell.rung), timeout, |rung| !*rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+
+    fn waker(&self) -> Waker {
+        let bell = Arc::clone(&self.bell);
+        Arc::new(move || bell.ring())
+    }
+}
+
+impl Followed {
+    /// Takes what has arrived, up to the budget.
+    fn take(&mut self, budget: ReadBudget) -> KafkaResult<Vec<Record>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let record = match self.held.take().map_or_else(|| self.poll(), |held| Ok(Some(held))) {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(records),
+                Err(error) if records.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Ok(records);
+                }
+            };
+            bytes += record.value.as_ref().map_or(0, Bytes::len);
+            if !records.is_empty() && (records.len() >= budget.records || bytes > budget.bytes) {
+                self.held = Some(record);
+                return Ok(records);
+            }
+            self.position = record.offset + 1;
+            records.push(record);
+        }
+    }
+
+    /// The next record that has arrived.
+    fn poll(&mut self) -> KafkaResult<Option<Record>> {
+        loop {
+            match self.queue.poll(Duration::ZERO) {
+                None => return Ok(None),
+                // Fetched before a seek.
+                Some(Ok(message)) if message.offset() < self.position => {}
+                Some(Ok(message)) => {
+                    let record = record_of(&message);
+                    self.end = End::Unknown;
+                    return Ok(Some(record));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.end = match self.end {
+                        End::Probed(end) => End::Confirmed(end),
+                        _ => End::Reached,
+                    };
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn seek(&mut self, consumer: &BaseConsumer<Telling>, link: &Link, to: Offset) -> Result<(), LogError> {
+        let name = link.names.topic(&self.topic);
+        let sought = consumer.seek(&name, native(self.partition), Place::Offset(to), link.options.patience);
+        sought.map_err(|error| storage(format!("going to offset {to} of {name}/{}", self.partition), error))?;
+        self.position = to;
+        self.held = None;
+        self.end = End::Unknown;
+        Ok(())
+    }
+
+    /// Whether everything before `end`, which is the partition's now, has been read; where that is not known, sees to it.
+    fn is_at(&mut self, end: Offset, consumer: &BaseConsumer<Telling>, link: &Link) -> Result<bool, LogError> {
+        let is_shown = end > link.written(&self.topic, self.partition);
+        if self.held.is_some() || !is_shown {
+            return Ok(false);
+        }
+        match self.end {
+            _ if self.position >= end => Ok(true),
+            End::Confirmed(confirmed) if confirmed >= end => Ok(true),
+            End::Probed(probed) if probed >= end => Ok(false),
+            End::Unknown => Ok(false),
+            End::Reached | End::Confirmed(_) | End::Probed(_) => {
+                let position = self.position;
+                self.seek(consumer, link, position)?;
+                self.end = End::Probed(end);
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        *locked(&self.rung) = true;
+        self.ringing.notify_all();
+    }
+}
+
+fn record_of(message: &BorrowedMessage<'_>) -> Record {
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+        (header.key.to_owned(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice))
+    };
+    Record {
+        offset: message.offset(),
+        append_time_ms: message.timestamp().to_millis().unwrap_or(0),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
+        headers: message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Topics are made as they are needed, or checked when they are there already.
+//!
+//! What stages rest on is checked: the number of partitions, that nothing is compacted away, that records are kept as
+//! long as is asked for, and that they bear the time at which the broker took them (the watermark must not follow a
+//! producer's clock). Deliberately absent: changing a topic that exists. It is its owner's.
+
+use super::link::{Link, storage};
+use super::options::MOST_RECORD_BYTES;
+use crate::log::{LogError, TopicSpec};
+use crate::topics;
+use futures::executor::block_on;
+use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What is deleted or compacted.
+const CLEANUP: &str = "cleanup.policy";
+/// Whose clock stamps a record.
+const TIMESTAMP: &str = "message.timestamp.type";
+/// Milliseconds that records are kept; -1 for good.
+const RETENTION_MS: &str = "retention.ms";
+/// Bytes that a partition keeps; -1 for all.
+const RETENTION_BYTES: &str = "retention.bytes";
+
+/// How a topic gives room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleanup {
+    /// What is old is deleted.
+    Delete,
+    /// Of each key the last record is kept.
+    Compact,
+}
+
+/// Makes the topic, or checks the one that is there.
+pub(super) fn ensure(link: &Link, topic: &TopicSpec, cleanup: Cleanup) -> Result<(), LogError> {
+    let wanted = settings(topic, cleanup);
+    match link.partitions(&topic.name) {
+        Ok(_) => {}
+        Err(LogError::NoSuchPartition { .. }) => make(link, (topic, &wanted))?,
+        Err(error) => return Err(error),
+    }
+    check(link, (topic, &wanted))
+}
+
+/// The settings that a topic needs.
+fn settings(topic: &TopicSpec, cleanup: Cleanup) -> BTreeMap<&'static str, String> {
+    let mut settings = BTreeMap::new();
+    let cleanup = if cleanup == Cleanup::Compact { "compact" } else { "delete" };
+    settings.insert(CLEANUP, cleanup.to_owned());
+    settings.insert(TIMESTAMP, "LogAppendTime".to_owned());
+    // How long users keep what they write is theirs to say, unless the configuration does.
+    let unless_said = |said: Option<String>| match said {
+        None if topics::is_input(&topic.name) => None,
+        None => Some("-1".to_owned()),
+        said => said,
+    };
+    let age = unless_said(topic.retention.age.map(|age| age.as_millis().to_string()));
+    settings.extend(age.map(|age| (RETENTION_MS, age)));
+    let bytes = unless_said(topic.retention.bytes_per_partition.map(|bytes| bytes.to_string()));
+    settings.extend(bytes.map(|bytes| (RETENTION_BYTES, bytes)));
+    settings
+}
+
+fn make(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
+    let name = link.names.topic(&topic.name);
+    let doing = || format!("making topic {name}");
+    let replication = TopicReplication::Fixed(link.options.replication.map_or(-1, i32::from));
+    let most = MOST_RECORD_BYTES.to_string();
+    let mut new = NewTopic::new(&name, super::link::native(topic.partitions), replication);
+    new = new.set("max.message.bytes", &most);
+    for (setting, value) in wanted {
+        new = new.set(setting, value);
+    }
+    let made = block_on(link.admin.create_topics([&new], &patience(link))).map_err(|error| storage(doing(), error))?;
+    for outcome in made {
+        match outcome {
+            // Another process was quicker; what it made is checked.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(storage(doing(), KafkaError::AdminOp(code))),
+        }
+    }
+    let deadline = Instant::now() + link.options.patience;
+    while !link.is_led(&topic.name) {
+        if Instant::now() > deadline {
+            return Err(storage(doing(), KafkaError::AdminOp(RDKafkaErrorCode::LeaderNotAvailable)));
+        }
+    }
+    Ok(())
+}
+
+fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
+    let found = link.partitions(&topic.name)?;
+    if found != topic.partitions {
+        return Err(LogError::PartitionsDiffer { topic: topic.name.clone(), found, wanted: topic.partitions });
+    }
+    let name = link.names.topic(&topic.name);
+    let doing = || format!("looking at the settings of topic {name}");
+    let asked = block_on(link.admin.describe_configs([&ResourceSpecifier::Topic(&name)], &patience(link)));
+    for resource in asked.map_err(|error| storage(doing(), error))? {
+        let resource = resource.map_err(|code| storage(doing(), KafkaError::AdminOp(code)))?;
+        for (setting, wanted) in wanted {
+            check_setting(&name, &resource, (setting, wanted))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_setting(
+    topic: &str,
+    resource: &ConfigResource,
+    (setting, wanted): (&'static str, &String),
+) -> Result<(), LogError> {
+    // A broker that does not tell a setting has it as it likes; there is nothing to hold it against.
+    let Some(found) = resource.get(setting).and_then(|entry| entry.value.as_ref()) else { return Ok(()) };
+    let is_enough = match setting {
+        RETENTION_MS | RETENTION_BYTES => keeps(found) >= keeps(wanted),
+        _ => found == wanted,
+    };
+    if is_enough {
+        return Ok(());
+    }
+    Err(LogError::TopicDiffers {
+        topic: topic.to_owned(),
+        setting,
+        found: found.clone(),
+        wanted: if matches!(setting, RETENTION_MS | RETENTION_BYTES) && wanted != "-1" {
+            format!("at least {wanted}")
+        } else {
+            wanted.clone()
+        },
+        mend: format!(
+            "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}={wanted}"
+        ),
+    })
+}
+
+/// How much a retention keeps; a negative one keeps everything.
+fn keeps(setting: &str) -> u64 {
+    setting.parse().unwrap_or(u64::MAX)
+}
+
+fn patience(link: &Link) -> AdminOptions {
+    let patience = Some(link.options.patience);
+    AdminOptions::new().request_timeout(patience).operation_timeout(patience)
+}

@@ -1,0 +1,203 @@
+//! A transactional producer: records and offsets, all or nothing.
+//!
+//! A writer that has failed is not used again: whoever owns it makes another with the same transactional id, and the
+//! broker ends what the first may have left open. Every call is bounded in time.
+
+use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell};
+use super::options::client_error;
+use crate::log::{LogError, NewRecord, Offset, PartitionId};
+use rdkafka::Message;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long deliveries are waited for before it is looked whether all are there.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long a transaction that failed may take to be called off; the broker does it otherwise.
+const CALL_OFF: Duration = Duration::from_secs(2);
+
+/// Writes transactions, one after the other.
+pub(super) struct Writer {
+    link: Arc<Link>,
+    /// Whose transactions they are, for messages.
+    owner: String,
+    producer: BaseProducer<Deliveries>,
+}
+
+/// Where the records of the open transaction went.
+#[derive(Default)]
+struct Deliveries {
+    delivered: Mutex<Delivered>,
+}
+
+#[derive(Default)]
+struct Delivered {
+    /// First and last offset by partition, as the broker calls it.
+    offsets: BTreeMap<(String, i32), (Offset, Offset)>,
+    failed: Option<KafkaError>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tell(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, "kafka: {reason}");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut delivered = locked(&self.delivered);
+        match result {
+            Ok(message) => {
+                let offset = message.offset();
+                let place = (message.topic().to_owned(), message.partition());
+                let range = delivered.offsets.entry(place).or_insert((offset, offset));
+                *range = (range.0.min(offset), range.1.max(offset));
+            }
+            Err((error, _)) => {
+                delivered.failed.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Takes the transactional id over: what an earlier writer with it has open is called off, and it can write no more.
+    pub(super) fn take_over(link: Arc<Link>, owner: &str) -> Result<Self, LogError> {
+        let config = link.options.producer(&link.names.group(owner));
+        let producer = BaseProducer::from_config_and_context(&config, Deliveries::default());
+        let producer = producer.map_err(|error| client_error(&error))?;
+        let writer = Self { owner: owner.to_owned(), producer, link };
+        let begun = writer.producer.init_transactions(writer.link.options.patience);
+        begun.map_err(|error| writer.failure("taking over the transactions", error))?;
+        Ok(writer)
+    }
+
+    /// Begins a transaction and hands its records over.
+    pub(super) fn begin(&self, records: &[NewRecord]) -> Result<(), LogError> {
+        *locked(&self.producer.context().delivered) = Delivered::default();
+        let begun = self.producer.begin_transaction();
+        begun.map_err(|error| self.failure("beginning a transaction", error))?;
+        records.iter().try_for_each(|record| self.send(record))
+    }
+
+    /// Hands a record over.
+    pub(super) fn send(&self, record: &NewRecord) -> Result<(), LogError> {
+        let topic = self.link.names.topic(&record.topic);
+        let deadline = self.deadline();
+        let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(native(record.partition));
+        message.key = record.key.as_deref();
+        message.payload = record.value.as_deref();
+        if !record.headers.is_empty() {
+            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+            message.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) })),
+            );
+        }
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
+                    message = back;
+                    self.producer.poll(LOOK_EVERY);
+                }
+                Err((error, _)) => return Err(self.send_failure(record, error)),
+            }
+        }
+    }
+
+    /// Waits until every record of the transaction is with the broker.
+    pub(super) fn settle(&self) -> Result<(), LogError> {
+        let deadline = self.deadline();
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                let error = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
+                return Err(self.failure("writing records", error));
+            }
+            self.producer.poll(LOOK_EVERY);
+        }
+        match locked(&self.producer.context().delivered).failed.take() {
+            Some(error) => Err(self.failure("writing records", error)),
+            None => Ok(()),
+        }
+    }
+
+    /// The offset of the transaction's first record in a partition, once it is settled.
+    pub(super) fn first_offset(&self, topic: &str, partition: PartitionId) -> Option<Offset> {
+        let place = (self.link.names.topic(topic), native(partition));
+        locked(&self.producer.context().delivered).offsets.get(&place).map(|(first, _)| *first)
+    }
+
+    /// Adds a group's offsets to the transaction.
+    pub(super) fn offsets(&self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Result<(), LogError> {
+        let sent = self.producer.send_offsets_to_transaction(offsets, group, self.link.options.patience);
+        sent.map_err(|error| self.failure("writing offsets", error))
+    }
+
+    /// Commits the transaction. What it wrote is remembered, so that readers here wait until it is shown.
+    pub(super) fn commit<'r>(&self, topics: impl Iterator<Item = &'r NewRecord>) -> Result<(), LogError> {
+        let committed = self.producer.commit_transaction(self.link.options.patience);
+        committed.map_err(|error| self.failure("committing a transaction", error))?;
+        let delivered = locked(&self.producer.context().delivered);
+        let mut wrote: BTreeMap<PartitionName, Offset> = BTreeMap::new();
+        for record in topics {
+            if wrote.contains_key(&(record.topic.clone(), record.partition)) {
+                continue;
+            }
+            let place = (self.link.names.topic(&record.topic), native(record.partition));
+            if let Some((_, last)) = delivered.offsets.get(&place) {
+                wrote.insert((record.topic.clone(), record.partition), *last);
+            }
+        }
+        self.link.wrote(wrote);
+        Ok(())
+    }
+
+    /// Calls the transaction off, as far as that can be done, and lets the writer go.
+    pub(super) fn call_off(self) {
+        if let Err(error) = self.producer.abort_transaction(CALL_OFF) {
+            tracing::debug!(%error, owner = self.owner, "kafka: a transaction is left to the broker");
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.link.options.patience
+    }
+
+    fn send_failure(&self, record: &NewRecord, error: KafkaError) -> LogError {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => LogError::TooLarge {
+                topic: record.topic.clone(),
+                bytes: record.value.as_ref().map_or(0, bytes::Bytes::len),
+            },
+            _ => self.failure("handing over a record", error),
+        }
+    }
+
+    fn failure(&self, doing: &str, error: KafkaError) -> LogError {
+        if is_displaced(&error)
+            || self.producer.client().fatal_error().is_some_and(|(code, _)| is_displaced(&KafkaError::Global(code)))
+        {
+            return LogError::Displaced { group: self.owner.clone() };
+        }
+        storage(format!("{doing} of {}", self.owner), error)
+    }
+}

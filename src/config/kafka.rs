@@ -1,0 +1,173 @@
+//! The section `log.kafka`: how a Kafka is reached, and where the secrets for it are.
+//!
+//! Options are checked when the file is read; secrets are read when the log is opened, so that a file can be checked where
+//! there are none.
+
+use super::error::{ConfigError, Problem, Validated, refuse};
+use super::raw::{RawKafka, RawMechanism, RawOption, RawSasl, RawTls};
+use super::validate::out_of_range;
+use ingest::log::LogError;
+use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Secret, Security, Tls};
+use std::path::{Path, PathBuf};
+
+/// The most that a name on the broker may begin with; the longest name that follows has to fit too.
+const MOST_PREFIX_LETTERS: usize = 100;
+
+/// A Kafka that holds the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// All that is no secret.
+    options: KafkaOptions,
+    sasl: Option<(SaslMechanism, String, SecretSource)>,
+    tls: Option<(Tls, Option<SecretSource>)>,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum SecretSource {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Variable(String),
+}
+
+impl KafkaConfig {
+    /// How the Kafka is reached, with the secrets; `config` is what messages call the configuration file.
+    ///
+    /// # Errors
+    /// When a secret cannot be read.
+    pub fn options(&self, config: &Path) -> Result<KafkaOptions, ConfigError> {
+        let path = "log.kafka.security";
+        let mut security = Security::default();
+        if let Some((mechanism, username, source)) = &self.sasl {
+            let password = source.read(config, &format!("{path}.sasl"))?;
+            security.sasl = Some(Sasl { mechanism: *mechanism, username: username.clone(), password });
+        }
+        if let Some((tls, source)) = &self.tls {
+            let source = source.as_ref();
+            let key_password = source.map(|source| source.read(config, &format!("{path}.tls"))).transpose()?;
+            security.tls = Some(Tls { key_password, ..tls.clone() });
+        }
+        Ok(self.options.clone().with_security(security))
+    }
+}
+
+impl SecretSource {
+    fn read(&self, config: &Path, path: &str) -> Result<Secret, ConfigError> {
+        let refuse = |reason| ConfigError::Secret { file: config.to_owned(), path: path.to_owned(), reason };
+        let text = match self {
+            Self::File(file) => std::fs::read_to_string(file)
+                .map_err(|error| refuse(format!("the secret in {} cannot be read: {error}", file.display())))?,
+            Self::Variable(name) => {
+                std::env::var(name).map_err(|_| refuse(format!("the variable {name} is not set, or is no text")))?
+            }
+        };
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(refuse("the secret is empty".to_owned())),
+            secret => Ok(Secret::new(secret)),
+        }
+    }
+}
+
+/// Checks the section.
+pub(super) fn kafka(raw: RawKafka, folder: &Path) -> Validated<KafkaConfig> {
+    let path = "log.kafka";
+    let addresses: Vec<_> = raw.bootstrap.split(',').map(str::trim).collect();
+    if let Some(wrong) = addresses.iter().find(|address| !is_address(address)) {
+        let reason = format!("`{wrong}` is not an address and port: write them as `kafka-1:9092,kafka-2:9092`");
+        return refuse(format!("{path}.bootstrap"), Problem::Refused { reason });
+    }
+    let mut options = KafkaOptions::new(addresses.join(","))
+        .with_prefix(prefix(&format!("{path}.prefix"), raw.prefix)?)
+        .with_input_prefix(prefix(&format!("{path}.input_prefix"), raw.input_prefix)?);
+    match raw.replication {
+        Some(0) => return refuse(format!("{path}.replication"), out_of_range("at least 1", 0)),
+        Some(replication) => options = options.with_replication(replication),
+        None => {}
+    }
+    for (name, value) in raw.options {
+        options = options.with_option(&name, &value.text()).or_else(|error| {
+            let reason = match error {
+                LogError::Option { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            refuse(format!("{path}.options.{name}"), Problem::Refused { reason })
+        })?;
+    }
+    let path = format!("{path}.security");
+    Ok(KafkaConfig {
+        options,
+        sasl: raw.security.sasl.map(|raw| sasl(&format!("{path}.sasl"), raw, folder)).transpose()?,
+        tls: raw.security.tls.map(|raw| tls(&format!("{path}.tls"), raw, folder)).transpose()?,
+    })
+}
+
+fn is_address(address: &str) -> bool {
+    let port = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
+    address.rsplit_once(':').is_some_and(port)
+}
+
+fn prefix(path: &str, prefix: String) -> Validated<String> {
+    let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&letter);
+    if prefix.chars().all(is_of_names) && prefix.len() <= MOST_PREFIX_LETTERS {
+        return Ok(prefix);
+    }
+    let reason = format!(
+        "`{prefix}` cannot begin a topic's name: use at most {MOST_PREFIX_LETTERS} letters, digits, `.`, `_` and `-`"
+    );
+    refuse(path, Problem::Refused { reason })
+}
+
+fn sasl(path: &str, raw: RawSasl, folder: &Path) -> Validated<(SaslMechanism, String, SecretSource)> {
+    let mechanism = match raw.mechanism {
+        RawMechanism::Plain => SaslMechanism::Plain,
+        RawMechanism::ScramSha256 => SaslMechanism::ScramSha256,
+        RawMechanism::ScramSha512 => SaslMechanism::ScramSha512,
+    };
+    let secret = secret(path, ("password_file", raw.password_file), ("password_env", raw.password_env), folder)?;
+    match secret {
+        Some(secret) => Ok((mechanism, raw.username, secret)),
+        None => refuse(
+            path,
+            Problem::Needs { key: "password_file", why: "the password is read from a file, or from `password_env`" },
+        ),
+    }
+}
+
+fn tls(path: &str, raw: RawTls, folder: &Path) -> Validated<(Tls, Option<SecretSource>)> {
+    let file = |file: PathBuf| folder.join(file).display().to_string();
+    let certificate = match (raw.certificate, raw.key) {
+        (Some(certificate), Some(key)) => Some((file(certificate), file(key))),
+        (None, None) => None,
+        (Some(_), None) => return refuse(path, Problem::Needs { key: "key", why: "it proves the certificate" }),
+        (None, Some(_)) => return refuse(path, Problem::Needs { key: "certificate", why: "`key` proves it" }),
+    };
+    let secret =
+        secret(path, ("key_password_file", raw.key_password_file), ("key_password_env", raw.key_password_env), folder)?;
+    Ok((Tls { ca: raw.ca.map(file), certificate, key_password: None }, secret))
+}
+
+fn secret(
+    path: &str,
+    (file_key, file): (&'static str, Option<PathBuf>),
+    (variable_key, variable): (&'static str, Option<String>),
+    folder: &Path,
+) -> Validated<Option<SecretSource>> {
+    match (file, variable) {
+        (Some(_), Some(_)) => refuse(path, Problem::Exclusive { one: file_key, other: variable_key }),
+        (Some(file), None) => Ok(Some(SecretSource::File(folder.join(file)))),
+        (None, variable) => Ok(variable.map(SecretSource::Variable)),
+    }
+}
+
+impl RawOption {
+    /// As librdkafka reads it.
+    fn text(&self) -> String {
+        match self {
+            Self::Flag(value) => value.to_string(),
+            Self::Whole(value) => value.to_string(),
+            Self::Fraction(value) => value.to_string(),
+            Self::Text(value) => value.clone(),
+        }
+    }
+}
