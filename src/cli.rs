@@ -107,6 +107,9 @@ pub struct DemoArgs {
     /// Where the log and the artifacts go [default: a temporary folder]
     #[arg(long, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
+    /// Keep the log on this Kafka, in topics of the demo's own [default: in the folder]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
     /// Run to the end and stop, instead of staying up for a look at the metrics
     #[arg(long)]
     pub once: bool,

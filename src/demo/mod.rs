@@ -16,6 +16,7 @@ use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use crate::setup::ModelSetup;
 use crate::source::{EncoderSpec, EventTime, FileColumns, LabelDelay, RowBatch, SourceError};
 use crate::table::TableSpec;
+use crate::workshop::random_name;
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use ending::Ending as Outcome;
@@ -32,7 +33,7 @@ pub const MODEL: &str = "bed";
 /// Rows of one batch of the simulation.
 const BATCH_ROWS: usize = 2_000;
 
-/// The configuration of the demo; the log's directory is put in its place.
+/// The configuration of the demo; the log's directory, and the Kafka where one is named, are put in their place.
 const CONFIGURATION: &str = include_str!("demo.yaml");
 
 /// Runs the demo.
@@ -44,7 +45,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     let temporary =
         tempfile::Builder::new().prefix("driftline-demo-").tempdir().context("making a temporary folder")?;
     let directory = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let grounds = Arc::new(Grounds::open(&configuration(&directory)?)?);
+    let grounds = Arc::new(Grounds::open(&configuration(&directory, args.kafka.as_deref())?)?);
     let setup = Arc::clone(grounds.model(MODEL)?);
     let mut teller = Teller::new(&grounds.log, json)?;
     teller.opening(&directory);
@@ -74,9 +75,21 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     Ok(if outcome.loop_closed { Exit::Done } else { Exit::Failed })
 }
 
-fn configuration(directory: &Path) -> Result<Config> {
+fn configuration(directory: &Path, kafka: Option<&str>) -> Result<Config> {
     let quoted = serde_json::to_string(&directory.to_string_lossy())?;
-    let text = CONFIGURATION.replace("DIRECTORY", &quoted);
+    let place = match kafka {
+        None => "durability: normal".to_owned(),
+        // Topics of its own: a demo touches nothing that is there.
+        Some(bootstrap) => {
+            let prefix = format!("driftline-demo-{}-", random_name());
+            let [bootstrap, prefix] = [bootstrap, &prefix].map(serde_json::to_string);
+            let (bootstrap, prefix) = (bootstrap?, prefix?);
+            // In lock-step every stage waits for the end of what there is.
+            let options = "{fetch.wait.max.ms: 10}";
+            format!("kafka: {{bootstrap: {bootstrap}, prefix: {prefix}, input_prefix: {prefix}, options: {options}}}")
+        }
+    };
+    let text = CONFIGURATION.replace("DIRECTORY", &quoted).replace("durability: normal", &place);
     Ok(Config::parse(&text, Path::new("demo.yaml"))?)
 }
 

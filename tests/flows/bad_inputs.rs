@@ -14,7 +14,7 @@ mod table;
 use arrow::array::AsArray;
 use detectors::profile::{Fault, Profile};
 use detectors::quality::Quality;
-use driftline_tests::{Answer, Running, Sent, Workplace, all, archived_files};
+use driftline_tests::{Answer, On, Running, Sent, Workplace, all, archived_files};
 use files::{BadFile, COLUMNS, Ending, FILES};
 use ingest::decode::REASON_HEADER;
 use ingest::log::{Log, NewRecord, Retention, TopicSpec};
@@ -31,7 +31,7 @@ use table::{FIRST, Fate, Input, Row, To, words};
 
 const CONFIGURATION: &str = "
 version: 1
-log: {directory: driftline-data, durability: normal}
+log: LOG
 api: {listen: \"127.0.0.1:0\", max_body: 2MiB}
 partitions: 1
 epoch: {interval: 100ms}
@@ -67,7 +67,17 @@ struct Promised {
 
 #[test]
 fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive() {
-    let place = Workplace::new(crate::BINARY, CONFIGURATION).unwrap();
+    each_bad_input_gets_its_message(On::Embedded);
+}
+
+#[test]
+fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    each_bad_input_gets_its_message(kafka);
+}
+
+fn each_bad_input_gets_its_message(on: On) {
+    let place = Workplace::new(crate::BINARY, CONFIGURATION, on).unwrap();
     place.write("reference.csv", &reference()).unwrap();
     let mut promised = Promised::default();
     write_records(&place, &mut promised);
@@ -101,7 +111,7 @@ fn each_bad_input_gets_its_message_and_the_good_ones_around_it_arrive() {
 fn a_wrong_command_line_or_configuration_is_told_and_nothing_is_written() {
     let mut misses = Vec::new();
     for setting in SETTINGS {
-        let place = Workplace::new(crate::BINARY, VALID).unwrap();
+        let place = Workplace::new(crate::BINARY, VALID, On::Embedded).unwrap();
         setting.prepare(place.path());
         let before = everything_in(place.path());
         let output = place.command(setting.arguments).output().unwrap();

@@ -2,7 +2,7 @@
 
 use detectors::verdict::Verdict;
 use driftline::demo::simulation::{Features, Patient, Phase, Simulation};
-use driftline_tests::{Outcome, Workplace};
+use driftline_tests::{On, Outcome, Workplace};
 use rand::{Rng, SeedableRng};
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 const CONFIGURATION: &str = "
 version: 1
-log: {directory: driftline-data, durability: normal}
+log: LOG
 partitions: 2
 max_disorder: 1m
 archive: {roll_rows: 3000}
@@ -38,8 +38,18 @@ models:
 
 #[test]
 fn kills_change_nothing_of_what_comes_out() {
+    kills_change_nothing(&On::Embedded);
+}
+
+#[test]
+fn kills_change_nothing_of_what_comes_out_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    kills_change_nothing(&kafka);
+}
+
+fn kills_change_nothing(on: &On) {
     let kills = if std::env::var_os("DRIFTLINE_LONG").is_some() { KILLS_WHEN_LONG } else { KILLS };
-    let left_alone = prepared();
+    let left_alone = prepared(on);
     let started = Instant::now();
     left_alone.run(REPLAY).unwrap();
     let whole = started.elapsed();
@@ -51,7 +61,7 @@ fn kills_change_nothing_of_what_comes_out() {
     let again = left_alone.command(REPLAY).output().unwrap();
     assert!(replayed_whole(&again), "{again:?}");
     let start_up = started.elapsed();
-    let killed = prepared();
+    let killed = prepared(on);
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
     let share = |part: f64| (all as f64 * part / f64::from(kills + 1)) as i64;
     for kill in 0..kills {
@@ -123,8 +133,8 @@ const REPLAY: &[&str] = &[
     "--json",
 ];
 
-fn prepared() -> Workplace {
-    let place = Workplace::new(crate::BINARY, CONFIGURATION).unwrap();
+fn prepared(on: &On) -> Workplace {
+    let place = Workplace::new(crate::BINARY, CONFIGURATION, on.anew()).unwrap();
     let reference = Simulation::new(1).take(8_000);
     place.write("first.csv", &csv(reference)).unwrap();
     let later = Simulation::new(1).filter(|patient| patient.phase == Phase::ConceptChange).take(14_000);

@@ -4,7 +4,7 @@
 
 use arrow::array::{Float64Array, RecordBatch, StringArray};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
-use driftline_tests::Workplace;
+use driftline_tests::{On, Workplace};
 use flate2::read::GzDecoder;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -22,7 +22,7 @@ const SHUFFLE_SEED: u64 = 20_260_101;
 
 const CONFIGURATION: &str = "
 version: 1
-log: {directory: driftline-data, durability: normal}
+log: LOG
 partitions: 2
 max_disorder: 1s
 models:
@@ -50,12 +50,22 @@ struct Row {
 
 #[test]
 fn each_change_of_concept_ends_in_a_promotion_and_a_shuffled_stream_in_none() {
+    each_change_ends_in_a_promotion(&On::Embedded);
+}
+
+#[test]
+fn each_change_of_concept_ends_in_a_promotion_and_a_shuffled_stream_in_none_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    each_change_ends_in_a_promotion(&kafka);
+}
+
+fn each_change_ends_in_a_promotion(on: &On) {
     let Some(folder) = crate::shared("data/sea_losing") else { return };
     let rows = read(&folder.join("sea_losing.csv.gz"));
-    let served = replay(&rows);
+    let served = replay(&rows, on);
     let mut shuffled = rows.clone();
     shuffled.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(SHUFFLE_SEED));
-    let control = replay(&shuffled);
+    let control = replay(&shuffled, on);
     println!("{:34} requests promotions rejections accuracy", "sea_losing, labels 100 rows late");
     print("driftline", &served);
     print(&format!("driftline, shuffled (seed {SHUFFLE_SEED})"), &control);
@@ -82,8 +92,8 @@ fn print(name: &str, report: &serde_json::Value) {
 }
 
 /// Trains the first version on the first rows, and replays the rest with labels 100 rows late.
-fn replay(rows: &[Row]) -> serde_json::Value {
-    let place = Workplace::new(crate::BINARY, CONFIGURATION).unwrap();
+fn replay(rows: &[Row], on: &On) -> serde_json::Value {
+    let place = Workplace::new(crate::BINARY, CONFIGURATION, on.anew()).unwrap();
     let text = |rows: &[Row]| {
         let lines: Vec<_> = rows.iter().map(|row| row.line.as_str()).collect();
         format!("x1,x2,x3,class\n{}\n", lines.join("\n"))

@@ -9,7 +9,7 @@ mod compare;
 mod loans;
 
 use compare::{Finished, OracleWindow, Tally};
-use driftline_tests::{Running, Sent, Workplace};
+use driftline_tests::{On, Running, Sent, Workplace};
 use loans::{Loan, Loans};
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
@@ -43,7 +43,7 @@ const SHAPES: [Shape; 3] = [
 
 const SERVICE: &str = "
 version: 1
-log: {directory: driftline-data, durability: normal}
+log: LOG
 api: {listen: \"127.0.0.1:0\"}
 partitions: 2
 epoch: {interval: 200ms}
@@ -88,6 +88,16 @@ enum Format {
 
 #[test]
 fn windows_are_those_of_the_oracle_in_order_shuffled_and_sent_twice() {
+    windows_are_those_of_the_oracle(&On::Embedded);
+}
+
+#[test]
+fn windows_are_those_of_the_oracle_in_order_shuffled_and_sent_twice_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    windows_are_those_of_the_oracle(&kafka);
+}
+
+fn windows_are_those_of_the_oracle(on: &On) {
     let Some(oracle) = crate::shared("oracle/windows_oracle") else { return };
     let Some(data) = crate::shared("data/nannyml_car_loan") else { return };
     let loans = Loans::read(&data);
@@ -109,7 +119,7 @@ fn windows_are_those_of_the_oracle_in_order_shuffled_and_sent_twice() {
     ];
     for sending in &sendings {
         let started = Instant::now();
-        let place = prepared(&data);
+        let place = prepared(&data, on);
         let counted = send_all(&place, &loans, (sending, &oracle));
         let tally = compared(&place, &oracle, &SHAPES);
         println!("windows_oracle, {:11} {tally}; {counted}; {:.1} s", sending.name, started.elapsed().as_secs_f64());
@@ -118,10 +128,20 @@ fn windows_are_those_of_the_oracle_in_order_shuffled_and_sent_twice() {
 
 #[test]
 fn windows_of_a_replayed_file_are_those_of_the_oracle() {
+    windows_of_a_replayed_file(&On::Embedded);
+}
+
+#[test]
+fn windows_of_a_replayed_file_are_those_of_the_oracle_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    windows_of_a_replayed_file(&kafka);
+}
+
+fn windows_of_a_replayed_file(on: &On) {
     let Some(oracle) = crate::shared("oracle/windows_oracle") else { return };
     let Some(data) = crate::shared("data/nannyml_car_loan") else { return };
     let started = Instant::now();
-    let place = prepared(&data);
+    let place = prepared(&data, on);
     place.write("loans.csv", &Loans::read(&data).with_labels).unwrap();
     let columns = ["--id", "id", "--time", "timestamp", "--label", "repaid", "--label-delay", "2h"];
     let outputs = ["--prediction", "y_pred", "--score", "y_pred_proba"];
@@ -140,8 +160,8 @@ fn compared(place: &Workplace, oracle: &Path, shapes: &[Shape]) -> Tally {
 }
 
 /// A folder with the configuration and the file that the references are learned from.
-fn prepared(data: &Path) -> Workplace {
-    let place = Workplace::new(crate::BINARY, &configuration()).unwrap();
+fn prepared(data: &Path, on: &On) -> Workplace {
+    let place = Workplace::new(crate::BINARY, &configuration(), on.anew()).unwrap();
     place.write("reference.csv", &loans::text(&data.join("synthetic_car_loan_reference.csv.gz"))).unwrap();
     place
 }

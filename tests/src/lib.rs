@@ -1,9 +1,11 @@
 //! What the flow tests have in common: a folder with a configuration, the binary, and what a finished log says.
 
 pub mod kafka;
+mod on;
 mod progress;
 mod running;
 
+pub use on::On;
 pub use progress::Progress;
 pub use running::{Answer, Running, Sent};
 
@@ -14,7 +16,6 @@ use detectors::verdict::{Finality, MonitorEvent, Verdict};
 use ingest::archive::index::ArchiveIndex;
 use ingest::archive::parquet_file::from_parquet;
 use ingest::cloud_event;
-use ingest::log::embedded::{EmbeddedLog, Options};
 use ingest::log::{Log, ReadBudget, Record};
 use ingest::store::Store;
 use ingest::topics;
@@ -27,17 +28,18 @@ use std::sync::Arc;
 pub struct Workplace {
     folder: tempfile::TempDir,
     binary: PathBuf,
+    on: On,
 }
 
 impl Workplace {
-    /// A fresh folder with this configuration; `binary` is the driftline under test.
+    /// A fresh folder with this configuration, in which `LOG` stands for the log; `binary` is the driftline under test.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(binary: &str, configuration: &str) -> Result<Self> {
+    pub fn new(binary: &str, configuration: &str, on: On) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("driftline.yaml"), configuration)?;
-        Ok(Self { folder, binary: PathBuf::from(binary) })
+        std::fs::write(folder.path().join("driftline.yaml"), on.put_into(configuration))?;
+        Ok(Self { folder, binary: PathBuf::from(binary), on })
     }
 
     /// The folder.
@@ -85,7 +87,7 @@ impl Workplace {
     /// # Errors
     /// When it cannot be opened.
     pub fn log(&self) -> Result<Arc<dyn Log>> {
-        Ok(EmbeddedLog::open(self.path().join("driftline-data"), Options::default())?)
+        self.on.open(&self.path().join("driftline-data"))
     }
 
     /// How far the stages have come, whether a driftline runs or not.
@@ -93,7 +95,7 @@ impl Workplace {
     /// # Errors
     /// When there is no log yet, or it cannot be opened.
     pub fn progress(&self) -> Result<Progress> {
-        Progress::of(&self.path().join("driftline-data"))
+        Progress::of(&self.on, &self.path().join("driftline-data"))
     }
 
     /// The folder's artifacts and archived files.

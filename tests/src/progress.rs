@@ -1,21 +1,37 @@
-//! How far a driftline's stages have come, seen from outside its process: the log's file is read beside it.
+//! How far a driftline's stages have come, seen from outside its process: the embedded log's file is read beside it, a
+//! Kafka is asked.
 
+use crate::on::On;
 use anyhow::{Context, Result};
+use ingest::archive::Archive;
+use ingest::capture::Capture;
+use ingest::log::Log;
+use ingest::monitor::MonitorStage;
+use ingest::stage::StageSpec;
+use retrain::controller_stage::ControllerStage;
+use retrain::trainer_stage::TrainerStage;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A look at what is committed.
-pub struct Progress {
-    log: Connection,
+pub enum Progress {
+    /// By the embedded log's file.
+    Embedded(Connection),
+    /// By the groups' coordinator.
+    Kafka(Arc<dyn Log>),
 }
 
 impl Progress {
-    pub(crate) fn of(directory: &Path) -> Result<Self> {
+    pub(crate) fn of(on: &On, directory: &Path) -> Result<Self> {
+        if let On::Kafka { .. } = on {
+            return Ok(Self::Kafka(on.open(directory)?));
+        }
         let file = directory.join("driftline.db");
         let log = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .with_context(|| format!("opening {}", file.display()))?;
         log.busy_timeout(std::time::Duration::from_secs(5))?;
-        Ok(Self { log })
+        Ok(Self::Embedded(log))
     }
 
     /// The records that the stages have read and committed, each counted once for every stage that reads it. Never falls.
@@ -23,6 +39,25 @@ impl Progress {
     /// # Errors
     /// When the log cannot be read.
     pub fn committed(&self) -> Result<i64> {
-        Ok(self.log.query_row("SELECT COALESCE(SUM(next_offset), 0) FROM progress", [], |row| row.get(0))?)
+        match self {
+            Self::Embedded(log) => {
+                Ok(log.query_row("SELECT COALESCE(SUM(next_offset), 0) FROM progress", [], |row| row.get(0))?)
+            }
+            Self::Kafka(log) => stages().iter().map(|stage| committed(log.as_ref(), stage)).sum(),
+        }
     }
+}
+
+fn stages() -> [StageSpec; 5] {
+    [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()]
+}
+
+fn committed(log: &dyn Log, stage: &StageSpec) -> Result<i64> {
+    let mut all = 0;
+    for topic in stage.inputs.iter().chain(&stage.broadcasts) {
+        for partition in 0..log.partitions(topic)? {
+            all += log.committed(&stage.name, topic, partition)?.map_or(0, |committed| committed.offset);
+        }
+    }
+    Ok(all)
 }
