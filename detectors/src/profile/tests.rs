@@ -1,6 +1,9 @@
 //! The promises of profiles: every row counted once, in any order, under its own name.
 
 use super::*;
+use arrow::array::{Float64Array, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use crate::layout::BinEdges;
 use arrow::array::{ListBuilder, UInt16Builder};
 use arrow::datatypes::Int32Type;
