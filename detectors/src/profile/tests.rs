@@ -1,11 +1,11 @@
 //! The promises of profiles: every row counted once, in any order, under its own name.
 
 use super::*;
+use crate::layout::BinEdges;
 use arrow::array::{Float64Array, StringArray};
+use arrow::array::{ListBuilder, UInt16Builder};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use crate::layout::BinEdges;
-use arrow::array::{ListBuilder, UInt16Builder};
 use arrow::datatypes::Int32Type;
 use proptest::prelude::*;
 use std::sync::Arc;

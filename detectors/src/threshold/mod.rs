@@ -192,6 +192,16 @@ impl Norm {
     fn excess(&self, score: f64) -> f64 {
         (score - self.location) / self.scale
     }
+
+    /// The excess of one of the scores over where the others lie, whose scale is `floor` at least; `None` where fewer than
+    /// two others are there.
+    fn excess_over_others(&self, score: f64, floor: f64) -> Option<f64> {
+        let others = self.count.checked_sub(1).filter(|others| *others >= 2)? as f64;
+        let deviation = score - self.location;
+        let squares = others * self.scale * self.scale - deviation * deviation * (others + 1.0) / others;
+        let scale = (squares.max(0.0) / (others - 1.0)).sqrt().max(floor);
+        Some((deviation + deviation / others) / scale)
+    }
 }
 
 /// The largest standardised score of a window.

@@ -6,8 +6,8 @@
 //! of many scores behaves; of samples of as many rows as there are independent ones in a window, because the fewer those
 //! are the more skewed are the scores. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
 //! [`super::stretch`]; how heavy the tails of scores are, which it asks for, those samples tell too. Where the scores of
-//! all probes in all windows together show heavier tails than samples have, as rows that depend on their neighbours bring
-//! them, `c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
+//! all probes in all windows together, each standardised by the others of its probe, show heavier tails than that, as rows
+//! that depend on their neighbours bring them, `κ·c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
 //!
 //! A window smaller than the reference's has its location and scale in the proportion in which those of the drawn samples
 //! grow. One that is larger has those of the reference's windows: what a season does, more rows do not take away.
@@ -46,7 +46,8 @@ pub struct WindowNull {
     rule: AlarmRule,
     /// Asked of the drawn samples when it is first needed.
     likeness: OnceLock<Likeness>,
-    /// The critical value by the scores of all probes in all windows together, which show how heavy their tails are.
+    /// The critical value by the scores of all probes in all windows together, each held against the others: they show how
+    /// heavy the tails are.
     pooled: f64,
     /// The largest alarm that the windows themselves would have raised, or the one that the rate allows.
     shown: f64,
@@ -72,7 +73,7 @@ impl WindowNull {
         let excesses: Vec<f64> = windows.iter().map(|window| largest_excess(&norms, &window.scores)).collect();
         let shown = rule.critical_shown(rule.alarms(&excesses)).unwrap_or_default();
         let rows = median(&mut windows.iter().map(|window| window.rows as f64).collect::<Vec<_>>())? as i64;
-        let pooled = pooled(windows, &norms, rule);
+        let pooled = pooled(windows, floors, rule);
         Some(Self { rows, norms, rule, likeness: OnceLock::new(), pooled, shown })
     }
 
@@ -83,7 +84,8 @@ impl WindowNull {
         let likeness = self.likeness.get_or_init(|| self.likeness(drawn));
         let at_size = drawn.at(likeness.independent(rows))?;
         let growth = if rows < self.rows { self.growth(probe, rows, drawn) } else { 1.0 };
-        let critical = (at_size.critical().max(self.pooled) * likeness.stretches.get(&norm.count)?).max(self.shown);
+        let stretched = at_size.critical() * likeness.stretches.get(&norm.count)?;
+        let critical = stretched.max(self.pooled).max(self.shown);
         let (location, reach) = (growth * norm.location, growth * critical * norm.scale);
         Some(Limit { location, threshold: location + reach })
     }
@@ -130,11 +132,14 @@ impl Likeness {
     }
 }
 
-/// What the standardised scores of all probes in all windows exceed as often as one of them may.
-fn pooled(windows: &[WindowScores], norms: &[Option<Norm>], rule: AlarmRule) -> f64 {
+/// What the scores of all probes in all windows, each standardised by the other windows of its probe, exceed as often as one
+/// of them may. That the others are few is in it: a new window, too, is held against what others have shown.
+fn pooled(windows: &[WindowScores], floors: &[f64], rule: AlarmRule) -> f64 {
+    let unbounded = vec![0.0; floors.len()];
+    let norms = Norm::learn_all(windows.iter().map(|window| &window.scores), &unbounded);
     let of_window = |window: &WindowScores| -> Vec<f64> {
-        let pairs = norms.iter().zip(&window.scores);
-        pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?))).collect()
+        let probes = norms.iter().zip(floors).zip(&window.scores);
+        probes.filter_map(|((norm, floor), score)| norm.as_ref()?.excess_over_others((*score)?, *floor)).collect()
     };
     let excesses: Vec<f64> = windows.iter().flat_map(of_window).collect();
     let probes = norms.iter().flatten().count().max(1) as f64;
