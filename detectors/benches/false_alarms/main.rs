@@ -13,6 +13,8 @@
 //! a day; `elec2`, rows of the electricity market shuffled, six of its columns, where `$DRIFTLINE_SHARED` has them. Power is
 //! measured on drifts that are generated, and on two streams whose drift has a date.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a study that cannot go on says so and ends")]
+
 mod real;
 mod stream;
 

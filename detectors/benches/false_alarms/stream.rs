@@ -118,7 +118,7 @@ impl<'a> Stream<'a> {
         let (keep, fresh) = if self.kind == Kind::Autoregressive { (0.9, 0.19_f64.sqrt()) } else { (0.0, 1.0) };
         let wave = |row: usize| {
             let day = (place as f64 + row as f64 / rows as f64) / WINDOWS_A_DAY as f64;
-            if self.kind == Kind::Season && feature % 2 == 0 { (2.0 * PI * day).sin() } else { 0.0 }
+            if self.kind == Kind::Season && feature.is_multiple_of(2) { (2.0 * PI * day).sin() } else { 0.0 }
         };
         let waves: Vec<f64> = (0..rows).map(wave).collect();
         let mut state = self.latent[feature];
