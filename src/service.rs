@@ -307,6 +307,7 @@ fn capture(grounds: &Arc<Grounds>) -> NamedStage {
         let spec = CaptureSpec {
             models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
             partitions: grounds.partitions,
+            monitors: 1,
             disorder: grounds.config.max_disorder,
             decoder: decoder(&grounds.models),
             references: grounds.references(),

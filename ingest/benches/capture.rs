@@ -99,6 +99,7 @@ impl House {
             let spec = CaptureSpec {
                 models: vec![Arc::clone(&watched)],
                 partitions: 1,
+                monitors: 1,
                 disorder: Duration::from_secs(1),
                 decoder: decoder(),
                 references: ReferenceBook::new(Arc::clone(&store) as _),

@@ -340,6 +340,7 @@ pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Cap
     let mut capture = Capture::new(CaptureSpec {
         models: vec![Arc::clone(watched)],
         partitions: PARTITIONS,
+        monitors: 1,
         disorder: Duration::from_millis(DISORDER_MS as u64),
         decoder: decoder(watched),
         references: book(announced),

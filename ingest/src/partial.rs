@@ -1,9 +1,13 @@
-//! What capture sends to the monitor: one record an epoch, holding the ledger of what was read and the partial profiles.
+//! What capture sends to the monitor: one record an epoch for each partition of `partials`, holding the ledger of what was
+//! read and the partial profiles of the models that belong there.
 //!
-//! Ledger and partials travel in one record so that neither can arrive without the other. A partial names the reference
-//! against whose edges it counted; partials of different references never merge.
+//! Ledger and partials travel in one record so that neither can arrive without the other; every partition is told of what
+//! was read, because its time depends on it. A partial names the reference against whose edges it counted; partials of
+//! different references never merge.
 
 use crate::join::Matched;
+use crate::log::PartitionId;
+use crate::partition::partition_of;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
@@ -89,6 +93,38 @@ pub struct Partial {
     pub body: PartialBody,
 }
 
+impl CaptureEpoch {
+    /// One epoch for each of so many monitors: all with the ledger's ranges and watermarks, the first also with its counts,
+    /// and each with the partials of its own models.
+    pub fn spread(self, monitors: u32) -> Vec<Self> {
+        let own_ledger = self.ledger.iter().map(LedgerEntry::without_counts).collect::<Vec<_>>();
+        let of_monitor = |_| Self { ledger: own_ledger.clone(), partials: Vec::new() };
+        let mut epochs: Vec<Self> = (0..monitors.max(1)).map(of_monitor).collect();
+        for partial in self.partials {
+            let monitor = monitor_of(&partial.model, monitors) as usize;
+            if let Some(epoch) = epochs.get_mut(monitor) {
+                epoch.partials.push(partial);
+            }
+        }
+        if let Some(first) = epochs.first_mut() {
+            first.ledger = self.ledger;
+        }
+        epochs
+    }
+}
+
+/// The partition of `partials` that a model belongs to.
+pub fn monitor_of(model: &str, monitors: u32) -> PartitionId {
+    partition_of(model, monitors)
+}
+
+impl LedgerEntry {
+    /// What a monitor needs to know of it.
+    fn without_counts(&self) -> Self {
+        Self { counts: BTreeMap::new(), dead_letters: BTreeMap::new(), ..self.clone() }
+    }
+}
+
 impl EventCounts {
     /// Adds the other's counts to these.
     pub fn add(&mut self, other: &Self) {
@@ -151,4 +187,42 @@ pub enum PartialBody {
         /// Their moments.
         moments: StepMoments,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_monitor_is_told_what_was_read_and_of_its_own_models_only() {
+        let rows = |model: &str| Partial {
+            model: model.to_owned(),
+            version: "v1".to_owned(),
+            reference: None,
+            segment: None,
+            body: PartialBody::Rows { pane_start_ms: 0, rows: 1 },
+        };
+        let counts = BTreeMap::from([("a".to_owned(), EventCounts { produced: 7, ..EventCounts::default() })]);
+        let to = Position { topic: "inferences".to_owned(), partition: 0, offset: 7 };
+        let entry = LedgerEntry {
+            from: 0,
+            to: to.clone(),
+            watermark_ms: Some(1),
+            idle: false,
+            ticks: Vec::new(),
+            counts,
+            dead_letters: BTreeMap::new(),
+        };
+        let models = ["a", "b", "c", "d", "e", "f"];
+        let epoch = CaptureEpoch { ledger: vec![entry], partials: models.map(rows).to_vec() };
+        let spread = epoch.clone().spread(3);
+        assert_eq!(epoch.clone().spread(1), [epoch]);
+        assert!(spread.iter().all(|epoch| epoch.ledger[0].to == to && epoch.ledger[0].watermark_ms == Some(1)));
+        let produced = spread.iter().flat_map(|epoch| epoch.ledger[0].counts.values()).map(|counts| counts.produced);
+        assert_eq!(produced.sum::<i64>(), 7, "counts are told once");
+        for (monitor, epoch) in (0..).zip(&spread) {
+            assert!(epoch.partials.iter().all(|partial| monitor_of(&partial.model, 3) == monitor));
+        }
+        assert_eq!(spread.iter().map(|epoch| epoch.partials.len()).sum::<usize>(), models.len());
+    }
 }

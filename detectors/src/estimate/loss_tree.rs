@@ -94,7 +94,7 @@ impl LossTree {
     /// bins; categories are ordered by their mean error.
     ///
     /// # Errors
-    /// When there is no usable row, or a column does not fit its layout.
+    /// When a half has no usable row, or a column does not fit its layout.
     pub fn learn(rows: &LossyRows<'_>, seed: u64) -> Result<Self, NotEstimable> {
         let mut codes = codes_of(rows.layouts, rows.columns, rows.outcomes.len())?;
         let mut random = Random::new(seed);
@@ -106,7 +106,7 @@ impl LossTree {
                 half.push(Sample { row, error });
             }
         }
-        if growing.is_empty() && filling.is_empty() {
+        if growing.is_empty() || filling.is_empty() {
             return Err(NotEstimable::EmptyReference);
         }
         let order = |(layout, codes): (&ColumnLayout, &Vec<u16>)| order_of(layout, codes, &growing);

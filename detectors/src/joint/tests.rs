@@ -76,6 +76,17 @@ fn without_drift_small_p_values_are_as_rare_as_they_say() {
 }
 
 #[test]
+fn a_short_reference_does_not_make_new_rows_look_as_if_they_fitted_worse() {
+    let mut below = 0;
+    for reference in 0..100 {
+        let axes = PrincipalAxes::learn(&drawn(STILL, 60, 1_000 + reference)).unwrap();
+        let window = sketch_of(&axes, &drawn(STILL, 2_000, 5_000 + reference));
+        below += i32::from(axes.compare(&window).unwrap().p_value < 0.05);
+    }
+    assert!(below <= 14, "{below} of 100 where 5 are expected, with an error of 2.2");
+}
+
+#[test]
 fn each_detector_sees_the_drift_that_it_is_for() {
     let detectors = detectors_of(&drawn(STILL, 5_000, 1));
     let p_values = |world: World| -> Vec<f64> {

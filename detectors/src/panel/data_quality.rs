@@ -4,6 +4,10 @@
 //! A share exceeds when it is above `max(worst window, p + 3·√(p·(1 − p) / n)) + rise`, `p` the reference's share, `n` the
 //! window's rows and `rise` what the policy allows.
 //!
+//! A categorical column has too many different values where there are more than `factor · most · max(1, n / rows)` of them,
+//! `most` those of the reference's window (or of the whole, where no windows are known) that has the most, but at least
+//! [`FEW_VALUES`], and `rows` its rows: what is more than a few values comes with more rows too.
+//!
 //! A column stands still when it has one value in all rows of a window, has more in the reference and in each of its
 //! windows, and its most frequent value there would fill the window by chance with probability below [`STILL_BY_CHANCE`].
 
@@ -18,6 +22,12 @@ use crate::verdict::TestResult;
 /// The name of the test whether a column has one value only.
 const STANDS_STILL: &str = "constant";
 
+/// The name of the test whether a column has too many different values.
+const CARDINALITY: &str = "cardinality";
+
+/// So many different values are never too many by themselves: their shares are watched anyway.
+const FEW_VALUES: f64 = 10.0;
+
 /// Standard errors that chance is given.
 const STANDARD_ERRORS: f64 = 3.0;
 
@@ -31,6 +41,8 @@ pub(super) struct DataQualityPanel {
     shares: Vec<ReferenceShare>,
     /// Columns that have never stood still.
     moving: Vec<MovingColumn>,
+    /// Columns whose different values can be counted.
+    varied: Vec<VariedColumn>,
     /// Rows of the reference's median window.
     median_rows: Option<f64>,
 }
@@ -54,6 +66,17 @@ struct MovingColumn {
     most_frequent: f64,
 }
 
+/// A column whose different values can be counted.
+#[derive(Debug, Clone)]
+struct VariedColumn {
+    column: usize,
+    name: String,
+    /// The most different values that the reference has shown at once.
+    most: f64,
+    /// In so many rows.
+    rows: f64,
+}
+
 impl DataQualityPanel {
     pub(super) fn learn(limits: DataQualityLimits, normal: &Normal<'_>) -> Self {
         let (windows, mut shares) = (normal.windows, Vec::new());
@@ -71,7 +94,7 @@ impl DataQualityPanel {
             }
         }
         let mut rows: Vec<f64> = windows.iter().map(|window| window.profile.rows() as f64).collect();
-        Self { limits, shares, moving: moving(normal), median_rows: median(&mut rows) }
+        Self { limits, shares, moving: moving(normal), varied: varied(normal), median_rows: median(&mut rows) }
     }
 
     /// Whether the window has far more or fewer rows than the reference's; `None` where that is not asked.
@@ -105,7 +128,8 @@ impl DataQualityPanel {
             })
         });
         let still = self.moving.iter().filter_map(|moving| moving.judge(current));
-        let tests: Vec<TestResult> = shares.chain(still).chain(self.volume(current.rows())).collect();
+        let varied = self.varied.iter().filter_map(|varied| varied.judge(current, self.limits.cardinality_factor));
+        let tests: Vec<TestResult> = shares.chain(still).chain(varied).chain(self.volume(current.rows())).collect();
         let summary = summary(&tests);
         Judgement::of(tests, summary)
     }
@@ -136,6 +160,37 @@ impl MovingColumn {
     }
 }
 
+impl VariedColumn {
+    /// Whether the column has far more different values than it ever had.
+    fn judge(&self, current: &Profile, factor: f64) -> Option<TestResult> {
+        let score = current.columns().get(self.column)?.distinct()?;
+        let more_rows = (current.rows() as f64 / self.rows).max(1.0);
+        let threshold = factor * self.most.max(FEW_VALUES) * more_rows;
+        Some(TestResult {
+            subject: self.name.clone(),
+            test: CARDINALITY.to_owned(),
+            score,
+            threshold,
+            threshold_from: ThresholdSource::ReferenceWindows,
+            p_value: None,
+            exceeded: score > threshold,
+        })
+    }
+}
+
+fn varied(normal: &Normal<'_>) -> Vec<VariedColumn> {
+    let parts: Vec<&Profile> = match normal.windows {
+        [] => vec![normal.whole],
+        windows => windows.iter().map(|window| &window.profile).collect(),
+    };
+    let of_column = |(column, schema): (usize, &ColumnSchema)| {
+        let distinct = |part: &&Profile| Some((part.columns().get(column)?.distinct()?, part.rows() as f64));
+        let (most, rows) = parts.iter().filter_map(distinct).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some(VariedColumn { column, name: schema.name.clone(), most, rows: rows.max(1.0) })
+    };
+    normal.columns.iter().enumerate().filter_map(of_column).collect()
+}
+
 fn moving(normal: &Normal<'_>) -> Vec<MovingColumn> {
     let columns = normal.whole.columns().iter().zip(normal.columns).enumerate();
     let of_column = |(column, (profile, schema)): (usize, (&ColumnProfile, &ColumnSchema))| {
@@ -148,15 +203,27 @@ fn moving(normal: &Normal<'_>) -> Vec<MovingColumn> {
     columns.filter_map(of_column).collect()
 }
 
+/// By how much a test exceeds, on a scale that shares and counts have in common.
+fn excess(test: &TestResult) -> f64 {
+    test.score / test.threshold.max(f64::MIN_POSITIVE)
+}
+
 /// A sentence on the tests of data quality.
 pub(super) fn summary(tests: &[TestResult]) -> String {
     let exceeded = tests.iter().filter(|test| test.exceeded);
-    let worst = exceeded.clone().max_by(|a, b| (a.score - a.threshold).total_cmp(&(b.score - b.threshold)));
+    let worst = exceeded.clone().max_by(|a, b| excess(a).total_cmp(&excess(b)));
     match worst {
         None => "no more odd values than in the reference".to_owned(),
         Some(test) if test.test == "volume" => {
             format!("{:.1} times more or fewer rows than the reference's windows", test.score)
         }
+        Some(test) if test.test == CARDINALITY => format!(
+            "`{}` has about {:.0} different values (limit {:.0}); {} such findings",
+            test.subject,
+            test.score,
+            test.threshold,
+            exceeded.count()
+        ),
         Some(test) if test.test == STANDS_STILL => {
             format!("`{}` has one value in all rows; {} such findings", test.subject, exceeded.count())
         }

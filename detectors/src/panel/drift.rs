@@ -84,6 +84,10 @@ impl DriftPanel {
             strains.push(Strain { column: probe.column, strain, exceeded: test.exceeded });
             tests.push(test);
         }
+        if tests.is_empty() {
+            // No statistic is defined, which is not the word that nothing has changed.
+            return Judgement::inconclusive(Why::NotInReference);
+        }
         let attribution = match tests.iter().any(|test| test.exceeded) {
             true => self.attribution(&strains, current),
             false => Vec::new(),

@@ -277,6 +277,8 @@ pub struct DataQualityLimits {
     /// Rise of the share of unseen categories.
     #[serde(rename = "unseen_share")]
     pub unseen: f64,
+    /// How many times more different values than any window of the reference a categorical column may have.
+    pub cardinality_factor: f64,
     /// How many times more or fewer rows than the reference's median window a window may have; by default any number.
     pub volume_factor: Option<f64>,
 }
@@ -290,6 +292,7 @@ impl Default for DataQualityLimits {
             wrong_type: 0.01,
             out_of_range: 0.25,
             unseen: 0.25,
+            cardinality_factor: 2.0,
             volume_factor: None,
         }
     }
@@ -316,14 +319,14 @@ impl DataQualityLimits {
                 return Err(PolicyError::OutOfRange { setting, value, range: "a share between 0 and 1" });
             }
         }
-        match self.volume_factor {
-            Some(value) if !(value > 1.0 && value.is_finite()) => Err(PolicyError::OutOfRange {
-                setting: "data_quality.volume_factor".to_owned(),
-                value,
-                range: "more than 1",
-            }),
-            _ => Ok(()),
+        let factors = [("cardinality_factor", Some(self.cardinality_factor)), ("volume_factor", self.volume_factor)];
+        for (name, factor) in factors {
+            if let Some(value) = factor.filter(|factor| !(*factor > 1.0 && factor.is_finite())) {
+                let setting = format!("data_quality.{name}");
+                return Err(PolicyError::OutOfRange { setting, value, range: "more than 1" });
+            }
         }
+        Ok(())
     }
 }
 

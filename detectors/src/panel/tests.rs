@@ -6,7 +6,7 @@ use crate::quality::Outcomes;
 use crate::reference::{Origin, ReferencePane, ReferenceParts, Slice};
 use crate::schema::{ColumnKind, ColumnSchema, ModelSchema, Role, Task};
 use crate::windows::WindowSpec;
-use arrow::array::{ArrayRef, Float64Array, Int8Array, StringArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int8Array, StringArray, new_null_array};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,6 +191,24 @@ fn nulls_are_a_fault_of_the_data_and_missing_rows_are_where_volume_is_watched() 
 }
 
 #[test]
+fn a_categorical_column_with_far_more_values_than_ever_is_a_fault_of_the_data() {
+    let columns = [ColumnSchema { name: "city".to_owned(), role: Role::Feature, kind: ColumnKind::Categorical }];
+    let of = |values: Vec<String>| vec![Arc::new(StringArray::from(values)) as ArrayRef];
+    let cities = |rows: usize, cities: usize| of((0..rows).map(|row| format!("city {}", row % cities)).collect());
+    let mut values = cities(1_000, 20);
+    let layouts = vec![ColumnLayout::learn_categorical(values[0].as_string::<i32>().iter().flatten())];
+    let reference = profile(&layouts, &values);
+    let mut policy = PanelPolicy::default();
+    policy.data_quality.unseen = 1.0;
+    let panel = Panel::of_batch(&policy, 0.005, &columns, (&layouts, &reference)).unwrap();
+    assert_eq!(panel.judge_data_quality(&profile(&layouts, &cities(1_000, 30))).outcome, Outcome::Within);
+    values = cities(1_000, 500);
+    let judgement = panel.judge_data_quality(&profile(&layouts, &values));
+    assert_eq!(judgement.outcome, Outcome::Exceeded);
+    assert!(judgement.summary.starts_with("`city` has about "), "{}", judgement.summary);
+}
+
+#[test]
 fn a_column_that_comes_alive_has_drifted_and_is_no_fault_of_the_data() {
     let columns = [ColumnSchema { name: "x".to_owned(), role: Role::Feature, kind: ColumnKind::Numeric }];
     let of = |values: Vec<f64>| vec![Arc::new(Float64Array::from(values)) as ArrayRef];
@@ -265,6 +283,7 @@ fn a_policy_that_cannot_be_is_refused_by_name() {
         (r#"{"min_rows": 0}"#, "min_rows: 0"),
         (r#"{"hysteresis": {"windows": 4, "of": 3}}"#, "hysteresis: 4 of 3"),
         (r#"{"data_quality": {"volume_factor": 1}}"#, "data_quality.volume_factor: 1"),
+        (r#"{"data_quality": {"cardinality_factor": 0.5}}"#, "data_quality.cardinality_factor: 0.5"),
         (r#"{"quality": {"min_drop": -0.1}}"#, "quality.min_drop: -0.1"),
         (r#"{"threshold": "learned"}"#, "unknown field `threshold`"),
     ] {

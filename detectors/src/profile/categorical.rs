@@ -1,13 +1,13 @@
 //! The counts of a categorical column.
 
-use super::{Fault, sparse};
+use super::{DistinctCount, Fault, sparse};
 use crate::layout::{CategoryPlace, CategoryTable};
 use arrow::array::{Array, StringArray};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Counts of a categorical column's rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CategoricalProfile {
     #[serde(with = "sparse")]
     known: Vec<i64>,
@@ -15,12 +15,21 @@ pub struct CategoricalProfile {
     unseen: i64,
     null: i64,
     wrong_type: i64,
+    /// The different values among those that are not known by name.
+    rare: DistinctCount,
 }
 
 impl CategoricalProfile {
     /// A profile without rows.
     pub fn empty(table: &CategoryTable) -> Self {
-        Self { known: vec![0; table.known().len()], other: 0, unseen: 0, null: 0, wrong_type: 0 }
+        Self {
+            known: vec![0; table.known().len()],
+            other: 0,
+            unseen: 0,
+            null: 0,
+            wrong_type: 0,
+            rare: DistinctCount::default(),
+        }
     }
 
     /// Rows of each category that is counted by name, in the table's order.
@@ -53,6 +62,11 @@ impl CategoricalProfile {
         self.known.iter().sum::<i64>() + self.other + self.unseen + self.null + self.wrong_type
     }
 
+    /// How many different values there are, about: those known by name are counted, the rest estimated.
+    pub fn distinct(&self) -> f64 {
+        self.known.iter().filter(|count| **count > 0).count() as f64 + self.rare.estimate()
+    }
+
     pub(super) fn count_of(&self, fault: Fault) -> Option<i64> {
         match fault {
             Fault::Null => Some(self.null),
@@ -78,10 +92,12 @@ impl CategoricalProfile {
                     if let Some(count) = self.known.get_mut(place) {
                         *count += 1;
                     }
+                    continue;
                 }
                 CategoryPlace::Other => self.other += 1,
                 CategoryPlace::Unseen => self.unseen += 1,
             }
+            self.rare.observe(array.value(row));
         }
     }
 
@@ -91,7 +107,9 @@ impl CategoricalProfile {
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> Option<()> {
-        self.combine(other, |a, b| a + b)
+        self.combine(other, |a, b| a + b)?;
+        self.rare.merge(&other.rare);
+        Some(())
     }
 
     pub(super) fn subtract(&mut self, part: &Self) -> Option<()> {
@@ -122,6 +140,13 @@ impl CategoricalProfile {
         let (known, odd) = counts.split_at_checked(self.known.len()).unwrap_or_default();
         let mut odd = odd.iter().copied();
         let mut next = || odd.next().unwrap_or_default();
-        Self { known: known.to_vec(), other: next(), unseen: next(), null: next(), wrong_type: next() }
+        Self {
+            known: known.to_vec(),
+            other: next(),
+            unseen: next(),
+            null: next(),
+            wrong_type: next(),
+            rare: self.rare.clone(),
+        }
     }
 }

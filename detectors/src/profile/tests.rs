@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::layout::BinEdges;
+use arrow::array::{Float64Array, StringArray};
 use arrow::array::{ListBuilder, UInt16Builder};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use arrow::datatypes::Int32Type;
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -109,8 +109,8 @@ pub(super) struct Heights {
     pub share: f64,
 }
 
-/// Heights beyond this are taken for this: no value that is bounded has them.
-const HIGHEST: f64 = 1e200;
+/// Heights beyond this are taken for this, whose square is a number: no value that is bounded has them.
+const HIGHEST: f64 = 1e150;
 
 impl Heights {
     /// A mean below zero is out of the bounds that were given, and taken for zero: it cannot be had without change.

@@ -44,7 +44,8 @@ impl Default for PageHinkleyPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Baseline {
-    /// Mean and standard deviation of the reference's values.
+    /// Mean and standard deviation of the reference's values, taken for exact: of `m` values the mean is off by about `σ/√m`,
+    /// so that the tolerance should be some times `1/√m` at least. [`super::Cusum`] takes that error into account by itself.
     Reference {
         /// The mean.
         mean: f64,

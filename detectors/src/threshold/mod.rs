@@ -118,7 +118,7 @@ impl AlarmRule {
     /// The value that one more of these exceeds in as many windows as may; `None` of fewer than three.
     pub(crate) fn prediction_limit(&self, values: &[f64]) -> Option<f64> {
         let norm = Norm::learn(values.iter().copied(), 0.0).filter(|norm| norm.count > 2)?;
-        let quantile = normal_quantile(self.rate_of_windows()) * stretch::stretch(*self, 1, norm.count);
+        let quantile = normal_quantile(self.rate_of_windows()) * stretch::stretch(*self, 1, norm.count, 0.0);
         Some(norm.location + quantile * norm.scale)
     }
 }
@@ -161,6 +161,8 @@ struct Norm {
     scale: f64,
     /// Scores that it was learned from.
     count: usize,
+    /// How much heavier their tails are than normal ones, which have 0.
+    excess_kurtosis: f64,
 }
 
 impl Norm {
@@ -172,9 +174,11 @@ impl Norm {
             return None;
         }
         let location = scores.clone().sum::<f64>() / count as f64;
-        let squares: f64 = scores.map(|score| (score - location).powi(2)).sum();
+        let squares: f64 = scores.clone().map(|score| (score - location).powi(2)).sum();
+        let fourths: f64 = scores.map(|score| (score - location).powi(4)).sum();
         let scale = (squares / count.saturating_sub(1).max(1) as f64).sqrt().max(floor);
-        Some(Self { location, scale, count })
+        let excess_kurtosis = if squares > 0.0 { count as f64 * fourths / (squares * squares) - 3.0 } else { 0.0 };
+        Some(Self { location, scale, count, excess_kurtosis })
     }
 
     /// One for each probe, of the scores of all windows.
@@ -187,6 +191,16 @@ impl Norm {
 
     fn excess(&self, score: f64) -> f64 {
         (score - self.location) / self.scale
+    }
+
+    /// The excess of one of the scores over where the others lie, whose scale is `floor` at least; `None` where fewer than
+    /// two others are there.
+    fn excess_over_others(&self, score: f64, floor: f64) -> Option<f64> {
+        let others = self.count.checked_sub(1).filter(|others| *others >= 2)? as f64;
+        let deviation = score - self.location;
+        let squares = others * self.scale * self.scale - deviation * deviation * (others + 1.0) / others;
+        let scale = (squares.max(0.0) / (others - 1.0)).sqrt().max(floor);
+        Some((deviation + deviation / others) / scale)
     }
 }
 

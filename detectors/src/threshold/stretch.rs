@@ -8,6 +8,9 @@
 //! in turn, with `m̂ ~ N(0, 1/K)` and `(K − 1)·ŝ² ~ χ²(K − 1)`. The critical value `c_K` makes that the rate of the
 //! rule; the stretch is `c_K / c_∞`.
 //!
+//! Scores with heavier tails than normal ones tell their spread less well: with the excess kurtosis `γ` the variance of `ŝ²`
+//! is `1 + γ/2` times as large, which is what so many times fewer degrees of freedom would make it.
+//!
 //! For `M = N = J = 1` it is the prediction interval of the textbooks, `t⁻¹_{K−1}(1 − p)·√(1 + 1/K) / z⁻¹(1 − p)`.
 
 use super::AlarmRule;
@@ -30,9 +33,11 @@ pub(super) fn standard_errors(rule: AlarmRule, common: f64) -> f64 {
 }
 
 /// The stretch for windows that `probes` tests look at, with moments known from `windows` windows, two at least.
-pub(super) fn stretch(rule: AlarmRule, probes: usize, windows: usize) -> f64 {
+///
+/// `excess_kurtosis` is that of a score where nothing has changed, 0 for normal ones.
+pub(super) fn stretch(rule: AlarmRule, probes: usize, windows: usize, excess_kurtosis: f64) -> f64 {
     let known = [Moment { location: 0.0, scale: 1.0, weight: 1.0 }];
-    let estimated = moments(windows.max(2));
+    let estimated = moments(windows.max(2), excess_kurtosis.max(0.0));
     critical(rule, probes, &estimated) / critical(rule, probes, &known)
 }
 
@@ -44,15 +49,16 @@ struct Moment {
 }
 
 /// The distribution of the estimates from `windows` windows.
-fn moments(windows: usize) -> Vec<Moment> {
+fn moments(windows: usize, excess_kurtosis: f64) -> Vec<Moment> {
     let count = windows as f64;
+    let freedom = (count - 1.0) / (1.0 + excess_kurtosis / 2.0);
     // The standard error of ln ŝ; its lower tail is the longer one.
-    let of_log_scale = 1.0 / (2.0 * (count - 1.0)).sqrt();
+    let of_log_scale = 1.0 / (2.0 * freedom).sqrt();
     let mut moments = Vec::new();
     for log_scale in spaced(SCALES, -12.0 * of_log_scale, 6.0 * of_log_scale) {
         let scale = log_scale.exp();
         // The density of ŝ times ŝ, because its logarithm is what is spaced evenly.
-        let of_scale = ((count - 1.0) * (log_scale - scale * scale / 2.0 + 0.5)).exp();
+        let of_scale = (freedom * (log_scale - scale * scale / 2.0 + 0.5)).exp();
         for error in spaced(LOCATIONS, -5.0, 5.0) {
             let weight = of_scale * (-error * error / 2.0).exp();
             moments.push(Moment { location: error / count.sqrt(), scale, weight });
@@ -113,7 +119,7 @@ mod tests {
             let student = StudentsT::new(0.0, 1.0, windows as f64 - 1.0).unwrap().inverse_cdf(rate / 2.0);
             let textbook = student * (1.0 + 1.0 / windows as f64).sqrt() / Normal::standard().inverse_cdf(rate / 2.0);
             // With M = 1 the formula counts a test twice: as itself, and as one of all.
-            let found = stretch(AlarmRule { rate, agreeing: 1, of: 1 }, 1, windows);
+            let found = stretch(AlarmRule { rate, agreeing: 1, of: 1 }, 1, windows, 0.0);
             assert!((found / textbook - 1.0).abs() < 0.01, "{rate} {windows}: {found}, textbook {textbook}");
         }
     }
@@ -121,8 +127,9 @@ mod tests {
     #[test]
     fn many_windows_need_no_stretch_and_few_a_long_one() {
         let rule = AlarmRule { rate: 0.001, agreeing: 2, of: 3 };
-        assert!(stretch(rule, 40, 10_000) < 1.01);
-        let stretches = [2, 5, 20, 50].map(|windows| stretch(rule, 40, windows));
+        assert!(stretch(rule, 40, 10_000, 0.0) < 1.01);
+        let stretches = [2, 5, 20, 50].map(|windows| stretch(rule, 40, windows, 0.0));
         assert!(stretches.is_sorted_by(|a, b| a > b) && stretches[0] > 10.0, "{stretches:?}");
+        assert!(stretch(rule, 40, 50, 2.0) > stretches[3], "heavy tails tell the spread less well");
     }
 }

@@ -5,8 +5,9 @@
 //! the reference, each held against the rest, and `c` the critical value of the drawn samples, which know how the largest
 //! of many scores behaves; of samples of as many rows as there are independent ones in a window, because the fewer those
 //! are the more skewed are the scores. Because `m` and `s` are known from `K` windows only, `c` is stretched by `κ`, see
-//! [`super::stretch`]. Where the scores of all probes in all windows together show heavier tails than samples have, as
-//! rows that depend on their neighbours bring them, `c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
+//! [`super::stretch`]; how heavy the tails of scores are, which it asks for, those samples tell too. Where the scores of
+//! all probes in all windows together, each standardised by the others of its probe, show heavier tails than that, as rows
+//! that depend on their neighbours bring them, `κ·c` is what those show. Where the windows themselves show a larger alarm than that, theirs is the critical value.
 //!
 //! A window smaller than the reference's has its location and scale in the proportion in which those of the drawn samples
 //! grow. One that is larger has those of the reference's windows: what a season does, more rows do not take away.
@@ -42,14 +43,23 @@ pub struct WindowScores {
 pub struct WindowNull {
     rows: i64,
     norms: Vec<Option<Norm>>,
-    /// How many rows count as one; asked of the drawn samples when it is first needed.
-    dependence: OnceLock<f64>,
-    /// `κ` by the number of windows that a norm was learned from.
-    stretches: BTreeMap<usize, f64>,
-    /// The critical value by the scores of all probes in all windows together, which show how heavy their tails are.
+    rule: AlarmRule,
+    /// Asked of the drawn samples when it is first needed.
+    likeness: OnceLock<Likeness>,
+    /// The critical value by the scores of all probes in all windows together, each held against the others: they show how
+    /// heavy the tails are.
     pooled: f64,
     /// The largest alarm that the windows themselves would have raised, or the one that the rate allows.
     shown: f64,
+}
+
+/// What drawn samples tell of the reference's windows.
+#[derive(Debug, Clone, PartialEq)]
+struct Likeness {
+    /// How many rows count as one, because they depend on their neighbours or on the time of day.
+    dependence: f64,
+    /// `κ` by the number of windows that a norm was learned from.
+    stretches: BTreeMap<usize, f64>,
 }
 
 impl WindowNull {
@@ -63,38 +73,46 @@ impl WindowNull {
         let excesses: Vec<f64> = windows.iter().map(|window| largest_excess(&norms, &window.scores)).collect();
         let shown = rule.critical_shown(rule.alarms(&excesses)).unwrap_or_default();
         let rows = median(&mut windows.iter().map(|window| window.rows as f64).collect::<Vec<_>>())? as i64;
-        let (counts, probes) = (norms.iter().flatten().map(|norm| norm.count), norms.iter().flatten().count());
-        let counts: BTreeSet<usize> = counts.collect();
-        let stretches = counts.into_iter().map(|count| (count, stretch(rule, probes, count))).collect();
-        let pooled = pooled(windows, &norms, rule);
-        let dependence = OnceLock::new();
-        Some(Self { rows, norms, dependence, stretches, pooled, shown })
+        let pooled = pooled(windows, floors, rule);
+        Some(Self { rows, norms, rule, likeness: OnceLock::new(), pooled, shown })
     }
 
     /// Where a probe's scores lie in windows of `rows` rows, and the score beyond which one is unlike those of the
     /// reference; `None` where the probe was undefined in all of them.
     pub fn limit(&self, probe: usize, rows: i64, drawn: &DrawnNulls) -> Option<Limit> {
         let norm = self.norms.get(probe)?.as_ref()?;
-        let independent = (rows as f64 / self.dependence(drawn)).max(LEAST_INDEPENDENT) as i64;
-        let at_size = drawn.at(independent.min(rows))?;
+        let likeness = self.likeness.get_or_init(|| self.likeness(drawn));
+        let at_size = drawn.at(likeness.independent(rows))?;
         let growth = if rows < self.rows { self.growth(probe, rows, drawn) } else { 1.0 };
-        let critical = (at_size.critical().max(self.pooled) * self.stretches.get(&norm.count)?).max(self.shown);
+        let stretched = at_size.critical() * likeness.stretches.get(&norm.count)?;
+        let critical = stretched.max(self.pooled).max(self.shown);
         let (location, reach) = (growth * norm.location, growth * critical * norm.scale);
         Some(Limit { location, threshold: location + reach })
     }
 
-    /// How many rows count as one, because they depend on their neighbours or on the time of day: the square of how much
-    /// larger the scores of the reference's windows are than those of samples, in the median over probes.
+    fn likeness(&self, drawn: &DrawnNulls) -> Likeness {
+        let mut likeness = Likeness { dependence: self.dependence(drawn), stretches: BTreeMap::new() };
+        let at_size = drawn.at(likeness.independent(self.rows));
+        let kurtosis = |probe: usize| Some(at_size?.norm(probe)?.excess_kurtosis);
+        let mut tails: Vec<f64> = (0..self.norms.len()).filter_map(kurtosis).collect();
+        let excess_kurtosis = median(&mut tails).unwrap_or_default();
+        let counts: BTreeSet<usize> = self.norms.iter().flatten().map(|norm| norm.count).collect();
+        let probes = self.norms.iter().flatten().count();
+        let of_count = |count| (count, stretch(self.rule, probes, count, excess_kurtosis));
+        likeness.stretches = counts.into_iter().map(of_count).collect();
+        likeness
+    }
+
+    /// The square of how much larger the scores of the reference's windows are than those of samples, in the median over
+    /// probes.
     fn dependence(&self, drawn: &DrawnNulls) -> f64 {
-        *self.dependence.get_or_init(|| {
-            let of_probe = |(probe, norm): (usize, &Option<Norm>)| {
-                let sampled = drawn.at(self.rows)?.norm(probe)?.location;
-                let ratio = norm.as_ref()?.location / sampled;
-                ratio.is_finite().then_some(ratio * ratio)
-            };
-            let mut ratios: Vec<f64> = self.norms.iter().enumerate().filter_map(of_probe).collect();
-            median(&mut ratios).unwrap_or(1.0).max(1.0)
-        })
+        let of_probe = |(probe, norm): (usize, &Option<Norm>)| {
+            let sampled = drawn.at(self.rows)?.norm(probe)?.location;
+            let ratio = norm.as_ref()?.location / sampled;
+            ratio.is_finite().then_some(ratio * ratio)
+        };
+        let mut ratios: Vec<f64> = self.norms.iter().enumerate().filter_map(of_probe).collect();
+        median(&mut ratios).unwrap_or(1.0).max(1.0)
     }
 
     /// How much larger the scores of samples of `rows` rows are than those of the reference's windows.
@@ -107,11 +125,21 @@ impl WindowNull {
     }
 }
 
-/// What the standardised scores of all probes in all windows exceed as often as one of them may.
-fn pooled(windows: &[WindowScores], norms: &[Option<Norm>], rule: AlarmRule) -> f64 {
+impl Likeness {
+    /// How many of a window's rows count as independent.
+    fn independent(&self, rows: i64) -> i64 {
+        ((rows as f64 / self.dependence).max(LEAST_INDEPENDENT) as i64).min(rows)
+    }
+}
+
+/// What the scores of all probes in all windows, each standardised by the other windows of its probe, exceed as often as one
+/// of them may. That the others are few is in it: a new window, too, is held against what others have shown.
+fn pooled(windows: &[WindowScores], floors: &[f64], rule: AlarmRule) -> f64 {
+    let unbounded = vec![0.0; floors.len()];
+    let norms = Norm::learn_all(windows.iter().map(|window| &window.scores), &unbounded);
     let of_window = |window: &WindowScores| -> Vec<f64> {
-        let pairs = norms.iter().zip(&window.scores);
-        pairs.filter_map(|(norm, score)| Some(norm.as_ref()?.excess((*score)?))).collect()
+        let probes = norms.iter().zip(floors).zip(&window.scores);
+        probes.filter_map(|((norm, floor), score)| norm.as_ref()?.excess_over_others((*score)?, *floor)).collect()
     };
     let excesses: Vec<f64> = windows.iter().flat_map(of_window).collect();
     let probes = norms.iter().flatten().count().max(1) as f64;
@@ -123,7 +151,7 @@ fn pooled(windows: &[WindowScores], norms: &[Option<Norm>], rule: AlarmRule) -> 
 /// Whether so many windows of a reference support a rule: its thresholds are then at most twice as far out as they would be
 /// if the reference were long.
 pub(crate) fn supports(windows: usize, rule: AlarmRule, probes: usize) -> bool {
-    windows >= LEAST_WINDOWS && stretch(rule, probes, windows) <= SUPPORTED_STRETCH
+    windows >= LEAST_WINDOWS && stretch(rule, probes, windows, 0.0) <= SUPPORTED_STRETCH
 }
 
 /// The fewest windows of a reference that support a rule.

@@ -42,6 +42,8 @@ pub struct CaptureSpec {
     pub models: Vec<Arc<WatchedModel>>,
     /// Partitions of `inferences` and of `labels`.
     pub partitions: u32,
+    /// Partitions of `partials`, over which models are spread by name.
+    pub monitors: u32,
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
     /// Decodes the models' records.
@@ -66,6 +68,7 @@ pub struct Capture {
     models: BTreeMap<Arc<str>, CaptureModel>,
     inputs: BTreeMap<(Source, PartitionId), InputState>,
     partitions: u32,
+    monitors: u32,
     settings: InputSettings,
     decoder: Decoder,
     references: ReferenceBook,
@@ -104,6 +107,7 @@ impl Capture {
             models,
             inputs: BTreeMap::new(),
             partitions: spec.partitions,
+            monitors: spec.monitors,
             settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
             decoder: spec.decoder,
             references: spec.references,
@@ -444,19 +448,26 @@ impl Stage for Capture {
             return Ok(Some(Epoch { snapshot: Some(snapshot), resume_from, ..Epoch::default() }));
         }
         self.has_read = false;
-        let value = rmp_serde::to_vec(&CaptureEpoch { ledger, partials })
-            .map_err(|error| StageError::failed("writing partials", error))?;
         let mut records = std::mem::take(&mut self.dead_letters);
-        records.push(NewRecord {
-            topic: topics::PARTIALS.to_owned(),
-            partition: 0,
-            key: None,
-            value: Some(value.into()),
-            headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
-        });
+        let epochs = CaptureEpoch { ledger, partials }.spread(self.monitors);
+        for (partition, epoch) in (0..).zip(&epochs) {
+            records.push(epoch_record(epoch, partition)?);
+        }
         let (snapshot, resume_from) = self.snapshot()?;
         Ok(Some(Epoch { files: Vec::new(), records, snapshot: Some(snapshot), resume_from }))
     }
+}
+
+/// The record that tells one partition of `partials` of an epoch.
+fn epoch_record(epoch: &CaptureEpoch, partition: PartitionId) -> Result<NewRecord, StageError> {
+    let value = rmp_serde::to_vec(epoch).map_err(|error| StageError::failed("writing partials", error))?;
+    Ok(NewRecord {
+        topic: topics::PARTIALS.to_owned(),
+        partition,
+        key: None,
+        value: Some(value.into()),
+        headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
+    })
 }
 
 fn input_of<'a>(

@@ -4,6 +4,8 @@
 //! event time has passed its end, judges its drift then and its quality when its labels are mature, hands matured steps to
 //! the sequential detectors, and says when a pane's labels are complete. Everything happens once, in event-time order.
 //!
+//! One monitor reads one partition of `partials`, that of its models; the ledger in each tells it of all that was read.
+//!
 //! Kept across a restart: the ledger, alarms, detectors and how far event time has been acted upon. Open panes are read
 //! again from `partials`.
 
@@ -14,7 +16,7 @@ mod sequential;
 mod version;
 
 use crate::cloud_event::{self, Attributes};
-use crate::log::{NewRecord, Offset, Record};
+use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, Partial, PartialBody};
 use crate::references::{ChosenReference, ReferenceBook};
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
@@ -52,7 +54,8 @@ pub struct MonitorStage {
     open: VecDeque<(Offset, i64)>,
     /// Offsets of `partials` that overlap the ledger, and that a restart may read again.
     discarded: BTreeSet<Offset>,
-    read_to: Offset,
+    /// Which partition of `partials` is read, and up to where; `None` while nothing was read.
+    read_to: Option<(PartitionId, Offset)>,
     out: Vec<NewRecord>,
     changed: bool,
 }
@@ -93,7 +96,7 @@ impl MonitorStage {
             references: spec.references,
             open: VecDeque::new(),
             discarded: BTreeSet::new(),
-            read_to: 0,
+            read_to: None,
             out: Vec::new(),
             changed: false,
         }
@@ -108,7 +111,10 @@ impl MonitorStage {
         };
         let value = record.value.as_deref().ok_or_else(|| unreadable("a tombstone".to_owned()))?;
         let epoch: CaptureEpoch = rmp_serde::from_slice(value).map_err(|error| unreadable(error.to_string()))?;
-        self.read_to = record.offset + 1;
+        if self.read_to.is_some_and(|(other, _)| other != partition) {
+            return Err(unreadable("a monitor reads one partition".to_owned()));
+        }
+        self.read_to = Some((partition, record.offset + 1));
         if delivery == Delivery::Live {
             self.changed = true;
             if self.ledger.enter(&epoch.ledger)? == Entered::Overlap {
@@ -315,15 +321,18 @@ impl Stage for MonitorStage {
         if !std::mem::take(&mut self.changed) {
             return Ok(Some(Epoch::default()));
         }
-        let offset = self.open.front().map_or(self.read_to, |(offset, _)| *offset);
-        self.discarded = self.discarded.split_off(&offset);
-        let resume = ResumePoint { topic: topics::PARTIALS.to_owned(), partition: 0, offset };
+        let mut resume_from = vec![crate::references::resume_point()];
+        if let Some((partition, read_to)) = self.read_to {
+            let offset = self.open.front().map_or(read_to, |(offset, _)| *offset);
+            self.discarded = self.discarded.split_off(&offset);
+            resume_from.push(ResumePoint { topic: topics::PARTIALS.to_owned(), partition, offset });
+        }
         let snapshot = self.snapshot()?;
         Ok(Some(Epoch {
             files: Vec::new(),
             records: std::mem::take(&mut self.out),
             snapshot: Some(snapshot.into()),
-            resume_from: vec![resume, crate::references::resume_point()],
+            resume_from,
         }))
     }
 }
