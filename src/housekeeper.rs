@@ -25,6 +25,7 @@ pub struct Housekeeping {
     schedules: Vec<(String, Schedule)>,
     compaction: CompactionPolicy,
     compact_every: Duration,
+    is_own: Box<dyn Fn() -> bool + Send>,
 }
 
 /// The housekeeper's thread.
@@ -34,8 +35,8 @@ pub struct Housekeeper {
 }
 
 impl Housekeeping {
-    /// The housekeeping of a service on these grounds.
-    pub fn of(grounds: &Grounds) -> Self {
+    /// The housekeeping of a service on these grounds, as long as it `is_own`: of several processes one does it.
+    pub fn of(grounds: &Grounds, is_own: Box<dyn Fn() -> bool + Send>) -> Self {
         let scheduled = grounds.models.iter().filter(|model| model.trainer.is_some());
         let schedules = scheduled.filter_map(|model| {
             // The policy has been validated: a pattern that does not parse does not come here.
@@ -49,6 +50,7 @@ impl Housekeeping {
             schedules: schedules.collect(),
             compaction: archive.compaction,
             compact_every: archive.compact_every,
+            is_own,
         }
     }
 
@@ -57,8 +59,11 @@ impl Housekeeping {
         let mut compacted = Instant::now();
         while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now_ms = now_ms();
-            self.tell_schedules(looked_ms, now_ms);
-            looked_ms = now_ms;
+            let since_ms = std::mem::replace(&mut looked_ms, now_ms);
+            if !(self.is_own)() {
+                continue;
+            }
+            self.tell_schedules(since_ms, now_ms);
             if let Err(error) = self.log.enforce_retention(now_ms) {
                 tracing::error!(%error, "retention could not be enforced");
             }

@@ -30,7 +30,7 @@ use ingest::log::{Log, Retention, TopicSpec};
 use ingest::monitor::{MonitorSpec, MonitorStage};
 use ingest::references::ReferenceBook;
 use ingest::runner::{
-    EpochPolicy, Runner, RunnerContext, SealWhen, StageFactory, StageHandle, StageState, wait_until_quiet,
+    Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageFactory, StageHandle, StageState, wait_until_quiet,
 };
 use ingest::stage::{Stage, StageError, StageSpec};
 use ingest::store::Store;
@@ -61,6 +61,8 @@ pub struct Grounds {
     pub models: Vec<Arc<ModelSetup>>,
     /// Partitions of the input topics.
     pub partitions: u32,
+    /// Partitions of `partials`: one where one process has the log to itself, as many as there are inputs otherwise.
+    pub monitors: u32,
     /// Where trainings work.
     pub work_directory: PathBuf,
     config: Config,
@@ -95,7 +97,8 @@ impl Grounds {
         let models = ModelSetup::of(config)?;
         let log = open_log(config)?;
         let partitions = config.partitions.get();
-        for topic in topic_specs(partitions, config.log.retention) {
+        let monitors = if log.is_shared() { partitions } else { 1 };
+        for topic in topic_specs((partitions, monitors), config.log.retention) {
             log.ensure_topic(&topic)?;
         }
         let store = match &config.artifacts {
@@ -109,7 +112,7 @@ impl Grounds {
         if swept > 0 {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
-        Ok(Self { log, store: Arc::new(store?), models, partitions, work_directory, config: config.clone() })
+        Ok(Self { log, store: Arc::new(store?), models, partitions, monitors, work_directory, config: config.clone() })
     }
 
     /// The setup of a model.
@@ -144,13 +147,13 @@ fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
 }
 
 /// Topics with their partitions; what the registry and the retraining are is kept for good.
-fn topic_specs(partitions: u32, retention: Retention) -> Vec<TopicSpec> {
+fn topic_specs((partitions, monitors): (u32, u32), retention: Retention) -> Vec<TopicSpec> {
     let spec = |name: &str, partitions, retention| TopicSpec { name: name.to_owned(), partitions, retention };
     let forever = Retention::default();
     let inputs = topics::INPUTS;
     let mut specs: Vec<_> = inputs.iter().map(|name| spec(name, partitions, retention)).collect();
     specs.extend(inputs.iter().map(|name| spec(&topics::dead_letters_of(name), partitions, retention)));
-    specs.push(spec(topics::PARTIALS, 1, retention));
+    specs.push(spec(topics::PARTIALS, monitors, retention));
     let kept = [topics::VERDICTS, topics::CAUSES, topics::COMMANDS, topics::RETRAIN, topics::MODELS, topics::ARCHIVED];
     specs.extend(kept.iter().map(|name| spec(name, 1, forever)));
     specs
@@ -159,7 +162,7 @@ fn topic_specs(partitions: u32, retention: Retention) -> Vec<TopicSpec> {
 /// The stages, running.
 pub struct Service {
     grounds: Arc<Grounds>,
-    handles: Arc<Mutex<Vec<StageHandle>>>,
+    crews: Arc<Mutex<Vec<Crew>>>,
     follower: Follower,
     housekeeper: Option<Housekeeper>,
     api: Option<RunningApi>,
@@ -186,7 +189,11 @@ impl Service {
         })?);
         let board = SharedBoard::new(BoardLimits::default());
         let stop = CancellationToken::new();
-        let mut handles = Vec::new();
+        let sharing = match options.pace {
+            Pace::Live => Sharing::Among,
+            Pace::LockStep => Sharing::Alone,
+        };
+        let mut crews = Vec::new();
         for (spec, factory) in stages(&grounds, &stop, &options.stages)? {
             let context = RunnerContext {
                 log: Arc::clone(&grounds.log),
@@ -194,14 +201,14 @@ impl Service {
                 policy: epoch_policy(&grounds.config, options.pace, &spec.name),
                 telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name),
             };
-            handles.push(Runner::spawn(spec, factory, context)?);
+            crews.push(Crew::start(spec, factory, context, sharing)?);
         }
-        let handles = Arc::new(Mutex::new(handles));
+        let crews = Arc::new(Mutex::new(crews));
         let dashboard = Dashboard::new(board.clone(), Arc::clone(&exporter));
         let follower =
             Follower::start(Arc::clone(&grounds.log), dashboard, CaptureTelemetry::new(Arc::clone(&exporter)))?;
         let housekeeper = match options.pace {
-            Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds))?),
+            Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds, keeps_house(&grounds, &crews)))?),
             Pace::LockStep => None,
         };
         let services = |readiness| Services {
@@ -213,10 +220,10 @@ impl Service {
             closing: stop.clone(),
         };
         let api = match options.listen {
-            Some(listen) => Some(serve(listen, services(readiness(&handles)), &grounds.config)?),
+            Some(listen) => Some(serve(listen, services(readiness(&crews)), &grounds.config)?),
             None => None,
         };
-        Ok(Self { grounds, handles, follower, housekeeper, api, board, stop })
+        Ok(Self { grounds, crews, follower, housekeeper, api, board, stop })
     }
 
     /// What it stands on.
@@ -239,8 +246,8 @@ impl Service {
     /// # Errors
     /// When a stage has ended or failed meanwhile, or does not come to rest within `patience`.
     pub fn wait_until_quiet(&self, patience: Duration) -> Result<()> {
-        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let handles: Vec<_> = handles.iter().collect();
+        let handles = running(&self.crews);
+        let handles: Vec<_> = handles.iter().map(Arc::as_ref).collect();
         if wait_until_quiet(&handles, self.grounds.log.as_ref(), patience)? {
             return Ok(());
         }
@@ -258,9 +265,9 @@ impl Service {
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.stop();
         }
-        let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
-        handles.iter().for_each(StageHandle::shutdown);
-        let ended: Vec<_> = handles.into_iter().map(StageHandle::join).collect();
+        let crews = std::mem::take(&mut *self.crews.lock().unwrap_or_else(PoisonError::into_inner));
+        crews.iter().for_each(Crew::stop);
+        let ended: Vec<_> = crews.into_iter().map(Crew::join).collect();
         self.follower.stop();
         if let Some(api) = self.api {
             api.runtime.block_on(api.server).context("ending the API")??;
@@ -307,7 +314,7 @@ fn capture(grounds: &Arc<Grounds>) -> NamedStage {
         let spec = CaptureSpec {
             models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
             partitions: grounds.partitions,
-            monitors: 1,
+            monitors: grounds.monitors,
             disorder: grounds.config.max_disorder,
             decoder: decoder(&grounds.models),
             references: grounds.references(),
@@ -315,7 +322,7 @@ fn capture(grounds: &Arc<Grounds>) -> NamedStage {
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
         Ok(Box::new(capture))
     };
-    (Capture::spec(), Box::new(factory))
+    (Capture::spec(), Arc::new(factory))
 }
 
 fn archive(grounds: &Arc<Grounds>) -> NamedStage {
@@ -324,7 +331,7 @@ fn archive(grounds: &Arc<Grounds>) -> NamedStage {
         let roll = grounds.config.archive.roll;
         Ok(Box::new(Archive::new(decoder(&grounds.models), roll, random_name())))
     };
-    (Archive::spec(), Box::new(factory))
+    (Archive::spec(), Arc::new(factory))
 }
 
 fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
@@ -337,7 +344,7 @@ fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
         };
         Ok(Box::new(MonitorStage::new(spec)))
     };
-    (MonitorStage::spec(), Box::new(factory))
+    (MonitorStage::spec(), Arc::new(factory))
 }
 
 fn controller(grounds: &Arc<Grounds>) -> NamedStage {
@@ -346,7 +353,7 @@ fn controller(grounds: &Arc<Grounds>) -> NamedStage {
         trained.map(|model| (model.name().to_owned(), model.retrain.clone())).collect();
     let factory =
         move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(ControllerStage::new(policies.clone()))) };
-    (ControllerStage::spec(), Box::new(factory))
+    (ControllerStage::spec(), Arc::new(factory))
 }
 
 fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
@@ -358,7 +365,7 @@ fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
         stop: stop.clone(),
     };
     let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };
-    (TrainerStage::spec(), Box::new(factory))
+    (TrainerStage::spec(), Arc::new(factory))
 }
 
 /// Capture gathers for the configured time; the stages behind it commit as soon as there is nothing more to read.
@@ -384,14 +391,30 @@ fn orders(grounds: &Grounds) -> Arc<LogOrders> {
 }
 
 /// What keeps the service from being ready: stages that are replaying, have failed or have ended.
-fn readiness(handles: &Arc<Mutex<Vec<StageHandle>>>) -> api::Readiness {
-    let handles = Arc::clone(handles);
+fn readiness(crews: &Arc<Mutex<Vec<Crew>>>) -> api::Readiness {
+    let crews = Arc::clone(crews);
     Arc::new(move || {
-        let handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let statuses = handles.iter().map(StageHandle::status);
+        let statuses = running(&crews).into_iter().map(|handle| handle.status());
         let standing = statuses.filter(|status| !matches!(status.state, StageState::Running));
         standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) }).collect()
     })
+}
+
+/// Whether what the clock brings about is this process' to do: of several it is that of the one that runs the controller.
+fn keeps_house(grounds: &Grounds, crews: &Arc<Mutex<Vec<Crew>>>) -> Box<dyn Fn() -> bool + Send> {
+    if !grounds.log.is_shared() {
+        return Box::new(|| true);
+    }
+    let crews = Arc::clone(crews);
+    Box::new(move || {
+        let crews = crews.lock().unwrap_or_else(PoisonError::into_inner);
+        crews.iter().any(|crew| crew.stage() == ControllerStage::spec().name && !crew.handles().is_empty())
+    })
+}
+
+/// The runners at work now.
+fn running(crews: &Mutex<Vec<Crew>>) -> Vec<Arc<StageHandle>> {
+    crews.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(Crew::handles).collect()
 }
 
 fn serve(listen: SocketAddr, services: Services, config: &Config) -> Result<RunningApi> {

@@ -29,6 +29,10 @@ impl StageTelemetry for StageMetrics {
         self.0.failed(error);
     }
 
+    fn rebalanced(&self, _stage: &str) {
+        self.0.rebalanced();
+    }
+
     fn lag(&self, _stage: &str, (topic, partition): (&str, PartitionId), offsets: u64) {
         self.0.lag(PartitionName { topic, partition }, offsets);
     }

@@ -242,6 +242,9 @@ pub const STAGE_UP: Metric =
 /// Rebuilds of a stage.
 pub const STAGE_RESTARTS: Metric =
     counter("driftline_stage_restarts_total", &["stage"], "Times the stage was rebuilt from the log after an error.");
+/// Changes of which partitions a process has.
+pub const STAGE_REBALANCES: Metric =
+    counter("driftline_stage_rebalances_total", &["stage"], "Times partitions of the stage came to this process.");
 /// How far a stage is behind.
 pub const STAGE_LAG: Metric = gauge(
     "driftline_stage_lag_records",
@@ -312,6 +315,7 @@ pub const CATALOGUE: &[Metric] = &[
     BUILD_INFO,
     STAGE_UP,
     STAGE_RESTARTS,
+    STAGE_REBALANCES,
     STAGE_LAG,
     STAGE_EPOCHS,
     STAGE_EPOCH_DURATION,

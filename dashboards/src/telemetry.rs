@@ -6,8 +6,8 @@
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
     INTAKE_REJECTED, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS,
-    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_RESTARTS, STAGE_UP,
-    UNKNOWN_FEATURES, WATERMARK,
+    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_REBALANCES, STAGE_RESTARTS,
+    STAGE_UP, UNKNOWN_FEATURES, WATERMARK,
 };
 use crate::exporter::Exporter;
 use ingest::error_chain::sentence;
@@ -40,6 +40,11 @@ impl StageTelemetry {
     pub fn started(&self) {
         tracing::info!(stage = self.stage, "stage runs");
         self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
+    }
+
+    /// Partitions of the stage have come to this process.
+    pub fn rebalanced(&self) {
+        self.exporter.add(&STAGE_REBALANCES, &[&self.stage], 1);
     }
 
     /// The stage ended as it was told to.

@@ -95,7 +95,7 @@ impl House {
     /// Captures everything on the log under a name that has captured nothing; returns how long that took.
     fn capture(&self, watched: &Arc<WatchedModel>, name: String) -> Duration {
         let (store, watched) = (Arc::clone(&self.store), Arc::clone(watched));
-        let factory: StageFactory = Box::new(move || {
+        let factory: StageFactory = Arc::new(move || {
             let spec = CaptureSpec {
                 models: vec![Arc::clone(&watched)],
                 partitions: 1,
@@ -135,6 +135,8 @@ impl StageTelemetry for Loud {
     fn restarted(&self, stage: &str, error: &StageError) {
         panic!("{stage}: {error}");
     }
+
+    fn rebalanced(&self, _stage: &str) {}
 
     fn lag(&self, _stage: &str, _input: (&str, u32), _offsets: u64) {}
 }

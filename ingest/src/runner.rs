@@ -17,19 +17,22 @@
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
 //!
-//! It is written for any [`Log`]. What it deliberately does not do: share a stage's partitions among processes.
+//! It is written for any [`Log`]. Where processes share a log, a stage has a [`Crew`]: a runner for each of its partitions
+//! that is this process' own.
 
+mod crew;
 mod cursor;
 mod handle;
 mod life;
 #[cfg(test)]
 mod tests;
 
+pub use crew::{Crew, Sharing, StageFactory};
 pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
 
 use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
-use crate::stage::{Stage, StageError, StageSpec};
+use crate::stage::{StageError, StageSpec};
 use bytes::Bytes;
 use handle::Shared;
 use life::{Failure, Life};
@@ -92,6 +95,9 @@ pub trait StageTelemetry: Send + Sync {
     /// A stage failed, and is rebuilt after a pause.
     fn restarted(&self, stage: &str, error: &StageError);
 
+    /// Partitions of a stage have come to this process, or gone from it.
+    fn rebalanced(&self, stage: &str);
+
     /// How many offsets an input is behind its end.
     fn lag(&self, stage: &str, input: (&str, PartitionId), offsets: u64);
 }
@@ -120,9 +126,6 @@ pub struct RunnerContext {
     pub telemetry: Arc<dyn StageTelemetry>,
 }
 
-/// Builds a stage without state; called at the start and after every error.
-pub type StageFactory = Box<dyn Fn() -> Result<Box<dyn Stage>, StageError> + Send>;
-
 /// Runs stages.
 #[derive(Debug)]
 pub struct Runner;
@@ -133,10 +136,10 @@ impl Runner {
     /// # Errors
     /// When the system has no thread for it.
     pub fn spawn(spec: StageSpec, factory: StageFactory, context: RunnerContext) -> Result<StageHandle, StageError> {
-        let shared = Arc::new(Shared::new(&spec.name, Arc::clone(&context.log)));
+        let shared = Arc::new(Shared::new(&spec.group(), Arc::clone(&context.log)));
         let supervisor = Supervisor { spec, factory, context, shared: Arc::clone(&shared) };
         let thread = std::thread::Builder::new()
-            .name(supervisor.spec.name.clone())
+            .name(supervisor.spec.group())
             .spawn(move || {
                 let outcome = supervisor.run();
                 supervisor.shared.ended();

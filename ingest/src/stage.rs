@@ -131,15 +131,45 @@ impl Epoch {
     }
 }
 
-/// What a stage is called, what it reads, and when its epochs end.
+/// Which partitions of its inputs a stage reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Share {
+    /// Every one.
+    All,
+    /// This one.
+    One(PartitionId),
+}
+
+/// What a stage is called and what it reads.
 #[derive(Debug, Clone)]
 pub struct StageSpec {
-    /// The consumer group and the name in metrics and messages.
+    /// The name in metrics and messages.
     pub name: String,
     /// Topics it consumes; the same partitions of each.
     pub inputs: Vec<String>,
     /// Topics it reads whole, whichever partitions it has.
     pub broadcasts: Vec<String>,
+    /// Which partitions those are.
+    pub share: Share,
+}
+
+impl StageSpec {
+    /// The group that its progress, its snapshot and its transactions belong to: each share has one of its own, so that it
+    /// can be taken over by itself.
+    pub fn group(&self) -> String {
+        match self.share {
+            Share::All => self.name.clone(),
+            Share::One(partition) => format!("{}-{partition}", self.name),
+        }
+    }
+
+    /// The partitions that it reads of an input that has so many.
+    pub fn partitions_of(&self, count: u32) -> std::ops::Range<PartitionId> {
+        match self.share {
+            Share::All => 0..count,
+            Share::One(partition) => partition..count.min(partition.saturating_add(1)),
+        }
+    }
 }
 
 /// Why an epoch is sealed.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use detectors::verdict::MonitorEvent;
 use ingest::cloud_event::{CloudEventError, decode};
 use ingest::log::{NewRecord, Record};
-use ingest::stage::{Delivery, Epoch, Input, Seal, Stage, StageError, StageSpec};
+use ingest::stage::{Delivery, Epoch, Input, Seal, Share, Stage, StageError, StageSpec};
 use ingest::topics;
 use std::collections::BTreeMap;
 
@@ -34,7 +34,12 @@ impl ControllerStage {
     /// What the runner has to know of it.
     pub fn spec() -> StageSpec {
         let inputs = [topics::VERDICTS, topics::CAUSES, topics::MODELS];
-        StageSpec { name: "controller".to_owned(), inputs: inputs.map(str::to_owned).into(), broadcasts: Vec::new() }
+        StageSpec {
+            name: "controller".to_owned(),
+            inputs: inputs.map(str::to_owned).into(),
+            broadcasts: Vec::new(),
+            share: Share::All,
+        }
     }
 
     fn absorb_record(&mut self, topic: &str, record: &Record) -> Result<(), CloudEventError> {

@@ -11,6 +11,7 @@ mod loans;
 use compare::{Finished, OracleWindow, Tally};
 use driftline_tests::{On, Running, Sent, Workplace};
 use loans::{Loan, Loans};
+use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use std::path::Path;
@@ -45,7 +46,7 @@ const SERVICE: &str = "
 version: 1
 log: LOG
 api: {listen: \"127.0.0.1:0\"}
-partitions: 2
+partitions: PARTITIONS
 epoch: {interval: 200ms}
 idle_after: 1h
 max_disorder: 6h
@@ -65,9 +66,9 @@ const MODEL: &str = "
       columns: {id: id, time: timestamp, label: repaid, prediction: y_pred, score: y_pred_proba}
 ";
 
-fn configuration() -> String {
+fn configuration(partitions: u32) -> String {
     let models = SHAPES.map(|shape| MODEL.replace("NAME", shape.model).replace("WINDOWS", shape.windows));
-    format!("{SERVICE}{}", models.concat())
+    format!("{}{}", SERVICE.replace("PARTITIONS", &partitions.to_string()), models.concat())
 }
 
 /// How the rows are sent over HTTP.
@@ -119,7 +120,7 @@ fn windows_are_those_of_the_oracle(on: &On) {
     ];
     for sending in &sendings {
         let started = Instant::now();
-        let place = prepared(&data, on);
+        let place = prepared(&data, on, 2);
         let counted = send_all(&place, &loans, (sending, &oracle));
         let tally = compared(&place, &oracle, &SHAPES);
         println!("windows_oracle, {:11} {tally}; {counted}; {:.1} s", sending.name, started.elapsed().as_secs_f64());
@@ -141,13 +142,53 @@ fn windows_of_a_replayed_file(on: &On) {
     let Some(oracle) = crate::shared("oracle/windows_oracle") else { return };
     let Some(data) = crate::shared("data/nannyml_car_loan") else { return };
     let started = Instant::now();
-    let place = prepared(&data, on);
+    let place = prepared(&data, on, 2);
     place.write("loans.csv", &Loans::read(&data).with_labels).unwrap();
     let columns = ["--id", "id", "--time", "timestamp", "--label", "repaid", "--label-delay", "2h"];
     let outputs = ["--prediction", "y_pred", "--score", "y_pred_proba"];
     place.run(&[&["replay", "loans.csv", "--model", ROLLING.model][..], &columns, &outputs].concat()).unwrap();
     let tally = compared(&place, &oracle, &[ROLLING]);
     println!("windows_oracle, {:11} {tally}; {:.1} s", "replayed", started.elapsed().as_secs_f64());
+}
+
+/// Five processes share the stages: one is killed, one stands still until the others have its partitions, one comes later,
+/// and one is ended in order.
+#[test]
+fn windows_are_those_of_the_oracle_with_processes_that_come_and_go_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    let Some(oracle) = crate::shared("oracle/windows_oracle") else { return };
+    let Some(data) = crate::shared("data/nannyml_car_loan") else { return };
+    let started = Instant::now();
+    let loans = Loans::read(&data);
+    let place = prepared(&data, &kafka, 6);
+    let bodies: Vec<&[Loan]> = loans.rows.chunks(BODY_ROWS).collect();
+    let send_share = |service: &Running, share: std::ops::Range<usize>| {
+        for body in &bodies[bodies.len() * share.start / 5..bodies.len() * share.end / 5] {
+            let rows: Vec<&Loan> = body.iter().collect();
+            send(service, (&rows, &rows), &[Format::JsonLines]);
+        }
+    };
+    let mut first = place.start().unwrap();
+    send_share(&first, 0..1);
+    let [killed, stopped, ended] = [(); 3].map(|()| place.start().unwrap());
+    send_share(&first, 1..2);
+    killed.kill().unwrap();
+    stopped.signal(Signal::SIGSTOP).unwrap();
+    send_share(&first, 2..3);
+    ended.stop().unwrap();
+    let later = place.start().unwrap();
+    send_share(&first, 3..4);
+    stopped.signal(Signal::SIGCONT).unwrap();
+    send_share(&first, 4..5);
+    let closing = closing(&loans.rows);
+    let closing: Vec<_> = closing.iter().collect();
+    send(&first, (&closing, &closing), &[Format::JsonLines]);
+    await_verdicts(&mut first, &oracle);
+    for service in [first, stopped, later] {
+        service.stop().unwrap();
+    }
+    let tally = compared(&place, &oracle, &SHAPES);
+    println!("windows_oracle, {:11} {tally}; {:.1} s", "come and go", started.elapsed().as_secs_f64());
 }
 
 fn compared(place: &Workplace, oracle: &Path, shapes: &[Shape]) -> Tally {
@@ -160,8 +201,8 @@ fn compared(place: &Workplace, oracle: &Path, shapes: &[Shape]) -> Tally {
 }
 
 /// A folder with the configuration and the file that the references are learned from.
-fn prepared(data: &Path, on: &On) -> Workplace {
-    let place = Workplace::new(crate::BINARY, &configuration(), on.anew()).unwrap();
+fn prepared(data: &Path, on: &On, partitions: u32) -> Workplace {
+    let place = Workplace::new(crate::BINARY, &configuration(partitions), on.anew()).unwrap();
     place.write("reference.csv", &loans::text(&data.join("synthetic_car_loan_reference.csv.gz"))).unwrap();
     place
 }
@@ -185,6 +226,14 @@ fn send_all(place: &Workplace, loans: &Loans, (sending, oracle): (&Sending, &Pat
     let closing = closing(&loans.rows);
     let closing: Vec<_> = closing.iter().collect();
     send(&service, (&closing, &closing), &[Format::JsonLines]);
+    await_verdicts(&mut service, oracle);
+    let counted = counted(&mut service, sending, loans.rows.len());
+    service.stop().unwrap();
+    counted
+}
+
+/// Waits until the last window of every model is judged.
+fn await_verdicts(service: &mut Running, oracle: &Path) {
     for shape in &SHAPES {
         let last = OracleWindow::read(oracle, shape.size_and_hop).iter().map(OracleWindow::end_ms).max().unwrap();
         let quality = [("model", shape.model), ("monitor", "quality")];
@@ -195,9 +244,6 @@ fn send_all(place: &Workplace, loans: &Loans, (sending, oracle): (&Sending, &Pat
         };
         service.until(&what, is_judged).unwrap();
     }
-    let counted = counted(&mut service, sending, loans.rows.len());
-    service.stop().unwrap();
-    counted
 }
 
 /// Every copy arrived, every one but the first was counted as a duplicate, and none was late that should not be.

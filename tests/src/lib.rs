@@ -160,17 +160,20 @@ pub fn archived_files(log: &dyn Log, store: &Store) -> Result<Vec<(String, Recor
     Ok(files)
 }
 
-/// Every record of a topic's first partition.
+/// Every record of a topic, partition by partition.
 ///
 /// # Errors
 /// When the topic cannot be read.
 pub fn all(log: &dyn Log, topic: &str) -> Result<Vec<Record>> {
     let mut records = Vec::new();
-    let mut next = log.bounds(topic, 0)?.first;
-    loop {
-        let read = log.read(topic, 0, next, ReadBudget { records: 4_096, bytes: 16 << 20 })?;
-        let Some(last) = read.last() else { return Ok(records) };
-        next = last.offset + 1;
-        records.extend(read);
+    for partition in 0..log.partitions(topic)? {
+        let mut next = log.bounds(topic, partition)?.first;
+        loop {
+            let read = log.read(topic, partition, next, ReadBudget { records: 4_096, bytes: 16 << 20 })?;
+            let Some(last) = read.last() else { break };
+            next = last.offset + 1;
+            records.extend(read);
+        }
     }
+    Ok(records)
 }

@@ -12,6 +12,10 @@ use std::sync::Arc;
 const PLACE: &str = "LOG";
 /// How long a fetch waits at the end of a partition: the shorter, the sooner a stage knows that it has caught up.
 const FETCH_WAIT_MS: &str = "10";
+/// After so long without a heartbeat a process is taken for dead: the shortest that brokers allow.
+const SESSION_MS: &str = "6000";
+/// How often a process says that it lives.
+const HEARTBEAT_MS: &str = "1000";
 
 /// A log to run on.
 #[derive(Debug, Clone)]
@@ -54,7 +58,8 @@ impl On {
             Self::Embedded => "{directory: driftline-data, durability: normal}".to_owned(),
             Self::Kafka { bootstrap, prefix } => format!(
                 "{{directory: driftline-data, kafka: {{bootstrap: \"{bootstrap}\", prefix: \"{prefix}\", \
-                 input_prefix: \"{prefix}\", options: {{fetch.wait.max.ms: {FETCH_WAIT_MS}}}}}}}"
+                 input_prefix: \"{prefix}\", options: {{fetch.wait.max.ms: {FETCH_WAIT_MS}, \
+                 session.timeout.ms: {SESSION_MS}, heartbeat.interval.ms: {HEARTBEAT_MS}}}}}}}"
             ),
         };
         configuration.replace(PLACE, &log)

@@ -7,7 +7,7 @@ use ingest::archive::Archive;
 use ingest::capture::Capture;
 use ingest::log::Log;
 use ingest::monitor::MonitorStage;
-use ingest::stage::StageSpec;
+use ingest::stage::{Share, StageSpec};
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use rusqlite::{Connection, OpenFlags};
@@ -54,9 +54,11 @@ fn stages() -> [StageSpec; 5] {
 
 fn committed(log: &dyn Log, stage: &StageSpec) -> Result<i64> {
     let mut all = 0;
-    for topic in stage.inputs.iter().chain(&stage.broadcasts) {
-        for partition in 0..log.partitions(topic)? {
-            all += log.committed(&stage.name, topic, partition)?.map_or(0, |committed| committed.offset);
+    let Some(first) = stage.inputs.first() else { return Ok(0) };
+    for partition in 0..log.partitions(first)? {
+        let share = StageSpec { share: Share::One(partition), ..stage.clone() };
+        for topic in &share.inputs {
+            all += log.committed(&share.group(), topic, partition)?.map_or(0, |committed| committed.offset);
         }
     }
     Ok(all)

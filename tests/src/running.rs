@@ -151,6 +151,28 @@ impl Running {
         }
     }
 
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    /// When it had ended before.
+    pub fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.process.try_wait()? {
+            self.heard.extend(self.said.iter());
+            bail!("driftline ended with {status} before it was killed; it said {:#?}", self.heard);
+        }
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Stops it in its tracks, or lets it go on: SIGSTOP and SIGCONT.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.process.id())?), signal)?)
+    }
+
     /// Ends it by SIGTERM, and waits until it has ended.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::columns::{self, EVENT_TIME};
 use crate::control::Control;
 use crate::decode::Decoder;
 use crate::log::{NewRecord, Offset, PartitionId, Record};
-use crate::stage::{Epoch, EpochFile, Input, Seal, Stage, StageError, StageSpec};
+use crate::stage::{Epoch, EpochFile, Input, Seal, Share, Stage, StageError, StageSpec};
 use crate::store::digest;
 use crate::topics;
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
@@ -60,6 +60,7 @@ impl Archive {
             name: "archive".to_owned(),
             inputs: vec![topics::INFERENCES.to_owned(), topics::LABELS.to_owned()],
             broadcasts: Vec::new(),
+            share: Share::All,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
 use crate::references::ReferenceBook;
 use crate::segments::SegmentError;
-use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
 use bytes::Bytes;
@@ -87,6 +87,7 @@ impl Capture {
             name: "capture".to_owned(),
             inputs: vec![topics::INFERENCES.to_owned(), topics::LABELS.to_owned()],
             broadcasts: vec![topics::MODELS.to_owned()],
+            share: Share::All,
         }
     }
 

@@ -14,11 +14,12 @@
 //! - Offsets have holes, where the marks are. No call outlasts [`KafkaOptions::with_patience`] by much.
 //! - What the log does not delete itself, retention of the broker does: [`Log::enforce_retention`] has nothing to do.
 //!
-//! Deliberately absent: sharing a stage's partitions among processes, and topics that change their partitions.
+//! Processes share a stage by its partitions, see [`membership`]. Deliberately absent: topics that change their partitions.
 
 mod appender;
 mod group;
 mod link;
+mod membership;
 mod names;
 mod options;
 mod reader;
@@ -28,8 +29,8 @@ mod writer;
 pub use options::{KafkaOptions, Sasl, SaslMechanism, Secret, Security, Tls};
 
 use super::{
-    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, Retention,
-    TopicSpec, Transaction,
+    Committed, Log, LogError, LogReader, Membership, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record,
+    Retention, Told, TopicSpec, Transaction,
 };
 use appender::Appender;
 use bytes::Bytes;
@@ -143,6 +144,14 @@ impl Log for KafkaLog {
 
     fn take_over(&self, group: &str) -> Result<(), LogError> {
         self.group(group)?.take_over()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn join(&self, stage: (&str, &str), told: Told) -> Result<Membership, LogError> {
+        membership::join(&self.link, stage, told)
     }
 
     fn version(&self) -> Result<u64, LogError> {

@@ -108,6 +108,37 @@ pub enum Read {
     Pending,
 }
 
+/// A change of which partitions of a stage are this process' own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// These are now.
+    TakeUp(&'a [PartitionId]),
+    /// These are until the call returns: what is open is to be committed.
+    HandOver(&'a [PartitionId]),
+    /// These have not been for some time, and may be someone else's.
+    Lost(&'a [PartitionId]),
+}
+
+/// Who is told of changes.
+pub type Told = Box<dyn Fn(Change<'_>) + Send + Sync>;
+
+/// A process' membership among those that run a stage. To drop it is to leave: what it has is handed over.
+pub struct Membership {
+    attend: Box<dyn FnMut(Duration) + Send>,
+}
+
+impl Membership {
+    /// A membership that is attended to by this.
+    pub(crate) fn new(attend: impl FnMut(Duration) + Send + 'static) -> Self {
+        Self { attend: Box::new(attend) }
+    }
+
+    /// Passes on what has changed; waits so long for it. Whoever does not call this for minutes loses the membership.
+    pub fn attend(&mut self, timeout: Duration) {
+        (self.attend)(timeout);
+    }
+}
+
 /// Wakes a reader that waits.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
@@ -343,6 +374,25 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// When the storage fails.
     fn take_over(&self, group: &str) -> Result<(), LogError>;
+
+    /// Whether several processes may use it at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Joins the processes that run a stage on a shared log, to have some partitions of `topic`. Which ones is told by
+    /// whoever attends to the membership.
+    ///
+    /// # Errors
+    /// When the log is not shared or cannot be reached.
+    fn join(&self, (stage, topic): (&str, &str), told: Told) -> Result<Membership, LogError> {
+        drop(told);
+        let source = "one process has this log to itself".into();
+        Err(LogError::Storage {
+            doing: format!("sharing the partitions of {topic} among those that run {stage}"),
+            source,
+        })
+    }
 
     /// A number that grows with every record that is appended. It may cost a request: for those who wait until nothing
     /// happens, not for every round of reading.

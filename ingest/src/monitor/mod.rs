@@ -19,7 +19,7 @@ use crate::cloud_event::{self, Attributes};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, Partial, PartialBody};
 use crate::references::{ChosenReference, ReferenceBook};
-use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
 use clock::{Action, Clock};
@@ -80,6 +80,7 @@ impl MonitorStage {
             name: "monitor".to_owned(),
             inputs: vec![topics::PARTIALS.to_owned()],
             broadcasts: vec![topics::MODELS.to_owned()],
+            share: Share::All,
         }
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Shared {
 struct Inner {
     state: StageState,
     stopping: bool,
+    /// It is to stop as it is: what it has not committed is someone else's to absorb.
+    abandoned: bool,
     /// Its thread has nothing left to do.
     ended: bool,
     failures: u64,
@@ -89,6 +91,7 @@ impl Shared {
         let inner = Inner {
             state: StageState::Starting,
             stopping: false,
+            abandoned: false,
             ended: false,
             failures: 0,
             commits: 0,
@@ -170,6 +173,10 @@ impl Shared {
         self.inner().stopping
     }
 
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.inner().abandoned
+    }
+
     /// Waits, unless or until the stage is to stop; says whether it is.
     pub(super) fn pause(&self, duration: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(self.inner(), duration, |inner| !inner.stopping);
@@ -190,12 +197,13 @@ impl Shared {
 /// A running stage.
 pub struct StageHandle {
     shared: Arc<Shared>,
-    thread: JoinHandle<Result<(), StageError>>,
+    /// `None` once it has been joined.
+    thread: Mutex<Option<JoinHandle<Result<(), StageError>>>>,
 }
 
 impl StageHandle {
     pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<Result<(), StageError>>) -> Self {
-        Self { shared, thread }
+        Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
     /// Asks the stage to seal, commit and end. Returns at once.
@@ -205,13 +213,20 @@ impl StageHandle {
         self.shared.wake();
     }
 
-    /// Waits for the stage to end, however long that takes.
+    /// Asks the stage to end without committing what is open. Returns at once.
+    pub fn abandon(&self) {
+        self.shared.inner().abandoned = true;
+        self.shutdown();
+    }
+
+    /// Waits for the stage to end, however long that takes. A second call has nothing to wait for.
     ///
     /// # Errors
     /// What it ended with: a failure that cannot pass, or that of its last epoch. Nothing is lost by the latter, a restart
     /// absorbs it again.
-    pub fn join(self) -> Result<(), StageError> {
-        let ended = self.thread.join();
+    pub fn join(&self) -> Result<(), StageError> {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let ended = thread.join();
         ended.unwrap_or_else(|_| Err(StageError::failed("joining the stage", "its thread panicked")))
     }
 

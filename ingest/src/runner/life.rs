@@ -101,10 +101,11 @@ impl<'a> Life<'a> {
         (context, shared): (&'a RunnerContext, &'a Shared),
     ) -> Result<Self, Failure> {
         let log = context.log.as_ref();
-        log.take_over(&spec.name).map_err(|error| Failure::of_log("taking the stage over".to_owned(), error))?;
+        let group = spec.group();
+        log.take_over(&group).map_err(|error| Failure::of_log("taking the stage over".to_owned(), error))?;
         let reader = log.reader().map_err(|error| Failure::of_log("opening a reader".to_owned(), error))?;
         shared.wake_by(reader.waker());
-        let snapshot = log.snapshot(&spec.name);
+        let snapshot = log.snapshot(&group);
         if let Some(snapshot) = snapshot.map_err(|error| Failure::of_log("reading the snapshot".to_owned(), error))? {
             stage.restore(&snapshot)?;
         }
@@ -114,8 +115,9 @@ impl<'a> Life<'a> {
         for (topic, role) in broadcasts.chain(inputs) {
             let partitions = log.partitions(topic);
             let partitions = partitions.map_err(|error| Failure::of_log(format!("looking for {topic}"), error))?;
-            for partition in 0..partitions {
-                cursors.push(Cursor::take_up(log, &spec.name, (topic, partition, role))?);
+            let own = if role == Role::Broadcast { 0..partitions } else { spec.partitions_of(partitions) };
+            for partition in own {
+                cursors.push(Cursor::take_up(log, &group, (topic, partition, role))?);
             }
         }
         Ok(Self {
@@ -141,7 +143,7 @@ impl<'a> Life<'a> {
             let round = self.read_each(|_| true)?;
             self.show_positions();
             if self.shared.is_stopping() {
-                self.seal(Seal::Stopping)?;
+                self.end()?;
                 return Ok(());
             }
             if self.is_due() {
@@ -154,6 +156,14 @@ impl<'a> Life<'a> {
                 Round::Ended => self.rest()?,
             }
         }
+    }
+
+    /// Ends the epoch for good, unless the stage is someone else's by now.
+    fn end(&mut self) -> Result<(), Failure> {
+        if !self.shared.is_abandoned() {
+            self.seal(Seal::Stopping)?;
+        }
+        Ok(())
     }
 
     /// Rebuilds the state as of the last commit, then brings the broadcasts up to date. `false` when told to stop.
@@ -178,7 +188,7 @@ impl<'a> Life<'a> {
                 Round::Read => self.show_positions(),
             }
             if self.shared.is_stopping() {
-                self.seal(Seal::Stopping)?;
+                self.end()?;
                 return Ok(false);
             }
             if self.is_due() {
@@ -323,7 +333,7 @@ impl<'a> Life<'a> {
             progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
             snapshot: epoch.snapshot,
         };
-        let stored = self.context.log.commit(&self.spec.name, &transaction);
+        let stored = self.context.log.commit(&self.spec.group(), &transaction);
         stored.map_err(|error| Failure::of_log("committing an epoch".to_owned(), error))?;
         for (index, progress, resume) in progress {
             if let Some(cursor) = self.cursors.get_mut(*index) {

@@ -1,11 +1,12 @@
 //! What the runner promises: each record counts once, whatever fails and whenever.
 
+mod crew;
 mod faulty;
 
 use super::*;
 use crate::log::embedded::{Durability, EmbeddedLog, Options};
 use crate::log::{NewRecord, Offset, ReadBudget, Record, Retention, TopicSpec};
-use crate::stage::{Delivery, Epoch, EpochFile, Input, ResumePoint, Seal};
+use crate::stage::{Delivery, Epoch, EpochFile, Input, ResumePoint, Seal, Share, Stage};
 use faulty::{Fault, Faulty};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -122,6 +123,8 @@ impl StageTelemetry for Seen {
         self.restarts.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn rebalanced(&self, _: &str) {}
+
     fn lag(&self, _: &str, _: (&str, PartitionId), _: u64) {}
 }
 
@@ -152,19 +155,26 @@ impl House {
         self.log.append(&records).unwrap();
     }
 
-    fn start(&self) -> StageHandle {
-        let faulty = Arc::new(Faulty::new(Arc::clone(&self.log), self.fault));
+    fn spec(&self) -> StageSpec {
+        let (inputs, broadcasts) = (vec!["in".into()], vec!["side".into()]);
+        StageSpec { name: "counting".into(), inputs, broadcasts, share: Share::All }
+    }
+
+    fn factory(&self) -> StageFactory {
         let seen = Arc::clone(&self.seen);
-        let factory: StageFactory = Box::new(move || {
+        Arc::new(move || {
             let seen = Arc::clone(&seen);
             let (counts, before) = (BTreeMap::new(), BTreeMap::new());
             Ok(Box::new(Counting { counts, before, lines: Vec::new(), heard: Vec::new(), bytes: 0, seen })
                 as Box<dyn Stage>)
-        });
-        let spec = StageSpec { name: "counting".into(), inputs: vec!["in".into()], broadcasts: vec!["side".into()] };
+        })
+    }
+
+    fn start(&self) -> StageHandle {
+        let faulty = Arc::new(Faulty::new(Arc::clone(&self.log), self.fault));
         let telemetry = Arc::clone(&self.seen) as Arc<dyn StageTelemetry>;
         let context = RunnerContext { log: faulty.clone(), files: faulty, policy: self.policy, telemetry };
-        Runner::spawn(spec, factory, context).unwrap()
+        Runner::spawn(self.spec(), self.factory(), context).unwrap()
     }
 
     /// Runs until all is read, then stops.
@@ -378,8 +388,9 @@ fn records_that_expired_before_they_were_read_end_the_stage() {
 #[test]
 fn a_stage_that_cannot_be_built_says_so_and_can_be_stopped() {
     let house = House::new();
-    let factory: StageFactory = Box::new(|| Err(StageError::failed("building", "no reference")));
-    let spec = StageSpec { name: "unbuilt".into(), inputs: vec!["in".into()], broadcasts: Vec::new() };
+    let factory: StageFactory = Arc::new(|| Err(StageError::failed("building", "no reference")));
+    let spec =
+        StageSpec { name: "unbuilt".into(), inputs: vec!["in".into()], broadcasts: Vec::new(), share: Share::All };
     let files = Arc::new(NoFiles);
     let telemetry = Arc::clone(&house.seen) as Arc<dyn StageTelemetry>;
     let context = RunnerContext { log: house.log.clone(), files, policy: house.policy, telemetry };

@@ -29,7 +29,7 @@ use detectors::verdict::{MonitorEvent, PaneMatured};
 use examination::Examination;
 use ingest::cloud_event::{CONTROL_PARTITION, decode};
 use ingest::log::{NewRecord, Offset, Record};
-use ingest::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use ingest::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use ingest::topics;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, VecDeque};
@@ -95,7 +95,12 @@ impl TrainerStage {
     /// What the runner has to know of it.
     pub fn spec() -> StageSpec {
         let inputs = [topics::RETRAIN, topics::MODELS, topics::VERDICTS, topics::COMMANDS];
-        StageSpec { name: "trainer".to_owned(), inputs: inputs.map(str::to_owned).into(), broadcasts: Vec::new() }
+        StageSpec {
+            name: "trainer".to_owned(),
+            inputs: inputs.map(str::to_owned).into(),
+            broadcasts: Vec::new(),
+            share: Share::All,
+        }
     }
 
     fn absorb_record(&mut self, topic: &str, record: &Record, delivery: Delivery) -> Result<(), StageError> {

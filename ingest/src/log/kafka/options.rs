@@ -28,6 +28,8 @@ const RESERVED: [(&str, &str); 12] = [
 ];
 /// What names of options have in them that hold secrets.
 const SECRETS: [&str; 5] = ["password", "ssl.key.pem", "client.secret", "private.key", "jaas"];
+/// What makes a membership static.
+const STATIC_MEMBER: &str = "group.instance.id";
 /// The largest record in bytes that is written, and that topics made by Driftline take.
 pub(super) const MOST_RECORD_BYTES: u32 = 16 << 20;
 /// After so long the broker ends a transaction that its owner does not.
@@ -223,9 +225,23 @@ impl KafkaOptions {
                 client.set(name, value);
             }
         }
+        // Only members have an instance: to the coordinator the others are no members at all.
+        client.remove(STATIC_MEMBER);
         client.set("group.id", group).set("isolation.level", "read_committed");
         client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         client.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        client
+    }
+
+    /// A member of the processes that share a stage.
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
+        let mut client = self.consumer(group);
+        client.set("partition.assignment.strategy", "cooperative-sticky");
+        // It consumes nothing: wherever it would begin is as good.
+        client.set("enable.partition.eof", "false").set("auto.offset.reset", "latest");
+        if let Some(instance) = self.free.get(STATIC_MEMBER) {
+            client.set(STATIC_MEMBER, instance);
+        }
         client
     }
 
