@@ -1,7 +1,7 @@
 //! Rows that could not be taken, and the records they become.
 //!
 //! A dead letter carries the row's own bytes where it could be cut out of its record, and the headers that Kafka Connect
-//! writes, so that tools which read those can read these.
+//! writes, so that tools which read those can read these. Of bytes beyond what a record may hold it carries the first.
 
 use super::cursor::{Cursor, Value};
 use super::fault::Reason;
@@ -14,6 +14,11 @@ use bytes::Bytes;
 
 /// Header that holds the stable name of the reason.
 pub const REASON_HEADER: &str = "driftline.reason";
+/// Header that holds how many bytes there were, where the letter holds only the first of them.
+const BYTES_HEADER: &str = "driftline.bytes";
+/// The most bytes of a row that a letter holds. A record that came compressed may be larger than any that can be written,
+/// and what cannot be written would stop its partition for ever; the record itself is where the headers say.
+const MOST_BYTES: usize = 15 << 20;
 
 /// A row, or what is left of a record, that could not be taken.
 #[derive(Debug, Clone)]
@@ -46,8 +51,12 @@ impl BadRow {
             header(REASON_HEADER, self.reason.name().to_owned()),
         ];
         headers.extend(self.index.map(|index| header("driftline.index", index.to_string())));
+        let held = self.bytes.slice(..self.bytes.len().min(MOST_BYTES));
+        if held.len() < self.bytes.len() {
+            headers.push(header(BYTES_HEADER, self.bytes.len().to_string()));
+        }
         let topic = dead_letters_of(topic);
-        NewRecord { topic, partition, key: record.key.clone(), value: Some(self.bytes.clone()), headers }
+        NewRecord { topic, partition, key: record.key.clone(), value: Some(held), headers }
     }
 }
 

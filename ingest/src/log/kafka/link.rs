@@ -24,7 +24,11 @@ impl ClientContext for Telling {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka: {reason}");
+        match error.rdkafka_error_code() {
+            // That a reader has caught up is no error, but librdkafka tells it as one.
+            Some(RDKafkaErrorCode::PartitionEOF) => tracing::debug!(%error, "kafka: {reason}"),
+            _ => tracing::warn!(%error, "kafka: {reason}"),
+        }
     }
 }
 
