@@ -4,6 +4,7 @@
 
 mod bad_inputs;
 mod demo;
+mod faults;
 mod kafka_log;
 mod kill;
 mod sea_losing;

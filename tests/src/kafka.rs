@@ -2,7 +2,8 @@
 //!
 //! The jars are Maven's (`tests/kafka/pom.xml`); `tests/run` brings them and says where in [`JARS`]. A broker is started
 //! by a shell that reads from a pipe of this process and kills the broker when the pipe closes: whichever way the test
-//! process ends, no broker outlives it. Ports and data stay the same across [`Broker::kill`] and [`Broker::start`].
+//! process ends, no broker outlives it, nor does its folder. Ports and data stay the same across [`Broker::kill`] and
+//! [`Broker::start`].
 //!
 //! [`shared`] is the one broker that tests use which do not hurt it; each takes a prefix of its own.
 //! Deliberately absent: authentication, and anything that waits by the clock.
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -32,9 +33,13 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The identity of a cluster, in Kafka's own writing of a UUID.
 const CLUSTER: &str = "ZHJpZnRsaW5lLXRlc3RzLQ";
-/// Runs the command after the log's name, says its process id, and kills it when standard input ends.
-const GUARD: &str =
-    r#"log="$1"; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $! 2>/dev/null; wait"#;
+/// Runs the command after the log's name and the folder, says its process id, and kills it when standard input ends.
+/// The folder goes with it, and the cluster's with the last one, unless it was told to keep them.
+const GUARD: &str = r#"log="$1"; folder="$2"; shift 2; "$@" >>"$log" 2>&1 </dev/null & echo $!
+read -r word; kill -9 $! 2>/dev/null; wait
+[ "$word" = keep ] || { rm -rf "$folder"; rmdir "${folder%/*}" 2>/dev/null; }"#;
+/// Tells the guard to keep the folder: the broker is to be started again.
+const KEEP: &[u8] = b"keep\n";
 
 /// Brokers that know each other.
 pub struct Cluster {
@@ -133,7 +138,9 @@ impl Broker {
 
     /// Kills it, as a power cut of its machine would.
     pub fn kill(&mut self) {
-        self.running = None;
+        if let Some(mut process) = self.running.take() {
+            process.keep_folder();
+        }
     }
 
     /// Lets it end in order: its partitions move to the others first.
@@ -141,11 +148,13 @@ impl Broker {
     /// # Errors
     /// When it is not running, or does not end.
     pub fn stop(&mut self) -> Result<()> {
-        let process = self.running.take().context("the broker is not running")?;
+        let mut process = self.running.take().context("the broker is not running")?;
         kill(process.broker, Signal::SIGTERM)?;
         // The shell has not asked for its status yet: it is there without a command line.
         let commands = format!("/proc/{}/cmdline", process.broker);
-        self.until("it ended", || Ok(std::fs::read(&commands).is_ok_and(|line| line.is_empty())))
+        self.until("it ended", || Ok(std::fs::read(&commands).is_ok_and(|line| line.is_empty())))?;
+        process.keep_folder();
+        Ok(())
     }
 
     /// Starts it again with the same data and port, and waits until it answers.
@@ -197,7 +206,8 @@ impl Broker {
         std::fs::write(self.said(), "")?;
         let java = self.java("-Xmx512m");
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "kafka"]).arg(self.said()).arg(java.get_program()).args(java.get_args());
+        guard.args(["-c", GUARD, "kafka"]).arg(self.said()).arg(&self.folder);
+        guard.arg(java.get_program()).args(java.get_args());
         guard.arg("kafka.Kafka").arg(self.folder.join("server.properties"));
         let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting a shell")?;
         let mut id = String::new();
@@ -233,6 +243,14 @@ impl Broker {
 
     fn said(&self) -> PathBuf {
         self.folder.join("said.log")
+    }
+}
+
+impl Process {
+    /// Ends the broker, if it has not ended, and lets its folder stay: it is started again.
+    fn keep_folder(&mut self) {
+        // Only a guard that is gone does not hear it, and that one removes nothing any more.
+        let _ = self.pipe.as_mut().map(|pipe| pipe.write_all(KEEP));
     }
 }
 
