@@ -75,6 +75,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Simulate an emergency department, and watch, retrain and promote the model that serves it
     Demo(DemoArgs),
+    /// Measure what this machine and a Kafka can do together
+    Bench(BenchArgs),
     /// Run the service until SIGTERM or SIGINT
     Run(RunArgs),
     /// Write a configuration from a file of examples
@@ -99,6 +101,35 @@ pub struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "driftline.yaml", env = "DRIFTLINE_CONFIG")]
     pub config: PathBuf,
+}
+
+/// `driftline bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What is measured.
+    #[command(subcommand)]
+    pub subject: BenchSubject,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum BenchSubject {
+    /// Records a second from a preloaded topic: a bare consumer beside capture, for three formats and three sizes of record
+    Kafka(BenchKafkaArgs),
+}
+
+/// `driftline bench kafka`.
+#[derive(Debug, Args)]
+pub struct BenchKafkaArgs {
+    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: String,
+    /// Events of each measurement; a quarter of them where each has a record of its own
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub events: u64,
+    /// Also write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `driftline demo`.

@@ -30,4 +30,5 @@ pub mod remote;
 pub mod replay;
 pub mod story;
 
+pub mod bench;
 pub mod demo;

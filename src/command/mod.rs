@@ -3,12 +3,13 @@
 mod check;
 mod compare;
 mod models;
-mod reference;
+pub(crate) mod reference;
 mod replay;
 
 mod run;
 
-use crate::cli::{Command, CommandLine, Exit, InitArgs};
+use crate::bench;
+use crate::cli::{BenchSubject, Command, CommandLine, Exit, InitArgs};
 use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::demo;
@@ -49,6 +50,9 @@ struct WrongUsage(String);
 fn execute(line: CommandLine) -> Result<Exit> {
     let json = line.global.json;
     match line.command {
+        Command::Bench(args) => match args.subject {
+            BenchSubject::Kafka(args) => bench::kafka(&args, json),
+        },
         Command::Demo(args) => demo::run(&args, json),
         Command::Run(args) => run::run(&args),
         Command::Init(args) => write_configuration(&args),

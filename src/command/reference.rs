@@ -81,7 +81,7 @@ pub(super) fn check_files(config: &Config) -> Result<()> {
 }
 
 /// Learns the references that the configuration names and that are not there yet.
-pub(super) fn first_references(grounds: &Grounds) -> Result<()> {
+pub(crate) fn first_references(grounds: &Grounds) -> Result<()> {
     for model in grounds.config().models.values() {
         let Some(reference) = &model.reference else { continue };
         let setup = grounds.model(model.name.as_str())?;

@@ -265,7 +265,7 @@ impl Drop for Process {
 /// Ports that are free now; all are held until the last is found, so that they differ.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-    Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<Vec<_>>>()?)
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// The configuration of one broker: small, quick, and nothing created that was not asked for.

@@ -14,9 +14,10 @@
 //! - Offsets have holes, where the marks are. No call outlasts [`KafkaOptions::with_patience`] by much.
 //! - What the log does not delete itself, retention of the broker does: [`Log::enforce_retention`] has nothing to do.
 //!
-//! Processes share a stage by its partitions, see [`membership`]. Deliberately absent: topics that change their partitions.
+//! Processes share a stage by its partitions, as Kafka spreads them. Deliberately absent: topics that change their partitions.
 
 mod appender;
+mod bare;
 mod group;
 mod link;
 mod membership;
@@ -26,6 +27,7 @@ mod reader;
 mod topic;
 mod writer;
 
+pub use bare::{Drained, drain};
 pub use options::{KafkaOptions, Sasl, SaslMechanism, Secret, Security, Tls};
 
 use super::{

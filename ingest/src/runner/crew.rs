@@ -110,10 +110,8 @@ impl Crew {
     /// # Errors
     /// What a runner ended with; nothing is lost by it, a restart absorbs it again.
     pub fn join(self) -> Result<(), StageError> {
-        if let Some(attendant) = self.attendant {
-            if attendant.thread.join().is_err() {
-                return Err(StageError::failed("leaving the membership", "its thread panicked"));
-            }
+        if let Some(Err(_)) = self.attendant.map(|attendant| attendant.thread.join()) {
+            return Err(StageError::failed("leaving the membership", "its thread panicked"));
         }
         let running = std::mem::take(&mut *locked(&self.runners.running));
         let leaving = std::mem::take(&mut *locked(&self.runners.leaving));

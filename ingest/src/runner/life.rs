@@ -364,11 +364,20 @@ impl<'a> Life<'a> {
         self.shared.moved(positions.collect());
     }
 
+    fn behind(&self, cursor: &Cursor) -> Option<u64> {
+        let bounds = self.context.log.bounds(&cursor.topic, cursor.partition).ok()?;
+        Some(u64::try_from(bounds.end - cursor.position).unwrap_or(0))
+    }
+
     fn report_lag(&self) {
         for cursor in &self.cursors {
+            // Offsets have holes: where all is read, what lies before the end are marks of transactions.
+            let behind = match cursor.at_end_since {
+                Some(_) => Some(0),
+                None => self.behind(cursor),
+            };
             // A lag that cannot be told now is told with the next epoch.
-            if let Ok(bounds) = self.context.log.bounds(&cursor.topic, cursor.partition) {
-                let behind = u64::try_from(bounds.end - cursor.position).unwrap_or(0);
+            if let Some(behind) = behind {
                 self.context.telemetry.lag(&self.spec.name, (&cursor.topic, cursor.partition), behind);
             }
         }

@@ -61,7 +61,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "driftline.yaml:2: lgo: unknown field `lgo`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, privacy, models";
     "an unknown key within a section":
         Broken("{directory: driftline-data}", "{directory: driftline-data, durable: full}"), ["check"]
-        => 2, "driftline.yaml:2: log.durable: unknown field `durable`, expected one of directory, durability, retention";
+        => 2, "driftline.yaml:2: log.durable: unknown field `durable`, expected one of directory, durability, retention, kafka";
     "a version that is not known":
         Broken("version: 1", "version: 2"), ["check"]
         => 2, "driftline.yaml:1: version: this driftline reads version 1 of the format, the file has version 2: install the driftline that wrote it";

@@ -24,15 +24,19 @@ impl ClientContext for Telling {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            // That a reader has caught up is no error, but librdkafka tells it as one.
-            Some(RDKafkaErrorCode::PartitionEOF) => tracing::debug!(%error, "kafka: {reason}"),
-            _ => tracing::warn!(%error, "kafka: {reason}"),
-        }
+        tell_error(&error, reason);
     }
 }
 
 impl ConsumerContext for Telling {}
+
+/// Passes on what went wrong with a client as a whole. That a partition was read to its end is no error.
+pub(super) fn tell_error(error: &KafkaError, reason: &str) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PartitionEOF) => {}
+        _ => tracing::warn!(%error, "kafka: {reason}"),
+    }
+}
 
 /// Passes on what librdkafka says. An option that concerns producers alone is no warning to a consumer.
 pub(super) fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {

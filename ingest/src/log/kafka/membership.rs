@@ -5,7 +5,7 @@
 //! record, its membership is attended to. What it is not asked for is safety: that no two processes commit for a partition
 //! is seen to by the transactional id of each.
 
-use super::link::{Link, storage, tell};
+use super::link::{Link, storage, tell, tell_error};
 use super::options::client_error;
 use crate::log::{Change, LogError, Membership, PartitionId, Told};
 use rdkafka::TopicPartitionList;
@@ -25,7 +25,7 @@ impl ClientContext for Attending {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka: {reason}");
+        tell_error(&error, reason);
     }
 }
 

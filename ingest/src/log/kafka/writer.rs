@@ -3,7 +3,7 @@
 //! A writer that has failed is not used again: whoever owns it makes another with the same transactional id, and the
 //! broker ends what the first may have left open. Every call is bounded in time.
 
-use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell};
+use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell, tell_error};
 use super::options::client_error;
 use crate::log::{LogError, NewRecord, Offset, PartitionId};
 use rdkafka::Message;
@@ -51,7 +51,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka: {reason}");
+        tell_error(&error, reason);
     }
 }
 

@@ -1,0 +1,52 @@
+//! A bare consumer, to measure readers and stages against: it polls with their settings, and drops what comes.
+
+use super::link::{Telling, native, storage};
+use super::names::Names;
+use super::options::{KafkaOptions, client_error};
+use crate::log::{LogError, PartitionId};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset as Place, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// What a bare consumer has read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// From making the consumer to the partition's end.
+    pub took: Duration,
+}
+
+/// Reads a partition from its start to its end with a consumer of its own.
+///
+/// # Errors
+/// When the partition cannot be read.
+pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Result<Drained, LogError> {
+    let started = Instant::now();
+    let names = Names::of(options);
+    let name = names.topic(topic);
+    let doing = || format!("draining {name}/{partition}");
+    let consumer = BaseConsumer::from_config_and_context(&options.consumer(&names.group("reader")), Telling);
+    let consumer = consumer.map_err(|error| client_error(&error))?;
+    let mut assigned = TopicPartitionList::new();
+    let added = assigned.add_partition_offset(&name, native(partition), Place::Beginning);
+    added.and_then(|()| consumer.assign(&assigned)).map_err(|error| storage(doing(), error))?;
+    let mut drained = Drained::default();
+    loop {
+        match consumer.poll(options.patience) {
+            Some(Ok(message)) => {
+                drained.records += 1;
+                drained.bytes += message.payload_len() as u64;
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(error)) => return Err(storage(doing(), error)),
+            None => return Err(storage(doing(), KafkaError::NoMessageReceived)),
+        }
+    }
+    drained.took = started.elapsed();
+    Ok(drained)
+}
