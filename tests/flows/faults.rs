@@ -33,6 +33,15 @@ fn all() -> bool {
     std::env::var_os(ALL).is_some()
 }
 
+/// Whether a fault that is not quick is left out, which is told.
+fn is_left_out() -> bool {
+    let is_left_out = !all();
+    if is_left_out {
+        eprintln!("SKIPPED: a fault that takes long (./tests/run --faults runs it)");
+    }
+    is_left_out
+}
+
 /// A cluster of its own, for faults that hurt others; `None` (told) where there is no Kafka to start.
 fn cluster(brokers: u16) -> Option<(kafka::Cluster, On)> {
     let cluster = kafka::Cluster::start(brokers).unwrap()?;

@@ -1,7 +1,7 @@
 //! Brokers that die, that are restarted one after the other, and that stand still.
 
 use super::house::House;
-use super::{all, cluster};
+use super::{all, cluster, is_left_out};
 use driftline_tests::Running;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn a_broker_that_is_killed_and_comes_back_costs_no_event() {
 
 #[test]
 fn brokers_that_are_restarted_one_after_the_other_cost_no_event() {
-    if !all() {
+    if is_left_out() {
         return;
     }
     let Some((mut brokers, on)) = cluster(3) else { return };
@@ -55,7 +55,7 @@ fn brokers_that_are_restarted_one_after_the_other_cost_no_event() {
 
 #[test]
 fn a_broker_that_stands_still_for_longer_than_requests_wait_costs_no_event() {
-    if !all() {
+    if is_left_out() {
         return;
     }
     let Some((mut brokers, on)) = cluster(1) else { return };
