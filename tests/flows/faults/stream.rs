@@ -120,7 +120,7 @@ impl Stream {
     /// A row so much later that everything of before is over; some of these get a label, and some do not.
     pub(super) fn closing(&mut self, number: u32) -> Row {
         let row = self.row(format!("closing-{number}"), self.start_ms + self.next * STEP_MS + CLOSING_MS);
-        Row { label: (number % 2 == 0).then_some("1"), ..row }
+        Row { label: number.is_multiple_of(2).then_some("1"), ..row }
     }
 
     /// The file that the reference is learned from.
