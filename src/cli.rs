@@ -8,7 +8,7 @@ mod compare;
 pub use compare::CompareArgs;
 
 use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -125,11 +125,31 @@ pub struct BenchKafkaArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Events of each measurement; a quarter of them where each has a record of its own
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub events: u64,
-    /// Also write the figures to this file, as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Only this format; may be given several times [default: all]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Vec<BenchFormat>,
+    /// Only this many events a record; may be given several times [default: 256, 16 and 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub per_record: Vec<u64>,
+    /// Spread the records over this many models
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub models: u32,
+    /// Also write the figures into this folder: kafka.json, kafka.md and kafka.svg
+    #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
+}
+
+/// What a benchmark's events are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchFormat {
+    /// MessagePack
+    Messagepack,
+    /// JSON
+    Json,
+    /// Arrow IPC
+    Arrow,
 }
 
 /// `driftline demo`.

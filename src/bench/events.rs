@@ -13,8 +13,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The model that the events belong to.
-pub(super) const MODEL: &str = "bench";
 /// Its version: that of a model which has none of its own.
 const VERSION: &str = "default";
 /// Time of the first event; each further one comes a millisecond later.
@@ -25,10 +23,10 @@ pub(super) const NUMBERS: usize = 10;
 pub(super) const CATEGORIES: [(&str, u64); 2] = [("arrival", 2), ("complaint", 12)];
 
 #[derive(Serialize)]
-struct Event {
+struct Event<'a> {
     id: String,
     time: i64,
-    model: &'static str,
+    model: &'a str,
     version: &'static str,
     features: BTreeMap<String, Value>,
     prediction: &'static str,
@@ -79,22 +77,28 @@ pub(super) fn reference(events: u64) -> String {
     text
 }
 
-/// One record of these events.
-pub(super) fn record(format: Format, events: Range<u64>) -> Result<Bytes> {
+/// The name of a model.
+pub(super) fn model_name(number: u64) -> String {
+    format!("bench-{number:04}")
+}
+
+/// One record of these events of a model.
+pub(super) fn record(format: Format, model: &str, events: Range<u64>) -> Result<Bytes> {
+    let rows = |events: Range<u64>| events.map(|number| event(model, number)).collect::<Vec<_>>();
     Ok(match format {
-        Format::Arrow => arrow_stream(events)?.into(),
-        Format::MessagePack => rmp_serde::to_vec_named(&events.map(event).collect::<Vec<_>>())?.into(),
-        Format::Json => serde_json::to_vec(&events.map(event).collect::<Vec<_>>())?.into(),
+        Format::Arrow => arrow_stream(model, events)?.into(),
+        Format::MessagePack => rmp_serde::to_vec_named(&rows(events))?.into(),
+        Format::Json => serde_json::to_vec(&rows(events))?.into(),
     })
 }
 
-fn event(event: u64) -> Event {
+fn event(model: &str, event: u64) -> Event<'_> {
     let numbers = (0..NUMBERS).map(|place| (number_name(place), Value::Number(number(event, place))));
     let categories = CATEGORIES.map(|(name, values)| (name.to_owned(), Value::Category(category(event, values))));
     Event {
         id: id(event),
         time: START_MS + event as i64,
-        model: MODEL,
+        model,
         version: VERSION,
         features: numbers.chain(categories).collect(),
         prediction: "1",
@@ -106,14 +110,14 @@ fn id(event: u64) -> String {
     format!("event-{event:09}")
 }
 
-fn arrow_stream(events: Range<u64>) -> Result<Vec<u8>> {
+fn arrow_stream(model: &str, events: Range<u64>) -> Result<Vec<u8>> {
     let texts = |text: &dyn Fn(u64) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(events.clone().map(text)))
     };
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("id".to_owned(), texts(&id)),
         ("time".to_owned(), Arc::new(Int64Array::from_iter_values(events.clone().map(|n| START_MS + n as i64)))),
-        ("model".to_owned(), texts(&|_| MODEL.to_owned())),
+        ("model".to_owned(), texts(&|_| model.to_owned())),
         ("version".to_owned(), texts(&|_| VERSION.to_owned())),
         ("prediction".to_owned(), texts(&|_| "1".to_owned())),
         ("score".to_owned(), Arc::new(Float64Array::from_iter_values(events.clone().map(score)))),

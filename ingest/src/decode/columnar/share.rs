@@ -76,11 +76,15 @@ impl Sharing<'_> {
             let version = if self.rows == Rows::Events { self.heads.versions.value(at) } else { "" };
             let names = (self.heads.models.value(at), version);
             let known = last.filter(|(known, _)| *known == names).map(|(_, place)| place);
-            let Some(source) = self.decoder.directory.by_name.get(names.0) else { continue };
-            let place = known.unwrap_or_else(|| *places.entry(names).or_insert(groups.len()));
-            if place == groups.len() {
-                groups.push(Group { source: *source, version: version.to_owned(), rows: Vec::new() });
-            }
+            let place = match known.or_else(|| places.get(&names).copied()) {
+                Some(place) => place,
+                None => {
+                    let Some(source) = self.decoder.directory.by_name.get(names.0) else { continue };
+                    groups.push(Group { source: *source, version: version.to_owned(), rows: Vec::new() });
+                    places.insert(names, groups.len() - 1);
+                    groups.len() - 1
+                }
+            };
             groups.get_mut(place).into_iter().for_each(|group| group.rows.push(row));
             last = Some((names, place));
         }

@@ -17,7 +17,7 @@ pub struct Drained {
     pub records: u64,
     /// Bytes of their values.
     pub bytes: u64,
-    /// From making the consumer to the partition's end.
+    /// From the first record to the partition's end.
     pub took: Duration,
 }
 
@@ -26,7 +26,6 @@ pub struct Drained {
 /// # Errors
 /// When the partition cannot be read.
 pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Result<Drained, LogError> {
-    let started = Instant::now();
     let names = Names::of(options);
     let name = names.topic(topic);
     let doing = || format!("draining {name}/{partition}");
@@ -36,9 +35,11 @@ pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Res
     let added = assigned.add_partition_offset(&name, native(partition), Place::Beginning);
     added.and_then(|()| consumer.assign(&assigned)).map_err(|error| storage(doing(), error))?;
     let mut drained = Drained::default();
+    let mut started = None;
     loop {
         match consumer.poll(options.patience) {
             Some(Ok(message)) => {
+                started.get_or_insert_with(Instant::now);
                 drained.records += 1;
                 drained.bytes += message.payload_len() as u64;
             }
@@ -47,6 +48,6 @@ pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Res
             None => return Err(storage(doing(), KafkaError::NoMessageReceived)),
         }
     }
-    drained.took = started.elapsed();
+    drained.took = started.map_or(Duration::ZERO, |started| started.elapsed());
     Ok(drained)
 }
