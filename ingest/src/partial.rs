@@ -97,9 +97,12 @@ impl CaptureEpoch {
     /// One epoch for each of so many monitors: all with the ledger's ranges and watermarks, the first also with its counts,
     /// and each with the partials of its own models.
     pub fn spread(self, monitors: u32) -> Vec<Self> {
+        if monitors <= 1 {
+            return vec![self];
+        }
         let own_ledger = self.ledger.iter().map(LedgerEntry::without_counts).collect::<Vec<_>>();
         let of_monitor = |_| Self { ledger: own_ledger.clone(), partials: Vec::new() };
-        let mut epochs: Vec<Self> = (0..monitors.max(1)).map(of_monitor).collect();
+        let mut epochs: Vec<Self> = (0..monitors).map(of_monitor).collect();
         for partial in self.partials {
             let monitor = monitor_of(&partial.model, monitors) as usize;
             if let Some(epoch) = epochs.get_mut(monitor) {

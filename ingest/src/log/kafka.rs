@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! append ─► appender (a thread; callers share transactions) ─┐
-//! commit ─► group (records, offsets, snapshot) ──► writer ───┼─► broker ─► reader (a consumer a thread) ─► stage
+//! commit ─► group (records, offsets, snapshot) ──► writer ───┼─► broker ─► reader (consumers of a thread) ─► stage
 //! ```
 //!
 //! - **All or nothing.** An epoch's records, the offsets of its inputs with their resume offsets as metadata, and its
@@ -103,10 +103,7 @@ impl Log for KafkaLog {
         budget: ReadBudget,
     ) -> Result<Vec<Record>, LogError> {
         let mut looking = locked(&self.looking);
-        let mut reader = match looking.take() {
-            Some(reader) => reader,
-            None => KafkaReader::open(Arc::clone(&self.link))?,
-        };
+        let mut reader = looking.take().unwrap_or_else(|| KafkaReader::open(Arc::clone(&self.link)));
         let records = reader.look((topic, partition), from, budget)?;
         *looking = Some(reader);
         Ok(records)
@@ -141,7 +138,7 @@ impl Log for KafkaLog {
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader + '_>, LogError> {
-        Ok(Box::new(KafkaReader::open(Arc::clone(&self.link))?))
+        Ok(Box::new(KafkaReader::open(Arc::clone(&self.link))))
     }
 
     fn take_over(&self, group: &str) -> Result<(), LogError> {
@@ -150,6 +147,10 @@ impl Log for KafkaLog {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn known_as(&self, group: &str, topic: &str) -> Option<(String, String)> {
+        Some((self.link.names.group(group), self.link.names.topic(topic)))
     }
 
     fn join(&self, stage: (&str, &str), told: Told) -> Result<Membership, LogError> {

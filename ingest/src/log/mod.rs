@@ -238,6 +238,18 @@ pub enum LogError {
         /// The offset that the next record will have.
         end: Offset,
     },
+    /// A partition that was read before, and of which the broker does not know that.
+    #[error(
+        "{topic}/{partition} was read up to offset {read}, and its offset is gone from the broker: the topic was deleted and made anew; restore it, or start with another prefix"
+    )]
+    MadeAnew {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// Up to where it had been read.
+        read: Offset,
+    },
     /// A topic that exists with another setting than is needed.
     #[error("topic {topic} has {setting} {found}, and {wanted} is needed: {mend}")]
     TopicDiffers {
@@ -378,6 +390,12 @@ pub trait Log: Send + Sync {
     /// Whether several processes may use it at the same time.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// What a group and a topic are called where other tools look at them; `None` where none can.
+    fn known_as(&self, group: &str, topic: &str) -> Option<(String, String)> {
+        let _ = (group, topic);
+        None
     }
 
     /// Joins the processes that run a stage on a shared log, to have some partitions of `topic`. Which ones is told by

@@ -28,7 +28,9 @@ impl Failure {
                 let why = "records were deleted before this stage was done with them, lengthen the topic's retention";
                 Self::Permanent(StageError::failed(format!("{doing}: {why}"), expired))
             }
-            beyond @ LogError::Beyond { .. } => Self::Permanent(StageError::failed(doing, beyond)),
+            anew @ (LogError::Beyond { .. } | LogError::MadeAnew { .. }) => {
+                Self::Permanent(StageError::failed(doing, anew))
+            }
             displaced @ LogError::Displaced { .. } => Self::Displaced(StageError::failed(doing, displaced)),
             passing => Self::Passing(StageError::failed(doing, passing)),
         }

@@ -5,19 +5,22 @@
 //! search, and never half: the chunks and the offset are of one transaction.
 //!
 //! Every commit names all offsets that are known of the group, not only those that have changed: the broker forgets an
-//! offset that was not committed for a week (`offsets.retention.minutes`), and a quiet partition's must stay.
+//! offset that was not committed for a week (`offsets.retention.minutes`), and a quiet partition's must stay. It also
+//! forgets a topic's offsets with the topic, so that one made anew would look like one never read; what has been read is
+//! told once more in the metadata of the snapshot's offset ([`Kept`]), which outlasts the inputs.
 
-use super::link::{Link, Telling, locked, native, storage};
+use super::link::{Link, PartitionName, Telling, locked, native, storage};
 use super::names::{SNAPSHOTS, snapshot_partition};
 use super::options::client_error;
 use super::reader::KafkaReader;
 use super::writer::Writer;
-use crate::log::{Committed, LogError, NewRecord, PartitionId, ReadBudget, Transaction};
+use crate::log::{Committed, LogError, NewRecord, Offset, PartitionId, Progress, ReadBudget, Transaction};
 use bytes::Bytes;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as Place, TopicPartitionList};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -37,8 +40,33 @@ pub(super) struct Group {
 struct State {
     /// `None` until it is taken over, and after an error.
     writer: Option<Writer>,
-    /// The offsets that are known to be committed.
-    committed: BTreeMap<(String, PartitionId), Committed>,
+    known: Known,
+}
+
+/// What is known to be committed.
+#[derive(Clone, Default)]
+struct Known {
+    offsets: BTreeMap<PartitionName, Committed>,
+    /// Where the snapshot begins.
+    snapshot: Offset,
+    kept: Kept,
+}
+
+/// What is kept beside the offset of the snapshot.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Kept {
+    /// Parts of the snapshot; none where there is no snapshot.
+    parts: usize,
+    /// How far each topic's partitions were read.
+    read: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
+}
+
+impl Known {
+    fn read(&mut self, progress: &Progress) {
+        let Progress { topic, partition, committed } = progress.clone();
+        self.kept.read.entry(topic.clone()).or_default().insert(partition, committed.offset);
+        self.offsets.insert((topic, partition), committed);
+    }
 }
 
 impl Group {
@@ -53,24 +81,71 @@ impl Group {
     pub(super) fn take_over(&self) -> Result<(), LogError> {
         let mut state = locked(&self.state);
         *state = State::default();
-        state.writer = Some(Writer::take_over(Arc::clone(&self.link), &self.name)?);
+        let (writer, known) = self.own()?;
+        *state = State { writer: Some(writer), known };
         Ok(())
+    }
+
+    /// A writer that no other stands beside, and what the group had committed before.
+    fn own(&self) -> Result<(Writer, Known), LogError> {
+        let writer = Writer::take_over(Arc::clone(&self.link), &self.name)?;
+        let (snapshot, kept) = self.kept()?.unwrap_or_default();
+        Ok((writer, Known { snapshot, kept, ..Known::default() }))
     }
 
     /// What is committed for a partition. Waits for a transaction that is about to change it.
     pub(super) fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Committed>, LogError> {
-        let name = self.link.names.topic(topic);
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&name, native(partition));
-        let answer = self.coordinator.committed_offsets(asked, self.link.options.patience);
-        let doing = || format!("looking for what {} committed of {name}/{partition}", self.name);
-        let answer = answer.map_err(|error| storage(doing(), error))?;
-        let Some(found) = answer.find_partition(&name, native(partition)) else { return Ok(None) };
-        found.error().map_err(|error| storage(doing(), error))?;
-        let Place::Offset(offset) = found.offset() else { return Ok(None) };
-        let committed = Committed { offset, metadata: found.metadata().to_owned() };
-        locked(&self.state).committed.insert((topic.to_owned(), partition), committed.clone());
+        let place = (topic.to_owned(), partition);
+        // Both in one request: what is kept may not be younger than what it is held against.
+        let asked = [place.clone(), self.snapshot_place()];
+        let [committed, kept] = self.ask(&asked)?;
+        let Some(committed) = committed else {
+            let kept = kept.map(|kept| self.kept_of(&kept)).transpose()?.unwrap_or_default();
+            return match kept.read.get(topic).and_then(|partitions| partitions.get(&partition)) {
+                Some(read) => Err(LogError::MadeAnew { topic: place.0, partition, read: *read }),
+                None => Ok(None),
+            };
+        };
+        locked(&self.state).known.offsets.insert(place, committed.clone());
         Ok(Some(committed))
+    }
+
+    /// What the group's coordinator has for partitions.
+    fn ask<const N: usize>(&self, places: &[PartitionName; N]) -> Result<[Option<Committed>; N], LogError> {
+        let names = places.each_ref().map(|(topic, partition)| (self.link.names.topic(topic), native(*partition)));
+        let doing = || format!("looking for what {} committed", self.name);
+        let mut asked = TopicPartitionList::with_capacity(N);
+        for (name, partition) in &names {
+            asked.add_partition(name, *partition);
+        }
+        let answer = self.coordinator.committed_offsets(asked, self.link.options.patience);
+        let answer = answer.map_err(|error| storage(doing(), error))?;
+        for found in answer.elements() {
+            found.error().map_err(|error| storage(doing(), error))?;
+        }
+        Ok(names.map(|(name, partition)| {
+            let found = answer.find_partition(&name, partition)?;
+            let Place::Offset(offset) = found.offset() else { return None };
+            Some(Committed { offset, metadata: found.metadata().to_owned() })
+        }))
+    }
+
+    /// What is kept beside the snapshot's offset.
+    fn kept_of(&self, snapshot: &Committed) -> Result<Kept, LogError> {
+        serde_json::from_str(&snapshot.metadata).map_err(|error| LogError::Storage {
+            doing: format!("reading what {} committed beside its snapshot at offset {}", self.name, snapshot.offset),
+            source: Box::new(error),
+        })
+    }
+
+    /// Where the snapshot begins, and what is kept beside that.
+    fn kept(&self) -> Result<Option<(Offset, Kept)>, LogError> {
+        let [snapshot] = self.ask(&[self.snapshot_place()])?;
+        snapshot.map(|snapshot| Ok((snapshot.offset, self.kept_of(&snapshot)?))).transpose()
+    }
+
+    fn snapshot_place(&self) -> PartitionName {
+        (SNAPSHOTS.to_owned(), snapshot_partition(&self.name))
     }
 
     /// Commits a transaction. After an error nothing of it is there, or, if the broker did not answer, all of it may be.
@@ -78,23 +153,18 @@ impl Group {
         let snapshot = transaction.snapshot.as_ref().map(|snapshot| self.chunks(snapshot));
         self.link.check_all(&transaction.records)?;
         let mut state = locked(&self.state);
-        let writer = match state.writer.take() {
-            Some(writer) => writer,
-            None => Writer::take_over(Arc::clone(&self.link), &self.name)?,
+        let (writer, mut known) = match std::mem::take(&mut *state) {
+            State { writer: Some(writer), known } => (writer, known),
+            State { writer: None, .. } => self.own()?,
         };
-        let mut committed = state.committed.clone();
-        for progress in &transaction.progress {
-            let place = (progress.topic.clone(), progress.partition);
-            committed.insert(place, progress.committed.clone());
-        }
-        match self.write(&writer, (transaction, snapshot.as_deref()), &mut committed) {
+        transaction.progress.iter().for_each(|progress| known.read(progress));
+        match self.write(&writer, (transaction, snapshot.as_deref()), &mut known) {
             Ok(()) => {
-                *state = State { writer: Some(writer), committed };
+                *state = State { writer: Some(writer), known };
                 Ok(())
             }
             Err(error) => {
                 // Another process may have taken the group over and gone on: what was known is not known any more.
-                *state = State::default();
                 writer.call_off();
                 Err(error)
             }
@@ -105,30 +175,30 @@ impl Group {
         &self,
         writer: &Writer,
         (transaction, snapshot): (&Transaction, Option<&[NewRecord]>),
-        committed: &mut BTreeMap<(String, PartitionId), Committed>,
+        known: &mut Known,
     ) -> Result<(), LogError> {
         writer.begin(&transaction.records)?;
         snapshot.unwrap_or_default().iter().try_for_each(|chunk| writer.send(chunk))?;
-        let partition = snapshot_partition(&self.name);
         writer.settle()?;
-        if let (Some(first), Some(snapshot)) = (writer.first_offset(SNAPSHOTS, partition), snapshot) {
-            let metadata = snapshot.len().to_string();
-            committed.insert((SNAPSHOTS.to_owned(), partition), Committed { offset: first, metadata });
+        let first = writer.first_offset(SNAPSHOTS, snapshot_partition(&self.name));
+        if let (Some(first), Some(snapshot)) = (first, snapshot) {
+            known.snapshot = first;
+            known.kept.parts = snapshot.len();
         }
-        if !committed.is_empty() {
-            self.write_offsets(writer, committed)?;
+        if snapshot.is_some() || !known.offsets.is_empty() {
+            self.write_offsets(writer, known)?;
         }
         writer.commit(transaction.records.iter().chain(snapshot.unwrap_or_default()))
     }
 
-    fn write_offsets(
-        &self,
-        writer: &Writer,
-        committed: &BTreeMap<(String, PartitionId), Committed>,
-    ) -> Result<(), LogError> {
+    fn write_offsets(&self, writer: &Writer, known: &Known) -> Result<(), LogError> {
         let doing = || format!("naming the offsets of {}", self.name);
-        let mut offsets = TopicPartitionList::with_capacity(committed.len());
-        for ((topic, partition), committed) in committed {
+        let kept = serde_json::to_string(&known.kept);
+        let metadata = kept.map_err(|error| LogError::Storage { doing: doing(), source: Box::new(error) })?;
+        let snapshot = Committed { offset: known.snapshot, metadata };
+        let snapshot_place = self.snapshot_place();
+        let mut offsets = TopicPartitionList::with_capacity(known.offsets.len() + 1);
+        for ((topic, partition), committed) in known.offsets.iter().chain([(&snapshot_place, &snapshot)]) {
             let mut added = offsets.add_partition(&self.link.names.topic(topic), native(*partition));
             added.set_offset(Place::Offset(committed.offset)).map_err(|error| storage(doing(), error))?;
             added.set_metadata(&committed.metadata);
@@ -140,26 +210,26 @@ impl Group {
 
     /// The last snapshot that was committed.
     pub(super) fn snapshot(&self) -> Result<Option<Bytes>, LogError> {
+        let Some((offset, Kept { parts, .. })) = self.kept()? else { return Ok(None) };
+        if parts == 0 {
+            return Ok(None);
+        }
         let partition = snapshot_partition(&self.name);
-        let Some(Committed { offset, metadata }) = self.committed(SNAPSHOTS, partition)? else { return Ok(None) };
-        let damaged = |reason: String| LogError::Storage {
-            doing: format!("reading the snapshot of {} at offset {offset}", self.name),
-            source: reason.into(),
-        };
-        let wanted: usize = metadata.parse().map_err(|_| damaged(format!("its size is not a number: {metadata:?}")))?;
-        let mut reader = KafkaReader::open(Arc::clone(&self.link))?;
-        let (mut next, mut chunks) = (offset, Vec::with_capacity(wanted));
-        while chunks.len() < wanted {
-            let budget = ReadBudget { records: wanted, bytes: usize::MAX };
+        let mut reader = KafkaReader::open(Arc::clone(&self.link));
+        let (mut next, mut chunks) = (offset, Vec::with_capacity(parts));
+        while chunks.len() < parts {
+            let budget = ReadBudget { records: parts, bytes: usize::MAX };
             let records = reader.look((SNAPSHOTS, partition), next, budget)?;
             let Some(last) = records.last() else {
-                return Err(damaged(format!("{} of its {wanted} parts are there", chunks.len())));
+                let doing = format!("reading the snapshot of {} at offset {offset}", self.name);
+                let reason = format!("{} of its {parts} parts are there", chunks.len());
+                return Err(LogError::Storage { doing, source: reason.into() });
             };
             next = last.offset + 1;
             // Those of other groups stand between.
             let own = |number: usize| self.chunk_key(number);
             for record in records {
-                if record.key.as_deref() == Some(own(chunks.len()).as_bytes()) && chunks.len() < wanted {
+                if record.key.as_deref() == Some(own(chunks.len()).as_bytes()) && chunks.len() < parts {
                     chunks.push(record.value.unwrap_or_default());
                 }
             }

@@ -1,5 +1,8 @@
-//! Following partitions of a Kafka: one consumer a thread, with a queue for each partition.
+//! Following partitions of a Kafka: a consumer for each topic, with a queue for each partition.
 //!
+//! - **Topics do not wait for each other.** A consumer has one request at a time under way with a broker. While a partition
+//!   has as much fetched as is allowed, a request for the others alone rests at the broker until one of them has news, and
+//!   the partition that is being drained would run dry meanwhile.
 //! - **No seeking in a sequential read.** The consumer fetches ahead; a record that is over a read's budget is held back
 //!   for the next one. Only a read from another place seeks.
 //! - **The end is told, not guessed.** librdkafka says once for each end of what is committed that it was reached. Offsets
@@ -23,10 +26,9 @@ use rdkafka::{Message, Offset as Place, TopicPartitionList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A reader with a consumer of its own.
+/// A reader with consumers of its own.
 pub(super) struct KafkaReader {
     link: Arc<Link>,
-    consumer: Arc<BaseConsumer<Telling>>,
     followed: Vec<Followed>,
     bell: Arc<Bell>,
 }
@@ -35,6 +37,8 @@ pub(super) struct KafkaReader {
 struct Followed {
     topic: String,
     partition: PartitionId,
+    /// The topic's; its partitions share it.
+    consumer: Arc<BaseConsumer<Telling>>,
     queue: PartitionQueue<Telling>,
     /// The offset after the last record that was returned: a read from there needs no seek.
     position: Offset,
@@ -66,11 +70,8 @@ struct Bell {
 }
 
 impl KafkaReader {
-    pub(super) fn open(link: Arc<Link>) -> Result<Self, LogError> {
-        let config = link.options.consumer(&link.names.group("reader"));
-        let consumer = BaseConsumer::from_config_and_context(&config, Telling);
-        let consumer = Arc::new(consumer.map_err(|error| client_error(&error))?);
-        Ok(Self { link, consumer, followed: Vec::new(), bell: Arc::default() })
+    pub(super) fn open(link: Arc<Link>) -> Self {
+        Self { link, followed: Vec::new(), bell: Arc::default() }
     }
 
     /// Reads on until there is something, or it is certain that there is nothing; for a look from outside.
@@ -90,7 +91,7 @@ impl KafkaReader {
                     let Some(followed) = index.and_then(|index| self.followed.get_mut(index)) else {
                         return Ok(Vec::new());
                     };
-                    if followed.is_at(end, &self.consumer, &self.link)? {
+                    if followed.is_at(end, &self.link)? {
                         return Ok(Vec::new());
                     }
                 }
@@ -107,24 +108,36 @@ impl KafkaReader {
         self.followed.iter().position(|followed| followed.partition == partition && followed.topic == topic)
     }
 
+    /// The topic's consumer.
+    fn consumer(&self, topic: &str) -> Result<Arc<BaseConsumer<Telling>>, LogError> {
+        if let Some(followed) = self.followed.iter().find(|followed| followed.topic == topic) {
+            return Ok(Arc::clone(&followed.consumer));
+        }
+        let config = self.link.options.consumer(&self.link.names.group("reader"));
+        let consumer = BaseConsumer::from_config_and_context(&config, Telling);
+        Ok(Arc::new(consumer.map_err(|error| client_error(&error))?))
+    }
+
     /// Takes a partition up at an offset.
     fn follow(&mut self, topic: &str, partition: PartitionId, from: Offset) -> Result<usize, LogError> {
         self.link.check(topic, partition)?;
+        let consumer = self.consumer(topic)?;
         let name = self.link.names.topic(topic);
         let doing = || format!("taking up {name}/{partition}");
         let gone = || LogError::NoSuchPartition { topic: topic.to_owned(), partition };
         // Before it is assigned: what arrives goes into its own queue from the first record on.
-        let mut queue = self.consumer.split_partition_queue(&name, native(partition)).ok_or_else(gone)?;
+        let mut queue = consumer.split_partition_queue(&name, native(partition)).ok_or_else(gone)?;
         let bell = Arc::clone(&self.bell);
         queue.set_nonempty_callback(move || bell.ring());
         let mut assigned = TopicPartitionList::new();
         let added = assigned.add_partition_offset(&name, native(partition), Place::Offset(from));
         added.map_err(|error| storage(doing(), error))?;
-        self.consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
+        consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
         let topic = topic.to_owned();
         self.followed.push(Followed {
             topic,
             partition,
+            consumer,
             queue,
             position: from,
             held: None,
@@ -168,7 +181,7 @@ impl LogReader for KafkaReader {
         let gone = || LogError::NoSuchPartition { topic: topic.to_owned(), partition };
         let followed = self.followed.get_mut(index).ok_or_else(gone)?;
         if followed.position != from {
-            followed.seek(&self.consumer, &self.link, from)?;
+            followed.seek(&self.link, from)?;
         }
         let records = match followed.take(budget) {
             Ok(records) => records,
@@ -195,15 +208,17 @@ impl LogReader for KafkaReader {
         let ends = self.link.ends(&self.followed.iter().map(name).collect::<Vec<_>>())?;
         let mut all = true;
         for (followed, end) in self.followed.iter_mut().zip(ends) {
-            all &= followed.is_at(end, &self.consumer, &self.link)?;
+            all &= followed.is_at(end, &self.link)?;
         }
         Ok(all)
     }
 
     fn wait(&mut self, timeout: Duration) {
         // Errors of the client as a whole come here; they are told where they arise, and pass.
-        while let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::debug!(%error, "kafka: a consumer");
+        for followed in &self.followed {
+            while let Some(Err(error)) = followed.consumer.poll(Duration::ZERO) {
+                tracing::debug!(%error, "kafka: a consumer");
+            }
         }
         let waited = self.bell.ringing.wait_timeout_while(locked(&self.bell.rung), timeout, |rung| !*rung);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
@@ -266,9 +281,9 @@ impl Followed {
         }
     }
 
-    fn seek(&mut self, consumer: &BaseConsumer<Telling>, link: &Link, to: Offset) -> Result<(), LogError> {
+    fn seek(&mut self, link: &Link, to: Offset) -> Result<(), LogError> {
         let name = link.names.topic(&self.topic);
-        let sought = consumer.seek(&name, native(self.partition), Place::Offset(to), link.options.patience);
+        let sought = self.consumer.seek(&name, native(self.partition), Place::Offset(to), link.options.patience);
         sought.map_err(|error| storage(format!("going to offset {to} of {name}/{}", self.partition), error))?;
         self.position = to;
         self.held = None;
@@ -277,7 +292,7 @@ impl Followed {
     }
 
     /// Whether everything before `end`, which is the partition's now, has been read; where that is not known, sees to it.
-    fn is_at(&mut self, end: Offset, consumer: &BaseConsumer<Telling>, link: &Link) -> Result<bool, LogError> {
+    fn is_at(&mut self, end: Offset, link: &Link) -> Result<bool, LogError> {
         let is_shown = end > link.written(&self.topic, self.partition);
         if self.held.is_some() || !is_shown {
             return Ok(false);
@@ -289,7 +304,7 @@ impl Followed {
             End::Unknown => Ok(false),
             End::Reached | End::Confirmed(_) | End::Probed(_) => {
                 let position = self.position;
-                self.seek(consumer, link, position)?;
+                self.seek(link, position)?;
                 self.end = End::Probed(end);
                 Ok(false)
             }
