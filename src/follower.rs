@@ -8,6 +8,7 @@ use dashboards::board::RetrainProgress;
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
+use ingest::catch_up::CatchUp;
 use ingest::cloud_event;
 use ingest::log::{Log, LogError, LogReader, Offset, Read, ReadBudget, Record};
 use ingest::partial::CaptureEpoch;
@@ -36,7 +37,7 @@ impl Follower {
     ///
     /// # Errors
     /// When a topic does not exist, or no thread can be had.
-    pub fn start(log: Arc<dyn Log>, dashboard: Dashboard, capture: CaptureTelemetry) -> Result<Self> {
+    pub fn start(log: Arc<dyn Log>, dashboard: Dashboard, capture: CaptureFollowed) -> Result<Self> {
         let mut places = Vec::new();
         for topic in [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS] {
             places.push((topic, log.bounds(topic, 0)?.first));
@@ -57,11 +58,19 @@ impl Follower {
     }
 }
 
+/// What is told of capture's ledger.
+pub struct CaptureFollowed {
+    /// Who counts.
+    pub telemetry: CaptureTelemetry,
+    /// Who has partitions wait for each other.
+    pub catch_up: Option<Arc<CatchUp>>,
+}
+
 struct Following {
     /// Topics of one partition, and the offsets that come next.
     places: Vec<(&'static str, Offset)>,
     dashboard: Dashboard,
-    capture: CaptureTelemetry,
+    capture: CaptureFollowed,
     stop: Arc<AtomicBool>,
 }
 
@@ -107,7 +116,7 @@ impl Following {
     }
 }
 
-fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &CaptureTelemetry) {
+fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &CaptureFollowed) {
     let shown = match topic {
         topics::VERDICTS => cloud_event::decode::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
         topics::MODELS => cloud_event::decode::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
@@ -140,12 +149,13 @@ fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
     }
 }
 
-fn show_ledger(record: &Record, capture: &CaptureTelemetry) {
+fn show_ledger(record: &Record, CaptureFollowed { telemetry: capture, catch_up }: &CaptureFollowed) {
     let Some(Ok(epoch)) = record.value.as_deref().map(rmp_serde::from_slice::<CaptureEpoch>) else {
         tracing::error!(offset = record.offset, "the follower cannot read a record of partials");
         return;
     };
     for entry in epoch.ledger {
+        catch_up.iter().for_each(|catch_up| catch_up.stands(&entry));
         let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
         capture.watermark(input, entry.watermark_ms);
         for (reason, count) in &entry.dead_letters {

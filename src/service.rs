@@ -9,7 +9,7 @@
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
 use crate::config::{ArtifactLocation, Config, LogPlace};
-use crate::follower::Follower;
+use crate::follower::{CaptureFollowed, Follower};
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
@@ -24,6 +24,7 @@ use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
+use ingest::catch_up::CatchUp;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
@@ -50,6 +51,10 @@ const MOST_EPOCH_BYTES: usize = 64 << 20;
 
 /// The most series of one metric; more are capped, and the cap is counted.
 const MOST_SERIES: usize = 5_000;
+
+/// Windows of the longest that partitions may be apart, and the least event time.
+const WINDOWS_APART: u32 = 4;
+const LEAST_APART: Duration = Duration::from_secs(600);
 
 /// What the service stands on.
 pub struct Grounds {
@@ -128,6 +133,13 @@ impl Grounds {
         &self.config
     }
 
+    /// How much event time partitions may be apart: what a few of the longest windows span.
+    fn most_apart(&self) -> Duration {
+        let longest = self.models.iter().map(|model| model.watched.windows.size_ms()).max().unwrap_or(0);
+        let longest = Duration::from_millis(longest.unsigned_abs());
+        longest.saturating_mul(WINDOWS_APART).max(LEAST_APART)
+    }
+
     fn references(&self) -> ReferenceBook {
         ReferenceBook::new(Arc::clone(&self.store) as _)
     }
@@ -193,20 +205,28 @@ impl Service {
             Pace::Live => Sharing::Among,
             Pace::LockStep => Sharing::Alone,
         };
+        let catch_up = match options.pace {
+            Pace::Live => Some(Arc::new(CatchUp::new(grounds.most_apart()))),
+            // A partition that is read to its end would hold up the others, because it never becomes idle.
+            Pace::LockStep => None,
+        };
         let mut crews = Vec::new();
-        for (spec, factory) in stages(&grounds, &stop, &options.stages)? {
+        for (spec, factory) in stages(&grounds, (&stop, catch_up.as_ref()), &options.stages)? {
             let context = RunnerContext {
                 log: Arc::clone(&grounds.log),
                 files: Arc::clone(&grounds.store) as _,
                 policy: epoch_policy(&grounds.config, options.pace, &spec.name),
-                telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name),
+                telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name, Arc::clone(&grounds.log)),
             };
             crews.push(Crew::start(spec, factory, context, sharing)?);
         }
         let crews = Arc::new(Mutex::new(crews));
         let dashboard = Dashboard::new(board.clone(), Arc::clone(&exporter));
-        let follower =
-            Follower::start(Arc::clone(&grounds.log), dashboard, CaptureTelemetry::new(Arc::clone(&exporter)))?;
+        let follower = Follower::start(
+            Arc::clone(&grounds.log),
+            dashboard,
+            CaptureFollowed { telemetry: CaptureTelemetry::new(Arc::clone(&exporter)), catch_up },
+        )?;
         let housekeeper = match options.pace {
             Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds, keeps_house(&grounds, &crews)))?),
             Pace::LockStep => None,
@@ -300,22 +320,32 @@ pub fn check_stages(names: &[String]) -> Result<(), UnknownStage> {
 
 type NamedStage = (StageSpec, StageFactory);
 
-fn stages(grounds: &Arc<Grounds>, stop: &CancellationToken, only: &[String]) -> Result<Vec<NamedStage>> {
+fn stages(
+    grounds: &Arc<Grounds>,
+    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
+    only: &[String],
+) -> Result<Vec<NamedStage>> {
     check_stages(only)?;
-    let mut stages =
-        vec![capture(grounds), archive(grounds), monitor(grounds), controller(grounds), trainer(grounds, stop)];
+    let mut stages = vec![
+        capture(grounds, catch_up),
+        archive(grounds),
+        monitor(grounds),
+        controller(grounds),
+        trainer(grounds, stop),
+    ];
     stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
     Ok(stages)
 }
 
-fn capture(grounds: &Arc<Grounds>) -> NamedStage {
-    let grounds = Arc::clone(grounds);
+fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStage {
+    let (grounds, catch_up) = (Arc::clone(grounds), catch_up.map(Arc::clone));
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
         let spec = CaptureSpec {
             models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
             partitions: grounds.partitions,
             monitors: grounds.monitors,
             disorder: grounds.config.max_disorder,
+            catch_up: catch_up.clone(),
             decoder: decoder(&grounds.models),
             references: grounds.references(),
         };

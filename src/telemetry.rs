@@ -1,40 +1,56 @@
 //! The runner's word on its stages, as metrics.
 
 use dashboards::exporter::Exporter;
-use dashboards::telemetry::{PartitionName, StageTelemetry as Metrics};
-use ingest::log::PartitionId;
-use ingest::runner::{EpochFigures, StageTelemetry};
-use ingest::stage::StageError;
+use dashboards::telemetry::{ConsumerName, PartitionName, StageTelemetry as Metrics};
+use ingest::log::{Log, PartitionId};
+use ingest::runner::{EpochFigures, Lag, RestartCause, StageTelemetry};
+use ingest::stage::{StageError, StageSpec};
 use std::sync::Arc;
 
 /// Metrics of one stage.
-pub struct StageMetrics(Metrics);
+pub struct StageMetrics {
+    metrics: Metrics,
+    log: Arc<dyn Log>,
+}
 
 impl StageMetrics {
     /// The metrics of the stage of that name, which has been started.
-    pub fn started(exporter: Arc<Exporter>, stage: &str) -> Arc<Self> {
+    pub fn started(exporter: Arc<Exporter>, stage: &str, log: Arc<dyn Log>) -> Arc<Self> {
         let metrics = Metrics::new(exporter, stage);
         metrics.started();
-        Arc::new(Self(metrics))
+        Arc::new(Self { metrics, log })
     }
 }
 
 impl StageTelemetry for StageMetrics {
     fn epoch_committed(&self, _stage: &str, epoch: EpochFigures) {
-        self.0.started();
-        self.0.committed(epoch.took);
+        self.metrics.committed(epoch.took, epoch.transaction);
     }
 
-    fn restarted(&self, _stage: &str, error: &StageError) {
-        self.0.failed(error);
+    fn aborted(&self, _stage: &str) {
+        self.metrics.aborted();
+    }
+
+    fn restarted(&self, _stage: &str, cause: RestartCause, error: &StageError) {
+        self.metrics.failed(cause.name(), error);
     }
 
     fn rebalanced(&self, _stage: &str) {
-        self.0.rebalanced();
+        self.metrics.rebalanced();
     }
 
-    fn lag(&self, _stage: &str, (topic, partition): (&str, PartitionId), offsets: u64) {
-        self.0.lag(PartitionName { topic, partition }, offsets);
+    fn lag(&self, stage: &StageSpec, (topic, partition): (&str, PartitionId), lag: Lag) {
+        self.metrics.lag(PartitionName { topic, partition }, lag.offsets, lag.age);
+        if let Some((group, topic)) = self.log.known_as(&stage.group(), topic) {
+            self.metrics.consumer_lag(ConsumerName { group: &group, topic: &topic, partition }, lag.offsets, lag.age);
+        }
+    }
+
+    fn let_go(&self, stage: &StageSpec, (topic, partition): (&str, PartitionId)) {
+        self.metrics.let_go(PartitionName { topic, partition });
+        if let Some((group, topic)) = self.log.known_as(&stage.group(), topic) {
+            self.metrics.consumer_let_go(ConsumerName { group: &group, topic: &topic, partition });
+        }
     }
 }
 
@@ -42,6 +58,7 @@ impl StageTelemetry for StageMetrics {
 mod tests {
     use super::*;
     use dashboards::exporter::ExporterOptions;
+    use ingest::log::embedded::{EmbeddedLog, Options};
     use std::io::Write;
     use std::sync::{Mutex, PoisonError};
 
@@ -64,9 +81,11 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let metrics = StageMetrics::started(Arc::new(Exporter::new(&options).unwrap()), "capture");
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = EmbeddedLog::open(directory.path(), Options::default()).unwrap();
+        let metrics = StageMetrics::started(Arc::new(Exporter::new(&options).unwrap()), "capture", embedded);
         let error = StageError::failed("committing an epoch", std::io::Error::other("the disk is full"));
-        tracing::subscriber::with_default(log, || metrics.restarted("capture", &error));
+        tracing::subscriber::with_default(log, || metrics.restarted("capture", RestartCause::Log, &error));
         let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert_eq!((said.matches("the disk is full").count(), said.lines().count()), (1, 1), "{said}");
     }

@@ -1,7 +1,7 @@
 //! Every metric that Driftline exports: its name, type, unit, labels and help, in one table.
 //!
-//! Names follow Prometheus' habit: `driftline_` before, the unit in the name, `_total` behind a counter. What is unknown
-//! has no series; it is never shown as −1 or 0. A `segment` label reads `dimension=value`, or `all` for all of the traffic.
+//! Names follow Prometheus' habit: `driftline_` before (and `kafka_consumer_` where every Kafka has the same), the unit in
+//! the name, `_total` behind a counter. What is unknown has no series; it is never shown as −1 or 0. A `segment` label reads `dimension=value`, or `all` for all of the traffic.
 //!
 //! The exporter builds its registry from [`CATALOGUE`] alone, so a metric that is not listed here does not exist.
 
@@ -240,8 +240,11 @@ pub const BUILD_INFO: Metric =
 pub const STAGE_UP: Metric =
     gauge("driftline_stage_up", &["stage"], "1 while the stage runs, 0 while it is down or being rebuilt.");
 /// Rebuilds of a stage.
-pub const STAGE_RESTARTS: Metric =
-    counter("driftline_stage_restarts_total", &["stage"], "Times the stage was rebuilt from the log after an error.");
+pub const STAGE_RESTARTS: Metric = counter(
+    "driftline_stage_restarts_total",
+    &["stage", "cause"],
+    "Times the stage was rebuilt from the log after an error of its own, of the log, or because another took it over.",
+);
 /// Changes of which partitions a process has.
 pub const STAGE_REBALANCES: Metric =
     counter("driftline_stage_rebalances_total", &["stage"], "Times partitions of the stage came to this process.");
@@ -249,14 +252,47 @@ pub const STAGE_REBALANCES: Metric =
 pub const STAGE_LAG: Metric = gauge(
     "driftline_stage_lag_records",
     &["stage", "topic", "partition"],
-    "Offsets between what the stage committed and the end of its input.",
+    "Offsets between what the stage has read and the end of its input.",
 );
+/// How long ago the log took what a stage read last.
+pub const STAGE_LAG_SECONDS: Metric = gauge(
+    "driftline_stage_lag_seconds",
+    &["stage", "topic", "partition"],
+    "Age of the record that the stage read last, by the log's clock; 0 where there is nothing to read.",
+)
+.of(Unit::Seconds);
+/// As [`STAGE_LAG`], as those who watch a Kafka name it.
+pub const KAFKA_CONSUMER_LAG: Metric = gauge(
+    "kafka_consumer_lag",
+    &["group", "topic", "partition"],
+    "Offsets between what a group of this process has read and the end of the partition, on Kafka.",
+);
+/// As [`STAGE_LAG_SECONDS`], as those who watch a Kafka name it.
+pub const KAFKA_CONSUMER_LAG_SECONDS: Metric = gauge(
+    "kafka_consumer_lag_seconds",
+    &["group", "topic", "partition"],
+    "Age of the record that a group of this process read last, on Kafka; 0 where there is nothing to read.",
+)
+.of(Unit::Seconds);
 /// Epochs committed.
 pub const STAGE_EPOCHS: Metric = counter("driftline_stage_epochs_total", &["stage"], "Epochs committed by the stage.");
 /// How long epochs take.
 pub const STAGE_EPOCH_DURATION: Metric =
     gauge("driftline_stage_epoch_duration_seconds", &["stage"], "Time from an epoch's first record to its commit.")
         .spread_over(SHORT);
+/// How long transactions take.
+pub const STAGE_TRANSACTION_DURATION: Metric = gauge(
+    "driftline_stage_transaction_duration_seconds",
+    &["stage"],
+    "Time from handing an epoch to the log until it is durable.",
+)
+.spread_over(SHORT);
+/// Transactions that were called off.
+pub const STAGE_ABORTED: Metric = counter(
+    "driftline_stage_aborted_transactions_total",
+    &["stage"],
+    "Transactions of the stage that were called off or whose outcome the log did not tell.",
+);
 /// Rows that the HTTP intake took.
 pub const INTAKE_ACCEPTED: Metric =
     counter("driftline_intake_accepted_total", &["kind"], "Rows that came over HTTP and are durable, by kind.");
@@ -317,8 +353,13 @@ pub const CATALOGUE: &[Metric] = &[
     STAGE_RESTARTS,
     STAGE_REBALANCES,
     STAGE_LAG,
+    STAGE_LAG_SECONDS,
+    KAFKA_CONSUMER_LAG,
+    KAFKA_CONSUMER_LAG_SECONDS,
     STAGE_EPOCHS,
     STAGE_EPOCH_DURATION,
+    STAGE_TRANSACTION_DURATION,
+    STAGE_ABORTED,
     INTAKE_ACCEPTED,
     INTAKE_REJECTED,
     HTTP_REQUESTS,
@@ -341,7 +382,9 @@ mod tests {
         let names: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), CATALOGUE.len(), "a name is used twice");
         for metric in CATALOGUE {
-            assert!(metric.name.starts_with("driftline_") && is_lower_snake(metric.name), "{}", metric.name);
+            // Those that people know under another name already have it.
+            let is_own = metric.name.starts_with("driftline_") || metric.name.starts_with("kafka_consumer_");
+            assert!(is_own && is_lower_snake(metric.name), "{}", metric.name);
             assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
             assert!(metric.labels.iter().all(|label| is_lower_snake(label) && *label != "le"), "{}", metric.name);
             assert!(metric.help.ends_with('.') && metric.help.len() > 3, "{}", metric.name);

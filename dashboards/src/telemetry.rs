@@ -5,9 +5,10 @@
 
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
-    INTAKE_REJECTED, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS,
-    MISPLACED_EVENTS, Metric, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_REBALANCES, STAGE_RESTARTS,
-    STAGE_UP, UNKNOWN_FEATURES, WATERMARK,
+    INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
+    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, STAGE_ABORTED, STAGE_EPOCH_DURATION,
+    STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP,
+    UNKNOWN_FEATURES, WATERMARK,
 };
 use crate::exporter::Exporter;
 use ingest::error_chain::sentence;
@@ -17,6 +18,17 @@ use std::time::Duration;
 /// One partition of one topic, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionName<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Number of the partition.
+    pub partition: u32,
+}
+
+/// A group's share in a partition, under the names that a Kafka has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerName<'a> {
+    /// The group.
+    pub group: &'a str,
     /// The topic.
     pub topic: &'a str,
     /// Number of the partition.
@@ -54,24 +66,59 @@ impl StageTelemetry {
     }
 
     /// The stage failed and will be rebuilt from the log.
-    pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+    pub fn failed(&self, cause: &str, error: &(dyn std::error::Error + 'static)) {
         // As text: given as an error, its causes would be listed beside it, and most messages tell them already.
-        tracing::error!(stage = self.stage, error = sentence(error), "stage failed; its state is rebuilt from the log");
+        tracing::error!(
+            stage = self.stage,
+            cause,
+            error = sentence(error),
+            "stage failed; its state is rebuilt from the log"
+        );
         self.exporter.set(&STAGE_UP, &[&self.stage], 0.0);
-        self.exporter.add(&STAGE_RESTARTS, &[&self.stage], 1);
+        self.exporter.add(&STAGE_RESTARTS, &[&self.stage, cause], 1);
     }
 
-    /// An epoch is durable, so long after its first record.
-    pub fn committed(&self, took: Duration) {
+    /// An epoch is durable, so long after its first record; its transaction took so long.
+    pub fn committed(&self, took: Duration, transaction: Duration) {
         tracing::debug!(stage = self.stage, ?took, "epoch committed");
+        // One that failed has come back.
+        self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
         self.exporter.add(&STAGE_EPOCHS, &[&self.stage], 1);
         self.exporter.observe(&STAGE_EPOCH_DURATION, &[&self.stage], took.as_secs_f64());
+        self.exporter.observe(&STAGE_TRANSACTION_DURATION, &[&self.stage], transaction.as_secs_f64());
     }
 
-    /// How many offsets lie between what is committed and the end of an input.
-    pub fn lag(&self, input: PartitionName<'_>, records: u64) {
+    /// An epoch's transaction was called off.
+    pub fn aborted(&self) {
+        self.exporter.add(&STAGE_ABORTED, &[&self.stage], 1);
+    }
+
+    /// How many offsets lie between what is read and the end of an input, and how old the last that was read is.
+    pub fn lag(&self, input: PartitionName<'_>, records: u64, age: Duration) {
         let labels = [self.stage.as_str(), input.topic, &input.partition.to_string()];
         self.exporter.set(&STAGE_LAG, &labels, records as f64);
+        self.exporter.set(&STAGE_LAG_SECONDS, &labels, age.as_secs_f64());
+    }
+
+    /// The input is not this process' own any more.
+    pub fn let_go(&self, input: PartitionName<'_>) {
+        let labels = [self.stage.as_str(), input.topic, &input.partition.to_string()];
+        self.exporter.remove(&STAGE_LAG, &labels);
+        self.exporter.remove(&STAGE_LAG_SECONDS, &labels);
+    }
+
+    /// The same of a partition of a Kafka, under the names that it has there.
+    pub fn consumer_lag(&self, consumer: ConsumerName<'_>, records: u64, age: Duration) {
+        let labels = [consumer.group, consumer.topic, &consumer.partition.to_string()];
+        self.exporter.set(&KAFKA_CONSUMER_LAG, &labels, records as f64);
+        self.exporter.set(&KAFKA_CONSUMER_LAG_SECONDS, &labels, age.as_secs_f64());
+    }
+
+    /// The partition of a Kafka is not this process' own any more.
+    pub fn consumer_let_go(&self, consumer: ConsumerName<'_>) {
+        let labels = [consumer.group, consumer.topic, &consumer.partition.to_string()];
+        self.exporter.remove(&KAFKA_CONSUMER_LAG, &labels);
+        self.exporter.remove(&KAFKA_CONSUMER_LAG_SECONDS, &labels);
     }
 }
 
@@ -209,9 +256,17 @@ mod tests {
         let exporter = exporter();
         let stage = StageTelemetry::new(exporter.clone(), "monitor");
         stage.started();
-        stage.committed(Duration::from_millis(250));
-        stage.lag(PartitionName { topic: "partials", partition: 1 }, 12);
-        stage.failed(&std::io::Error::other("broken"));
+        stage.committed(Duration::from_millis(250), Duration::from_millis(50));
+        let second = Duration::from_secs(1);
+        for partition in [0, 1] {
+            stage.lag(PartitionName { topic: "partials", partition }, 12, second);
+            let consumer = ConsumerName { group: "driftline-monitor", topic: "driftline-partials", partition };
+            stage.consumer_lag(consumer, 12, second);
+        }
+        stage.let_go(PartitionName { topic: "partials", partition: 0 });
+        stage.consumer_let_go(ConsumerName { group: "driftline-monitor", topic: "driftline-partials", partition: 0 });
+        stage.aborted();
+        stage.failed("log", &std::io::Error::other("broken"));
         expect![[r#"
             driftline_build_info{revision="abc",version="0.1.0"} 1
             driftline_stage_epoch_duration_seconds_sum{stage="monitor"} 0.25

@@ -36,7 +36,8 @@ use ingest::log::embedded::{EmbeddedLog, Options};
 use ingest::log::{Log, NewRecord, Record, Retention, TopicSpec};
 use ingest::references::ReferenceBook;
 use ingest::runner::{
-    EpochFigures, EpochPolicy, Runner, RunnerContext, SealWhen, StageFactory, StageTelemetry, wait_until_quiet,
+    EpochFigures, EpochPolicy, Lag, RestartCause, Runner, RunnerContext, SealWhen, StageFactory, StageTelemetry,
+    wait_until_quiet,
 };
 use ingest::segments::{SegmentSource, SegmentSpec};
 use ingest::stage::{StageError, StageSpec};
@@ -101,6 +102,7 @@ impl House {
                 partitions: 1,
                 monitors: 1,
                 disorder: Duration::from_secs(1),
+                catch_up: None,
                 decoder: decoder(),
                 references: ReferenceBook::new(Arc::clone(&store) as _),
             };
@@ -132,13 +134,17 @@ struct Loud;
 impl StageTelemetry for Loud {
     fn epoch_committed(&self, _stage: &str, _epoch: EpochFigures) {}
 
-    fn restarted(&self, stage: &str, error: &StageError) {
+    fn aborted(&self, _stage: &str) {}
+
+    fn restarted(&self, stage: &str, _cause: RestartCause, error: &StageError) {
         panic!("{stage}: {error}");
     }
 
     fn rebalanced(&self, _stage: &str) {}
 
-    fn lag(&self, _stage: &str, _input: (&str, u32), _offsets: u64) {}
+    fn lag(&self, _stage: &StageSpec, _input: (&str, u32), _lag: Lag) {}
+
+    fn let_go(&self, _stage: &StageSpec, _input: (&str, u32)) {}
 }
 
 fn watched() -> WatchedModel {

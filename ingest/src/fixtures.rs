@@ -342,6 +342,7 @@ pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Cap
         partitions: PARTITIONS,
         monitors: 1,
         disorder: Duration::from_millis(DISORDER_MS as u64),
+        catch_up: None,
         decoder: decoder(watched),
         references: book(announced),
     })

@@ -27,6 +27,7 @@ pub mod scan;
 pub mod references;
 
 pub mod capture;
+pub mod catch_up;
 pub mod partial;
 
 pub mod monitor;

@@ -92,14 +92,51 @@ pub trait StageTelemetry: Send + Sync {
     /// An epoch was committed: input records and bytes absorbed, and the time from its first record to its commit.
     fn epoch_committed(&self, stage: &str, epoch: EpochFigures);
 
+    /// What an epoch had written was called off: its transaction was not committed.
+    fn aborted(&self, stage: &str);
+
     /// A stage failed, and is rebuilt after a pause.
-    fn restarted(&self, stage: &str, error: &StageError);
+    fn restarted(&self, stage: &str, cause: RestartCause, error: &StageError);
 
     /// Partitions of a stage have come to this process, or gone from it.
     fn rebalanced(&self, stage: &str);
 
-    /// How many offsets an input is behind its end.
-    fn lag(&self, stage: &str, input: (&str, PartitionId), offsets: u64);
+    /// How far an input is behind its end.
+    fn lag(&self, stage: &StageSpec, input: (&str, PartitionId), lag: Lag);
+
+    /// An input is not read by this process any more: how far it is behind is another's to tell.
+    fn let_go(&self, stage: &StageSpec, input: (&str, PartitionId));
+}
+
+/// Why a stage is rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartCause {
+    /// The stage itself failed, or a file could not be stored.
+    Stage,
+    /// The log could not be read or written.
+    Log,
+    /// Another process has taken the stage over.
+    Displaced,
+}
+
+impl RestartCause {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stage => "stage",
+            Self::Log => "log",
+            Self::Displaced => "displaced",
+        }
+    }
+}
+
+/// How far an input is behind its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Offsets that have not been read.
+    pub offsets: u64,
+    /// How long ago the log took the record that was read last; none where there is nothing to read.
+    pub age: Duration,
 }
 
 /// The size of an epoch.
@@ -111,6 +148,8 @@ pub struct EpochFigures {
     pub bytes: usize,
     /// From its first record to its commit.
     pub took: Duration,
+    /// Of that, the transaction: from handing it to the log until it was durable.
+    pub transaction: Duration,
 }
 
 /// What a stage runs on.
@@ -169,12 +208,13 @@ impl Supervisor {
             let is_last = matches!(failure, Failure::Permanent(_)) || self.shared.is_stopping();
             // Two that take a stage from each other would do so for ever if each commit between ended the pauses.
             let starts_anew = committed && !matches!(failure, Failure::Displaced(_));
-            let (Failure::Permanent(error) | Failure::Displaced(error) | Failure::Passing(error)) = failure;
+            let cause = failure.cause();
+            let error = failure.into_error();
             self.shared.failed(sentence(&error));
             if is_last {
                 return Err(error);
             }
-            self.context.telemetry.restarted(&self.spec.name, &error);
+            self.context.telemetry.restarted(&self.spec.name, cause, &error);
             failures_in_a_row = if starts_anew { 1 } else { failures_in_a_row + 1 };
             if self.shared.pause(pause_after(failures_in_a_row)) {
                 // Nothing is in flight: the stage was dropped, and what it had committed is in the log.
@@ -189,14 +229,14 @@ impl Supervisor {
         self.shared.starting();
         let before = self.shared.commits();
         let lived = catch_unwind(AssertUnwindSafe(|| {
-            let stage = (self.factory)().map_err(Failure::Passing)?;
+            let stage = (self.factory)()?;
             Life::begin(&self.spec, stage, (&self.context, &self.shared))?.run()
         }));
         let outcome = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
             let said = said.unwrap_or_else(|| "no message".to_owned());
-            Err(Failure::Passing(StageError::failed("the stage panicked", said)))
+            Err(Failure::from(StageError::failed("the stage panicked", said)))
         });
         outcome.map_err(|failure| (failure, self.shared.commits() > before))
     }

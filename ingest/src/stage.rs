@@ -195,6 +195,12 @@ pub trait Stage: Send {
     /// When the stage cannot go on; the runner rebuilds it from the log.
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError>;
 
+    /// Whether an input partition is so far ahead of others that it is better not read for now.
+    fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
+        let _ = (topic, partition);
+        false
+    }
+
     /// Hands over everything to be made durable with the offsets of what was absorbed since the last epoch. `None` says
     /// that the epoch goes on (a file is not full yet): nothing is committed, and a crash reads its records again.
     ///

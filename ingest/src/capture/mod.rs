@@ -14,6 +14,7 @@ mod rows;
 
 pub use model::{input_query, outcome_arguments};
 
+use crate::catch_up::CatchUp;
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch, UnknownFeature};
 use crate::join::{Label, Need, Prediction, Taken, label_at};
@@ -46,6 +47,8 @@ pub struct CaptureSpec {
     pub monitors: u32,
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
+    /// Has partitions wait that are far ahead of others; `None` where all are to be read as they come.
+    pub catch_up: Option<Arc<CatchUp>>,
     /// Decodes the models' records.
     pub decoder: Decoder,
     /// The references known so far; capture reads on from the start of `models`.
@@ -70,6 +73,7 @@ pub struct Capture {
     partitions: u32,
     monitors: u32,
     settings: InputSettings,
+    catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
     references: ReferenceBook,
     runtime: Runtime,
@@ -110,6 +114,7 @@ impl Capture {
             partitions: spec.partitions,
             monitors: spec.monitors,
             settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
+            catch_up: spec.catch_up,
             decoder: spec.decoder,
             references: spec.references,
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
@@ -430,6 +435,12 @@ impl Stage for Capture {
             Input::CaughtUp => {}
         }
         Ok(())
+    }
+
+    fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
+        let watermark_ms = self.watermark(Source::of(topic), partition);
+        let catch_up = self.catch_up.as_ref().zip(watermark_ms);
+        catch_up.is_some_and(|(catch_up, watermark_ms)| catch_up.is_ahead((topic, partition), watermark_ms))
     }
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {

@@ -2,7 +2,7 @@
 
 use super::life::Failure;
 use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progress, Read, ReadBudget, Record};
-use crate::stage::{Delivery, StageError};
+use crate::stage::{Delivery, Stage, StageError};
 use std::time::Instant;
 
 /// Records in one delivery.
@@ -41,10 +41,14 @@ pub(super) struct Cursor {
     pub(super) position: Offset,
     /// What the log holds for it; `None` before the first commit.
     committed: Option<(Offset, Offset)>,
+    /// When the log took the record that was read last.
+    pub(super) read_to_ms: Option<i64>,
     /// Since when it has been read to its end; `None` while there may be more.
     pub(super) at_end_since: Option<Instant>,
     /// Whether the stage has been told that it is idle.
     pub(super) told_idle: bool,
+    /// Whether it is not read because it is far ahead of others.
+    waits: bool,
 }
 
 impl Cursor {
@@ -72,7 +76,17 @@ impl Cursor {
             None => log.bounds(topic, partition).map_err(|error| Failure::of_log(place(), error))?.first,
         };
         let topic = topic.to_owned();
-        Ok(Self { topic, partition, role, position, committed, at_end_since: None, told_idle: false })
+        Ok(Self {
+            topic,
+            partition,
+            role,
+            position,
+            committed,
+            read_to_ms: None,
+            at_end_since: None,
+            told_idle: false,
+            waits: false,
+        })
     }
 
     /// Whether what comes next was absorbed before the last commit.
@@ -83,6 +97,17 @@ impl Cursor {
     /// Whether nothing was read since the last commit.
     pub(super) fn is_where_committed(&self) -> bool {
         self.position == self.committed.map_or(0, |(offset, _)| offset)
+    }
+
+    /// Whether it is not to be read for now. What was absorbed before is absorbed again, however far ahead it is.
+    pub(super) fn waits_for_others(&mut self, stage: &dyn Stage) -> bool {
+        let waits = self.role == Role::Input && !self.is_muted() && stage.is_ahead(&self.topic, self.partition);
+        if waits != self.waits {
+            let (topic, partition) = (&self.topic, self.partition);
+            tracing::info!(topic, partition, waits, "a partition waits while it is far ahead of the slowest");
+        }
+        self.waits = waits;
+        waits
     }
 
     /// Reads on, at most so many bytes.
@@ -117,6 +142,7 @@ impl Cursor {
     fn take(&mut self, records: Vec<Record>, delivery: Delivery) -> Taken {
         if let Some(last) = records.last() {
             self.position = last.offset + 1;
+            self.read_to_ms = Some(last.append_time_ms);
         }
         self.at_end_since = None;
         self.told_idle = false;

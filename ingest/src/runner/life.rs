@@ -2,19 +2,22 @@
 
 use super::cursor::{Cursor, Role, Taken};
 use super::handle::Shared;
-use super::{EpochFigures, RunnerContext, SealWhen};
+use super::{EpochFigures, Lag, RestartCause, RunnerContext, SealWhen};
 use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a shutdown may go unnoticed while the stage waits for the log.
 const NOTICE: Duration = Duration::from_millis(50);
 
+/// How often is told how far the inputs are behind.
+const TELL_LAG: Duration = Duration::from_secs(2);
+
 /// Why a life ended early.
 pub(super) enum Failure {
     /// Another life may fare better.
-    Passing(StageError),
+    Passing(StageError, RestartCause),
     /// Someone else runs the stage: another life would only take it from them.
     Displaced(StageError),
     /// None will.
@@ -32,14 +35,27 @@ impl Failure {
                 Self::Permanent(StageError::failed(doing, anew))
             }
             displaced @ LogError::Displaced { .. } => Self::Displaced(StageError::failed(doing, displaced)),
-            passing => Self::Passing(StageError::failed(doing, passing)),
+            passing => Self::Passing(StageError::failed(doing, passing), RestartCause::Log),
         }
+    }
+
+    pub(super) fn cause(&self) -> RestartCause {
+        match self {
+            Self::Passing(_, cause) => *cause,
+            Self::Displaced(_) => RestartCause::Displaced,
+            Self::Permanent(_) => RestartCause::Log,
+        }
+    }
+
+    pub(super) fn into_error(self) -> StageError {
+        let (Self::Passing(error, _) | Self::Displaced(error) | Self::Permanent(error)) = self;
+        error
     }
 }
 
 impl From<StageError> for Failure {
     fn from(error: StageError) -> Self {
-        Self::Passing(error)
+        Self::Passing(error, RestartCause::Stage)
     }
 }
 
@@ -93,6 +109,7 @@ pub(super) struct Life<'a> {
     /// Absorbed before that, while the stage held the epoch open.
     held: Open,
     told: Told,
+    told_lag: Option<Instant>,
 }
 
 impl<'a> Life<'a> {
@@ -132,6 +149,7 @@ impl<'a> Life<'a> {
             open: Open::default(),
             held: Open::default(),
             told: Told::Nothing,
+            told_lag: None,
         })
     }
 
@@ -144,6 +162,7 @@ impl<'a> Life<'a> {
         loop {
             let round = self.read_each(|_| true)?;
             self.show_positions();
+            self.tell_lag();
             if self.shared.is_stopping() {
                 self.end()?;
                 return Ok(());
@@ -205,6 +224,10 @@ impl<'a> Life<'a> {
         for index in 0..self.cursors.len() {
             let room = self.context.policy.bytes.saturating_sub(self.open.bytes);
             let Some(cursor) = self.cursors.get_mut(index).filter(|cursor| wanted(cursor)) else { continue };
+            if cursor.waits_for_others(self.stage.as_ref()) {
+                round = round.max(Round::Waiting);
+                continue;
+            }
             let (records, delivery) = match cursor.read(self.reader.as_mut(), room)? {
                 Taken::Records(records, delivery) => (records, delivery),
                 Taken::Passed => {
@@ -314,18 +337,18 @@ impl<'a> Life<'a> {
         if progress.is_empty() && epoch.is_empty() {
             return Ok(Sealed::Unchanged);
         }
-        self.store(epoch, &progress)?;
+        let transaction = self.store(epoch, &progress)?;
         // Its own commit may be what the stage waits for before it goes on.
         self.told = Told::Nothing;
         self.shared.committed();
         let took = open.since.map_or(Duration::ZERO, |since| since.elapsed());
-        let figures = EpochFigures { records: open.records, bytes: open.bytes, took };
+        let figures = EpochFigures { records: open.records, bytes: open.bytes, took, transaction };
         self.context.telemetry.epoch_committed(&self.spec.name, figures);
-        self.report_lag();
         Ok(Sealed::Committed)
     }
 
-    fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<(), Failure> {
+    /// Makes an epoch durable; how long its transaction took.
+    fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<Duration, Failure> {
         for file in epoch.files {
             let put = self.context.files.put(&file.path, file.bytes);
             put.map_err(|error| StageError::failed("making an epoch's files durable", error))?;
@@ -335,14 +358,18 @@ impl<'a> Life<'a> {
             progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
             snapshot: epoch.snapshot,
         };
-        let stored = self.context.log.commit(&self.spec.group(), &transaction);
-        stored.map_err(|error| Failure::of_log("committing an epoch".to_owned(), error))?;
+        let began = Instant::now();
+        if let Err(error) = self.context.log.commit(&self.spec.group(), &transaction) {
+            self.context.telemetry.aborted(&self.spec.name);
+            return Err(Failure::of_log("committing an epoch".to_owned(), error));
+        }
+        let took = began.elapsed();
         for (index, progress, resume) in progress {
             if let Some(cursor) = self.cursors.get_mut(*index) {
                 cursor.stored(progress, *resume);
             }
         }
-        Ok(())
+        Ok(took)
     }
 
     /// What has changed since the last commit, by cursor.
@@ -371,17 +398,30 @@ impl<'a> Life<'a> {
         Some(u64::try_from(bounds.end - cursor.position).unwrap_or(0))
     }
 
-    fn report_lag(&self) {
+    fn tell_lag(&mut self) {
+        if self.told_lag.is_some_and(|told| told.elapsed() < TELL_LAG) {
+            return;
+        }
+        self.told_lag = Some(Instant::now());
+        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis());
         for cursor in &self.cursors {
             // Offsets have holes: where all is read, what lies before the end are marks of transactions.
-            let behind = match cursor.at_end_since {
-                Some(_) => Some(0),
-                None => self.behind(cursor),
-            };
-            // A lag that cannot be told now is told with the next epoch.
-            if let Some(behind) = behind {
-                self.context.telemetry.lag(&self.spec.name, (&cursor.topic, cursor.partition), behind);
-            }
+            let offsets = if cursor.at_end_since.is_some() { Some(0) } else { self.behind(cursor) };
+            // A lag that cannot be told now is told the next time.
+            let Some(offsets) = offsets else { continue };
+            let read_ms = cursor.read_to_ms.filter(|_| offsets > 0).and_then(|ms| u128::try_from(ms).ok());
+            let age_ms = read_ms.map_or(0, |read_ms| now_ms.saturating_sub(read_ms));
+            let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(u64::MAX));
+            let input = (cursor.topic.as_str(), cursor.partition);
+            self.context.telemetry.lag(self.spec, input, Lag { offsets, age });
+        }
+    }
+}
+
+impl Drop for Life<'_> {
+    fn drop(&mut self) {
+        for cursor in self.cursors.iter().filter(|_| self.shared.is_stopping()) {
+            self.context.telemetry.let_go(self.spec, (&cursor.topic, cursor.partition));
         }
     }
 }

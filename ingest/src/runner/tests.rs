@@ -119,13 +119,17 @@ impl Stage for Counting {
 impl StageTelemetry for Seen {
     fn epoch_committed(&self, _: &str, _: EpochFigures) {}
 
-    fn restarted(&self, _: &str, _: &StageError) {
+    fn aborted(&self, _: &str) {}
+
+    fn restarted(&self, _: &str, _: RestartCause, _: &StageError) {
         self.restarts.fetch_add(1, Ordering::SeqCst);
     }
 
     fn rebalanced(&self, _: &str) {}
 
-    fn lag(&self, _: &str, _: (&str, PartitionId), _: u64) {}
+    fn lag(&self, _: &StageSpec, _: (&str, PartitionId), _: Lag) {}
+
+    fn let_go(&self, _: &StageSpec, _: (&str, PartitionId)) {}
 }
 
 /// A log with two partitions of input, and what runs on it.
