@@ -33,6 +33,7 @@ use ingest::references::ReferenceBook;
 use ingest::runner::{
     Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageFactory, StageHandle, StageState, wait_until_quiet,
 };
+use ingest::schemas::Schemas;
 use ingest::stage::{Stage, StageError, StageSpec};
 use ingest::store::Store;
 use ingest::topics;
@@ -64,6 +65,8 @@ pub struct Grounds {
     pub store: Arc<Store>,
     /// The models.
     pub models: Vec<Arc<ModelSetup>>,
+    /// What records are written with; what a registry has said is shared by all stages.
+    pub schemas: Arc<Schemas>,
     /// Partitions of the input topics.
     pub partitions: u32,
     /// Partitions of `partials`: one where one process has the log to itself, as many as there are inputs otherwise.
@@ -100,6 +103,7 @@ impl Grounds {
     /// When the log is in use or unusable, the store cannot be used, or a model cannot be set up.
     pub fn open(config: &Config) -> Result<Self> {
         let models = ModelSetup::of(config)?;
+        let schemas = Arc::new(config.schemas.open()?);
         let log = open_log(config)?;
         let partitions = config.partitions.get();
         let monitors = if log.is_shared() { partitions } else { 1 };
@@ -117,7 +121,8 @@ impl Grounds {
         if swept > 0 {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
-        Ok(Self { log, store: Arc::new(store?), models, partitions, monitors, work_directory, config: config.clone() })
+        let (store, config) = (Arc::new(store?), config.clone());
+        Ok(Self { log, store, models, schemas, partitions, monitors, work_directory, config })
     }
 
     /// The setup of a model.
@@ -346,7 +351,7 @@ fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStag
             monitors: grounds.monitors,
             disorder: grounds.config.max_disorder,
             catch_up: catch_up.clone(),
-            decoder: decoder(&grounds.models),
+            decoder: decoder(&grounds.models, &grounds.schemas),
             references: grounds.references(),
         };
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
@@ -359,7 +364,7 @@ fn archive(grounds: &Arc<Grounds>) -> NamedStage {
     let grounds = Arc::clone(grounds);
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
         let roll = grounds.config.archive.roll;
-        Ok(Box::new(Archive::new(decoder(&grounds.models), roll, random_name())))
+        Ok(Box::new(Archive::new(decoder(&grounds.models, &grounds.schemas), roll, random_name())))
     };
     (Archive::spec(), Arc::new(factory))
 }
@@ -391,6 +396,7 @@ fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
         log: Arc::clone(&grounds.log),
         store: Arc::clone(&grounds.store),
         models: grounds.models.clone(),
+        schemas: Arc::clone(&grounds.schemas),
         work_directory: grounds.work_directory.clone(),
         stop: stop.clone(),
     };

@@ -5,6 +5,7 @@ use crate::source::typed::Wanted;
 use anyhow::{Context, Result};
 use detectors::schema::ColumnSchema;
 use ingest::decode::{Decoder, HashKey, Limits, Source};
+use ingest::schemas::Schemas;
 use ingest::watched::WatchedModel;
 use retrain::lifecycle::{ArtifactFormat, ModelVersion};
 use retrain::policy::RetrainPolicy;
@@ -129,9 +130,10 @@ impl ModelSetup {
     }
 }
 
-/// A decoder for the records of these models.
-pub fn decoder(models: &[Arc<ModelSetup>]) -> Decoder {
-    Decoder::new(models.iter().map(|model| model.source.clone()).collect(), Limits::default())
+/// A decoder for the records of these models, written with these schemas.
+pub fn decoder(models: &[Arc<ModelSetup>], schemas: &Arc<Schemas>) -> Decoder {
+    let sources = models.iter().map(|model| model.source.clone()).collect();
+    Decoder::new(sources, Limits::default()).with_schemas(Arc::clone(schemas))
 }
 
 /// A model that is not configured; kept apart because it decides the exit code.

@@ -9,6 +9,7 @@ use ingest::columns::event_schema;
 use ingest::history::History;
 use ingest::learn::learn_reference;
 use ingest::log::Log;
+use ingest::schemas::Schemas;
 use ingest::segments::Segmenter;
 use ingest::stage::StageError;
 use ingest::store::{Artifacts, Store, StoreError};
@@ -31,6 +32,8 @@ pub struct WorkshopParts {
     pub store: Arc<Store>,
     /// The models.
     pub models: Vec<Arc<ModelSetup>>,
+    /// What records are written with.
+    pub schemas: Arc<Schemas>,
     /// Where trainings work.
     pub work_directory: PathBuf,
     /// Cancelled when trainings are to end.
@@ -44,7 +47,8 @@ impl WorkshopParts {
     /// When a segment expression cannot be used.
     pub fn stage(&self) -> Result<TrainerStage, StageError> {
         let watched: Vec<_> = self.models.iter().map(|model| Arc::clone(&model.watched)).collect();
-        let history = History::new(Arc::clone(&self.log), Arc::clone(&self.store), watched, decoder(&self.models));
+        let decoder = decoder(&self.models, &self.schemas);
+        let history = History::new(Arc::clone(&self.log), Arc::clone(&self.store), watched, decoder);
         let mut segmenters = BTreeMap::new();
         for model in &self.models {
             let schema = event_schema(&model.watched.schema, &model.watched.segments_from_events());

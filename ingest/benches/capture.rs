@@ -82,7 +82,7 @@ impl House {
         let mut decoder = decoder();
         for (offset, record) in (0..).zip(records(0..64)) {
             let NewRecord { key, value, headers, .. } = record;
-            decoder.decode_events(0, &Record { offset, append_time_ms: i64::MAX / 2, key, value, headers });
+            decoder.decode_events(0, &Record { offset, append_time_ms: i64::MAX / 2, key, value, headers }).unwrap();
         }
         let rows = decoder.take().unwrap().events.remove(0).batch;
         let origin = Origin::File { name: "benchmark".to_owned(), digest: String::new() };

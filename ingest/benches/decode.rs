@@ -52,7 +52,7 @@ fn compare(criterion: &mut Criterion, (name, records): (&str, &[Record]), cursor
         let mut decoder = decoder();
         bencher.iter(|| {
             for record in records {
-                decoder.decode_events(0, record);
+                decoder.decode_events(0, record).unwrap();
             }
             black_box(decoder.take())
         });

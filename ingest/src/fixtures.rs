@@ -122,7 +122,9 @@ pub(crate) struct Announced {
 pub(crate) fn decoded(watched: &WatchedModel, events: &[Value]) -> RecordBatch {
     let mut decoder = decoder(watched);
     for (offset, event) in (0..).zip(events) {
-        decoder.decode_events(0, &as_stored(new_record(topics::INFERENCES, 0, event), offset, START_MS + 1_000_000));
+        decoder
+            .decode_events(0, &as_stored(new_record(topics::INFERENCES, 0, event), offset, START_MS + 1_000_000))
+            .unwrap();
     }
     decoder.take().unwrap().events.remove(0).batch
 }

@@ -144,6 +144,7 @@ impl History {
                     topics::LABELS => self.decoder.decode_labels(partition, record),
                     _ => self.decoder.decode_events(partition, record),
                 }
+                .map_err(|outage| StageError::failed("decoding", outage))?;
             }
             let decoded = self.decoder.take_storable().map_err(|error| StageError::failed("decoding", error))?;
             let events = decoded.events.into_iter().filter(|batch| batch.model == watched.name);

@@ -14,6 +14,8 @@ pub mod topics;
 
 pub mod columns;
 pub mod control;
+pub mod schemas;
+
 pub mod decode;
 pub mod partition;
 

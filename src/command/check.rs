@@ -22,6 +22,7 @@ struct Supported {
 pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config)?;
     let setups = ModelSetup::of(&config)?;
+    config.schemas.of_files()?;
     let mut findings = findings_of(&config);
     findings.extend(missing_references(&config));
     let mut supported = Vec::new();

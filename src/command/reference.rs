@@ -178,7 +178,7 @@ fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> 
         }
     }
     let models = vec![Arc::clone(&setup.watched)];
-    let decoder = decoder(std::slice::from_ref(setup));
+    let decoder = decoder(std::slice::from_ref(setup), &grounds.schemas);
     let mut history = History::new(Arc::clone(&grounds.log), Arc::clone(&grounds.store), models, decoder);
     Ok(history.rows(setup.name(), &Cut { at_ms: span_ms.end, positions }, span_ms)?)
 }

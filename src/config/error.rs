@@ -46,6 +46,16 @@ pub enum ConfigError {
         /// What is missing or wrong; never the key itself.
         reason: String,
     },
+    /// A schema that cannot be used, or a registry that cannot be asked.
+    #[error("{file}: {path}: {reason}")]
+    Schemas {
+        /// The configuration file.
+        file: PathBuf,
+        /// Path of the section that names it.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A secret that cannot be read.
     #[error("{file}: {path}: {reason}")]
     Secret {

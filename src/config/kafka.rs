@@ -5,9 +5,10 @@
 
 use super::error::{ConfigError, Problem, Validated, refuse};
 use super::raw::{RawKafka, RawMechanism, RawOption, RawSasl, RawTls};
+use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
 use ingest::log::LogError;
-use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Secret, Security, Tls};
+use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
 use std::path::{Path, PathBuf};
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
@@ -20,15 +21,6 @@ pub struct KafkaConfig {
     options: KafkaOptions,
     sasl: Option<(SaslMechanism, String, SecretSource)>,
     tls: Option<(Tls, Option<SecretSource>)>,
-}
-
-/// Where a secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum SecretSource {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Variable(String),
 }
 
 impl KafkaConfig {
@@ -49,23 +41,6 @@ impl KafkaConfig {
             security.tls = Some(Tls { key_password, ..tls.clone() });
         }
         Ok(self.options.clone().with_security(security))
-    }
-}
-
-impl SecretSource {
-    fn read(&self, config: &Path, path: &str) -> Result<Secret, ConfigError> {
-        let refuse = |reason| ConfigError::Secret { file: config.to_owned(), path: path.to_owned(), reason };
-        let text = match self {
-            Self::File(file) => std::fs::read_to_string(file)
-                .map_err(|error| refuse(format!("the secret in {} cannot be read: {error}", file.display())))?,
-            Self::Variable(name) => {
-                std::env::var(name).map_err(|_| refuse(format!("the variable {name} is not set, or is no text")))?
-            }
-        };
-        match text.trim_end_matches(['\r', '\n']) {
-            "" => Err(refuse("the secret is empty".to_owned())),
-            secret => Ok(Secret::new(secret)),
-        }
     }
 }
 
@@ -145,19 +120,6 @@ fn tls(path: &str, raw: RawTls, folder: &Path) -> Validated<(Tls, Option<SecretS
     let secret =
         secret(path, ("key_password_file", raw.key_password_file), ("key_password_env", raw.key_password_env), folder)?;
     Ok((Tls { ca: raw.ca.map(file), certificate, key_password: None }, secret))
-}
-
-fn secret(
-    path: &str,
-    (file_key, file): (&'static str, Option<PathBuf>),
-    (variable_key, variable): (&'static str, Option<String>),
-    folder: &Path,
-) -> Validated<Option<SecretSource>> {
-    match (file, variable) {
-        (Some(_), Some(_)) => refuse(path, Problem::Exclusive { one: file_key, other: variable_key }),
-        (Some(file), None) => Ok(Some(SecretSource::File(folder.join(file)))),
-        (None, variable) => Ok(variable.map(SecretSource::Variable)),
-    }
 }
 
 impl RawOption {

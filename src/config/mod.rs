@@ -5,8 +5,8 @@
 //! meant, are the business of [`check()`]. `driftline.example.yaml` beside the workspace's manifest shows every section.
 //!
 //! Secrets never stand in the file: the key of hashed columns comes from a file of its own or the environment
-//! ([`HASH_KEY_VARIABLE`]), passwords for a Kafka from files or variables that the file names, credentials of object stores
-//! from the environment.
+//! ([`HASH_KEY_VARIABLE`]), passwords for a Kafka or a schema registry from files or variables that the file names,
+//! credentials of object stores from the environment.
 
 mod check;
 mod error;
@@ -15,6 +15,7 @@ mod lines;
 mod model;
 mod quantity;
 mod raw;
+mod schemas;
 mod secret;
 mod sequential;
 mod validate;
@@ -23,6 +24,7 @@ pub use check::{Finding, check};
 pub use error::{ConfigError, Problem};
 pub use kafka::KafkaConfig;
 pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
+pub use schemas::SchemasConfig;
 pub use secret::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 
 use error::{Misfit, Validated, refuse};
@@ -62,6 +64,8 @@ pub struct Config {
     pub max_disorder: Duration,
     /// File with the key of hashed columns.
     pub hash_key_file: Option<PathBuf>,
+    /// What records are written with that cannot be read without it.
+    pub schemas: SchemasConfig,
     /// The models, by name.
     pub models: BTreeMap<ModelName, ModelConfig>,
 }
@@ -225,6 +229,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         idle_after: positive("idle_after", raw.idle_after.0)?,
         max_disorder: raw.max_disorder.0,
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
+        schemas: schemas::schemas(raw.schemas, file, folder)?,
         models,
     })
 }

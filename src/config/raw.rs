@@ -42,6 +42,9 @@ pub(super) struct RawConfig {
     pub(super) max_disorder: Span,
     #[serde(default)]
     pub(super) privacy: RawPrivacy,
+    /// What records of Avro are written with.
+    #[serde(default)]
+    pub(super) schemas: super::schemas::RawSchemas,
     pub(super) models: Ordered<RawModel>,
 }
 

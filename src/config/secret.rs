@@ -1,11 +1,12 @@
-//! The key with which columns are hashed.
+//! The key with which columns are hashed, and passwords.
 //!
-//! It comes from a file or from the environment and never stands in the configuration; it is never printed.
+//! They come from files or from the environment and never stand in the configuration; they are never printed.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Problem, Validated, refuse};
 use ingest::decode::HashKey;
+use ingest::log::kafka::Secret;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The environment variable that may hold the key; it goes before the file.
 pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
@@ -29,6 +30,47 @@ pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsSt
         return Err(refuse(format!("the key in {origin} has {} bytes", key.len())));
     }
     Ok(HashKey::new(&key))
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SecretSource {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Variable(String),
+}
+
+impl SecretSource {
+    /// Reads it; `path` is the section that names it.
+    pub(super) fn read(&self, config: &Path, path: &str) -> Result<Secret, ConfigError> {
+        let refuse = |reason| ConfigError::Secret { file: config.to_owned(), path: path.to_owned(), reason };
+        let text = match self {
+            Self::File(file) => std::fs::read_to_string(file)
+                .map_err(|error| refuse(format!("the secret in {} cannot be read: {error}", file.display())))?,
+            Self::Variable(name) => {
+                std::env::var(name).map_err(|_| refuse(format!("the variable {name} is not set, or is no text")))?
+            }
+        };
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(refuse("the secret is empty".to_owned())),
+            secret => Ok(Secret::new(secret)),
+        }
+    }
+}
+
+/// The one of two keys that says where a secret is; `None` where neither does.
+pub(super) fn secret(
+    path: &str,
+    (file_key, file): (&'static str, Option<PathBuf>),
+    (variable_key, variable): (&'static str, Option<String>),
+    folder: &Path,
+) -> Validated<Option<SecretSource>> {
+    match (file, variable) {
+        (Some(_), Some(_)) => refuse(path, Problem::Exclusive { one: file_key, other: variable_key }),
+        (Some(file), None) => Ok(Some(SecretSource::File(folder.join(file)))),
+        (None, variable) => Ok(variable.map(SecretSource::Variable)),
+    }
 }
 
 #[cfg(test)]

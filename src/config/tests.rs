@@ -192,6 +192,37 @@ fn a_kafka_is_reached_with_the_secrets_of_its_files_and_none_is_shown() {
 }
 
 #[test]
+fn schemas_are_read_from_files_and_what_is_wrong_with_them_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("driftline.yaml");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("e.avsc", r#"{"type": "record", "name": "E", "fields": [{"name": "id", "type": "string"}]}"#);
+    write("word", "hunter2\n");
+    let with = |schemas: &str| {
+        let text = VALID.replace("log: {directory: data}", &format!("log: {{directory: data}}\nschemas: {schemas}"));
+        Config::parse(&text, &file).unwrap().schemas
+    };
+    let ids = "files: [{file: e.avsc, ids: [7, 00112233-4455-6677-8899-aabbccddeeff]}], unframed: e.avsc";
+    let registry = "registry: {url: \"http://r:8081\", username: u, password_file: word}";
+    let config = with(&format!("{{{ids}, {registry}}}"));
+    assert!(!format!("{config:?} {:?}", config.open().unwrap()).contains("hunter2"));
+    write("word", "");
+    let refused = config.open().unwrap_err().to_string();
+    assert!(refused.contains("schemas.registry: the secret is empty"), "{refused}");
+    config.of_files().unwrap();
+    write("wrong.avsc", r#"{"type": "string"}"#);
+    let wrong = [
+        ("{files: [{file: none.avsc}]}", "schemas.files: ", "none.avsc cannot be read: No such file"),
+        ("{unframed: wrong.avsc}", "schemas.unframed: ", "wrong.avsc: the schema cannot be read as a record of Avro"),
+        ("{registry: {url: \"https://r\", ca: word}}", "schemas.registry: ", "the certificates: there are none"),
+    ];
+    for (schemas, path, why) in wrong {
+        let refused = with(schemas).open().unwrap_err().to_string();
+        assert!(refused.contains(path) && refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
 fn every_mistake_is_answered_with_file_line_path_and_remedy() {
     let breaks = [
         ("version: 1", "version: 2"),
@@ -243,6 +274,28 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         (
             "log: {directory: data}",
             "log: {directory: data, kafka: {bootstrap: \"k:9092\", options: {fetch.wait.max.ms: soon}}}",
+        ),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {file: a.avsc}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {files: [{ids: [7]}]}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {files: [{file: a.avsc, ids: [-7]}]}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {files: [{file: a.avsc, ids: [seven]}]}"),
+        (
+            "log: {directory: data}",
+            "log: {directory: data}\nschemas: {files: [{file: a.avsc, ids: [7]}, {file: b.avsc, ids: [7]}]}",
+        ),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {username: u}}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {url: \"registry:8081\"}}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {url: \"http://u:hunter2@r\"}}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {url: \"http://r\", username: u}}"),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {url: \"http://r\", password: p}}"),
+        (
+            "log: {directory: data}",
+            "log: {directory: data}\nschemas: {registry: {url: \"http://r\", username: u, password_file: a, password_env: B}}",
+        ),
+        ("log: {directory: data}", "log: {directory: data}\nschemas: {registry: {url: \"http://r\", password_env: B}}"),
+        (
+            "log: {directory: data}",
+            "log: {directory: data}\nschemas: {registry: {url: \"https://r\", certificate: c.pem}}",
         ),
         ("log: {directory: data}", "log: {directory: data}\npartitions: 0"),
         ("log: {directory: data}", "log: {directory: data}\npartitions: many"),

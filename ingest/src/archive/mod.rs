@@ -89,6 +89,7 @@ impl Archive {
                 topics::LABELS => self.decoder.decode_labels(partition, record),
                 _ => self.decoder.decode_events(partition, record),
             }
+            .map_err(|outage| StageError::failed("decoding", outage))?;
         }
         // Bad rows are capture's to tell of; the archive holds good ones.
         let decoded = self.decoder.take_storable().map_err(|error| StageError::failed("decoding", error))?;

@@ -156,6 +156,7 @@ impl Capture {
                 Source::Inferences => self.decoder.decode_events(partition, record),
                 Source::Labels => self.decoder.decode_labels(partition, record),
             }
+            .map_err(|outage| StageError::failed("decoding", outage))?;
         }
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         self.unknown_features(source, partition, &decoded.unknown_features);

@@ -3,11 +3,14 @@
 //! A dead letter carries the row's own bytes where it could be cut out of its record, and the headers that Kafka Connect
 //! writes, so that tools which read those can read these. Of bytes beyond what a record may hold it carries the first.
 
-use super::cursor::{Cursor, Value};
-use super::fault::Reason;
+use super::Decoder;
+use super::cursor::{Cursor, Spoilt, Value};
+use super::fault::{Fault, Reason};
 use super::format::Format;
+use super::framing::SCHEMA_ID_HEADER;
 use super::json::Json;
 use super::msgpack::MessagePack;
+use super::source::ActiveSource;
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::topics::dead_letters_of;
 use bytes::Bytes;
@@ -33,7 +36,7 @@ pub struct BadRow {
     pub reason: Reason,
     /// What is wrong, where, and how to mend it; without values of the row.
     pub message: String,
-    /// Its own bytes (as JSON where it was a row of columns), or the record's where it could not be cut out; for a model with restricted columns, or where there are
+    /// Its own bytes (as JSON where it was one of many rows of columns), or the record's where it could not be cut out; for a model with restricted columns, or where there are
     /// such models and its own is not known, JSON with id, time and model only.
     pub bytes: Bytes,
 }
@@ -50,6 +53,9 @@ impl BadRow {
             header("__connect.errors.exception.message", self.message.clone()),
             header(REASON_HEADER, self.reason.name().to_owned()),
         ];
+        // Without it nobody could read the record's own bytes.
+        let schema = record.header(SCHEMA_ID_HEADER).filter(|_| record.value.as_ref() == Some(&self.bytes));
+        headers.extend(schema.map(|id| (SCHEMA_ID_HEADER.to_owned(), id.clone())));
         headers.extend(self.index.map(|index| header("driftline.index", index.to_string())));
         let held = self.bytes.slice(..self.bytes.len().min(MOST_BYTES));
         if held.len() < self.bytes.len() {
@@ -57,6 +63,49 @@ impl BadRow {
         }
         let topic = dead_letters_of(topic);
         NewRecord { topic, partition, key: record.key.clone(), value: Some(held), headers }
+    }
+}
+
+impl Decoder {
+    /// Sets a record aside that cannot be read at all.
+    #[expect(clippy::boxed_local, reason = "faults are boxed wherever they are made")]
+    pub(super) fn refuse(&mut self, record: &Record, fault: Box<Fault>) {
+        let bytes = record.value.clone().unwrap_or_default();
+        let private = self.sources.iter().any(|source| source.source.privacy.is_restrictive());
+        self.bad.push(BadRow {
+            offset: record.offset,
+            index: None,
+            model: None,
+            reason: fault.reason,
+            message: fault.message(),
+            bytes: if private { Identity::default().to_bytes() } else { bytes },
+        });
+    }
+
+    /// Sets a row aside, with its own bytes where it has some.
+    pub(super) fn quarantine(&mut self, record: &Record, value: &Bytes, row: Spoilt, format: Format) {
+        let end = row.bytes.end.min(value.len());
+        let own = row.bytes.start.min(end)..end;
+        let bytes = if own.is_empty() { value.clone() } else { value.slice(own) };
+        let identity = Identity::read(&bytes, format);
+        self.bury(record, row, identity, bytes);
+    }
+
+    /// Sets a row aside with these bytes, unless they may not be stored.
+    pub(super) fn bury(&mut self, record: &Record, row: Spoilt, identity: Identity, bytes: Bytes) {
+        let is_model = |source: &&ActiveSource| identity.model.as_deref() == Some(&*source.source.model);
+        let private = match self.sources.iter().find(is_model) {
+            Some(source) => source.source.privacy.is_restrictive(),
+            None => self.sources.iter().any(|source| source.source.privacy.is_restrictive()),
+        };
+        self.bad.push(BadRow {
+            offset: record.offset,
+            index: Some(row.index),
+            reason: row.fault.reason,
+            message: row.fault.message(),
+            bytes: if private { identity.to_bytes() } else { bytes },
+            model: identity.model,
+        });
     }
 }
 

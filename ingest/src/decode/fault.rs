@@ -31,6 +31,10 @@ reasons! {
     Empty = "empty", "send at least one event";
     /// None of the formats, by its header or its first bytes.
     UnknownFormat = "unknown_format", "send application/json, application/msgpack or application/vnd.apache.arrow.stream";
+    /// Framed with a schema that is nowhere to be had, or Avro that names none.
+    UnknownSchema = "unknown_schema", "register the schema, or name its file in the section `schemas`";
+    /// A schema that is no Avro or JSON, or cannot be used.
+    UnreadSchema = "unread_schema", "send Avro, or JSON, which needs no schema";
     /// The bytes end within a value.
     Truncated = "truncated", "send the whole event";
     /// Not the syntax of its format.

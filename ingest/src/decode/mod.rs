@@ -4,7 +4,8 @@
 //! - A record's rows fail one by one. A bad row becomes a [`BadRow`] and leaves no trace in the batches; its neighbours arrive.
 //! - Rows keep their order within a batch, and carry their place in the log.
 //! - JSON and MessagePack of the same event give equal rows; everything above the two cursors is compiled for both. Arrow
-//!   gives the same rows again; `columnar` says how.
+//!   and Avro give the same rows again; `columnar` says how.
+//! - A record whose schema cannot be had for the moment is no bad record: decoding it fails, and is tried again.
 //! - A column's privacy policy holds before a value is built; whoever keeps rows takes them by [`Decoder::take_storable`].
 //!
 //! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
@@ -21,6 +22,7 @@ mod expected;
 mod fault;
 mod feature_order;
 mod format;
+mod framing;
 mod head;
 mod json;
 mod mapping;
@@ -34,6 +36,7 @@ mod source;
 pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
 pub use format::Format;
+pub use framing::SCHEMA_ID_HEADER;
 pub use mapping::{
     Constant, FeatureOrigins, Mapping, MappingError, MappingSettings, Origin, Scalar, TimeOrigin, TimePath, TimeUnit,
 };
@@ -43,13 +46,14 @@ pub use route::{EventKind, Rejected, Routed, RoutedRecord, Router};
 pub use source::Source;
 
 use crate::log::{PartitionId, Record};
+use crate::schemas::{Outage, Schemas};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use builders::{EventBuilder, GoodRow, LabelBuilder, Place};
 use bytes::Bytes;
 use cursor::{Cursor, Spoilt, Text, each_row};
-use dead_letter::Identity;
 use fault::{Fault, Read};
+use framing::{Payload, Readers, Stop};
 use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
@@ -136,6 +140,8 @@ pub struct Decoder {
     mapped: Option<Arc<[(usize, Mapping)]>>,
     /// [`Limits::max_future`] in milliseconds.
     most_ahead_ms: i64,
+    schemas: Arc<Schemas>,
+    readers: Readers,
     heads: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
@@ -170,6 +176,8 @@ impl Decoder {
             most_ahead_ms: i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX),
             sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
             directory: Directory { by_name, last: (first, 0) },
+            schemas: Arc::default(),
+            readers: Readers::default(),
             heads: HeadReader::new(limits.max_depth),
             cells: Vec::new(),
             full_events: Vec::new(),
@@ -178,14 +186,25 @@ impl Decoder {
         }
     }
 
+    /// The same decoder, with the schemas that records may be written with.
+    pub fn with_schemas(self, schemas: Arc<Schemas>) -> Self {
+        Self { schemas, ..self }
+    }
+
     /// Decodes a record of inference events.
-    pub fn decode_events(&mut self, partition: PartitionId, record: &Record) {
-        self.decode(partition, record, Rows::Events);
+    ///
+    /// # Errors
+    /// When its schema cannot be had for the moment. The record is not decoded then, and has to be decoded again.
+    pub fn decode_events(&mut self, partition: PartitionId, record: &Record) -> Result<(), Outage> {
+        self.decode(partition, record, Rows::Events)
     }
 
     /// Decodes a record of label events.
-    pub fn decode_labels(&mut self, partition: PartitionId, record: &Record) {
-        self.decode(partition, record, Rows::Labels);
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode_events`].
+    pub fn decode_labels(&mut self, partition: PartitionId, record: &Record) -> Result<(), Outage> {
+        self.decode(partition, record, Rows::Labels)
     }
 
     /// Hands over all that has been decoded since the last time.
@@ -229,13 +248,18 @@ impl Decoder {
         Ok(decoded)
     }
 
-    fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) {
+    fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) -> Result<(), Outage> {
         let Some(value) = record.value.as_ref().filter(|value| !value.is_empty()) else {
-            return self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
+            self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
+            return Ok(());
         };
-        let Some(format) = Format::of(record) else {
-            let what = "neither the content type nor the first bytes tell the format";
-            return self.refuse(record, Fault::new(Reason::UnknownFormat, 0, what));
+        let payload = match self.payload(record, value) {
+            Ok(payload) => payload,
+            Err(Stop::Outage(outage)) => return Err(outage),
+            Err(Stop::Fault(fault)) => {
+                self.refuse(record, fault);
+                return Ok(());
+            }
         };
         // Partitions of a log number far fewer than i32 holds; Kafka's own are that type.
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
@@ -244,10 +268,19 @@ impl Decoder {
         let mapped = self.mapped.clone();
         let redacted = record.header(REDACTED_HEADER).is_some();
         let task = Task { place, rows, mapped: mapped.as_deref().unwrap_or_default(), redacted };
+        match payload {
+            Payload::Plain(format) => self.decode_plain(record, value, format, &task),
+            Payload::FramedJson { start } => self.decode_plain(record, &value.slice(start..), Format::Json, &task),
+            Payload::Avro { schema, start } => self.decode_avro(record, schema, &value.slice(start..), &task),
+        }
+        Ok(())
+    }
+
+    fn decode_plain(&mut self, record: &Record, value: &Bytes, format: Format, task: &Task<'_>) {
         let spoilt = match format {
-            Format::Json => self.decode_rows(&mut Json::new(value), &task),
-            Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), &task),
-            Format::Arrow => return self.decode_columns(record, value, &task),
+            Format::Json => self.decode_rows(&mut Json::new(value), task),
+            Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), task),
+            Format::Arrow => return self.decode_columns(record, value, task),
         };
         for row in spoilt {
             self.quarantine(record, value, row, format);
@@ -355,40 +388,6 @@ impl Decoder {
             }
         }
         outcome
-    }
-
-    #[expect(clippy::boxed_local, reason = "faults are boxed wherever they are made")]
-    fn refuse(&mut self, record: &Record, fault: Box<Fault>) {
-        let bytes = record.value.clone().unwrap_or_default();
-        let private = self.sources.iter().any(|source| source.source.privacy.is_restrictive());
-        self.bad.push(BadRow {
-            offset: record.offset,
-            index: None,
-            model: None,
-            reason: fault.reason,
-            message: fault.message(),
-            bytes: if private { Identity::default().to_bytes() } else { bytes },
-        });
-    }
-
-    fn quarantine(&mut self, record: &Record, value: &Bytes, row: Spoilt, format: Format) {
-        let end = row.bytes.end.min(value.len());
-        let own = row.bytes.start.min(end)..end;
-        let bytes = if own.is_empty() { value.clone() } else { value.slice(own) };
-        let identity = Identity::read(&bytes, format);
-        let is_model = |source: &&ActiveSource| identity.model.as_deref() == Some(&*source.source.model);
-        let private = match self.sources.iter().find(is_model) {
-            Some(source) => source.source.privacy.is_restrictive(),
-            None => self.sources.iter().any(|source| source.source.privacy.is_restrictive()),
-        };
-        self.bad.push(BadRow {
-            offset: record.offset,
-            index: Some(row.index),
-            reason: row.fault.reason,
-            message: row.fault.message(),
-            bytes: if private { identity.to_bytes() } else { bytes },
-            model: identity.model,
-        });
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Tree, json};
 use std::collections::BTreeMap;
 
+mod avro;
 mod columnar;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -31,7 +32,7 @@ fn record(value: impl Into<Bytes>) -> Record {
 }
 
 fn decode(decoder: &mut Decoder, value: impl Into<Bytes>) -> Decoded {
-    decoder.decode_events(3, &record(value));
+    decoder.decode_events(3, &record(value)).unwrap();
     decoder.take().unwrap()
 }
 
@@ -213,9 +214,9 @@ fn a_value_that_may_be_profiled_only_is_in_no_batch_that_is_kept() {
     let privacy = Privacy::new([("age".to_owned(), Policy::ProfileOnly)].into(), None, &schema(), &[]).unwrap();
     let mut decoder = Decoder::new(vec![source(privacy)], Limits::default());
     let ages = |decoded: Decoded| decoded.events[0].batch.column_by_name("age").unwrap().null_count();
-    decoder.decode_events(0, &record(event("a").to_string()));
+    decoder.decode_events(0, &record(event("a").to_string())).unwrap();
     assert_eq!(ages(decoder.take_storable().unwrap()), 1);
-    decoder.decode_events(0, &record(event("a").to_string()));
+    decoder.decode_events(0, &record(event("a").to_string())).unwrap();
     assert_eq!(ages(decoder.take().unwrap()), 0, "what is profiled has it");
 }
 
@@ -245,7 +246,7 @@ fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_befo
         assert!(format == Format::Json || !stored.windows(2).any(|bytes| bytes == 4242u16.to_be_bytes()));
         let decode_all = |record: Record| {
             let mut decoder = Decoder::new(vec![mapped()], Limits::default());
-            decoder.decode_events(0, &record);
+            decoder.decode_events(0, &record).unwrap();
             let decoded = decoder.take().unwrap();
             (reasons(&decoded), decoded.events.into_iter().map(|events| events.batch).collect::<Vec<_>>())
         };
@@ -284,7 +285,7 @@ fn labels_need_a_label_and_keep_their_place() {
     let mut decoder = decoder();
     let label = |id: &str| json!({"id": id, "time": NOW_MS, "model": "bed", "label": true});
     let rows = json!([label("a"), {"id": "b", "time": NOW_MS, "model": "bed"}, label("c")]);
-    decoder.decode_labels(1, &record(rows.to_string()));
+    decoder.decode_labels(1, &record(rows.to_string())).unwrap();
     let decoded = decoder.take().unwrap();
     assert_eq!((decoded.labels[0].batch.num_rows(), reasons(&decoded)), (2, vec!["missing_label"]));
 }

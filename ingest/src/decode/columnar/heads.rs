@@ -46,7 +46,10 @@ impl Heads {
     pub(super) fn of(table: &Table) -> Read<Option<Self>> {
         let is_nested = |name: &str| table.get(name).is_some_and(|column| column.data_type().is_nested());
         let is_there = |name: &str| table.get(name).is_some_and(|column| *column.data_type() != DataType::Null);
-        if is_there(FEATURES)
+        // Each value of a union is of a type of its own.
+        let is_mixed = table.columns.iter().any(|column| matches!(column.plain.data_type(), DataType::Union(..)));
+        if is_mixed
+            || is_there(FEATURES)
             || is_there(SEGMENT)
             || is_nested(Field::Prediction.name())
             || is_nested(Field::Score.name())

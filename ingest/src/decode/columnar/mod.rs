@@ -1,4 +1,4 @@
-//! Records that are Arrow IPC streams: whole columns instead of rows.
+//! Records that are columns: Arrow IPC streams, and Avro once arrow has made columns of it (see `avro`).
 //!
 //! What a stream looks like (`application/vnd.apache.arrow.stream`, one schema, any number of batches, not compressed):
 //! - Columns are named as the wire format's fields: `id`, `time`, `model`, `version`, `prediction`, `label`, `sampling_rate`,
@@ -18,6 +18,7 @@
 //! - Rows keep their order.
 //! - A stream that cannot be read is one bad record, of which nothing arrives.
 
+mod avro;
 mod fit;
 mod heads;
 mod route;
@@ -31,6 +32,7 @@ pub(super) use route::{Outgoing, Sorted};
 use super::builders::Place;
 use super::builders::append::Hashes;
 use super::cursor::{Spoilt, Text};
+use super::dead_letter::Identity;
 use super::fault::Read;
 use super::head::Cell;
 use super::json::Json;
@@ -50,6 +52,8 @@ struct Batch<'a> {
     table: &'a Table,
     first_row: usize,
     hashes: Hashes,
+    /// What a dead letter holds, where it is not the row as JSON.
+    letter: Option<&'a Bytes>,
 }
 
 impl Decoder {
@@ -61,15 +65,18 @@ impl Decoder {
         };
         let mut first_row = 0;
         for table in &tables {
-            let batch = Batch { table, first_row, hashes };
-            match self.share_out(&batch, task) {
-                Ok((shares, rest)) => {
-                    shares.iter().for_each(|share| self.append(share, task));
-                    rest.into_iter().for_each(|row| self.decode_as_row(record, &batch, row, task));
-                }
-                Err(fault) => self.refuse(record, fault),
-            }
+            self.decode_batch(record, &Batch { table, first_row, hashes, letter: None }, task);
             first_row += table.rows;
+        }
+    }
+
+    fn decode_batch(&mut self, record: &Record, batch: &Batch<'_>, task: &Task<'_>) {
+        match self.share_out(batch, task) {
+            Ok((shares, rest)) => {
+                shares.iter().for_each(|share| self.append(share, task));
+                rest.into_iter().for_each(|row| self.decode_as_row(record, batch, row, task));
+            }
+            Err(fault) => self.refuse(record, fault),
         }
     }
 
@@ -121,7 +128,11 @@ impl Decoder {
         let place = Place { index: index as i32, ..task.place };
         let spoilt = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
         for row in spoilt {
-            self.quarantine(record, &json, Spoilt { index: index as u32, ..row }, Format::Json);
+            let row = Spoilt { index: index as u32, ..row };
+            match batch.letter {
+                Some(letter) => self.bury(record, row, Identity::read(&json, Format::Json), letter.clone()),
+                None => self.quarantine(record, &json, row, Format::Json),
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What is null is left out. Binary data becomes an array of numbers, which is of the wrong type for every field that has one.
 
 use super::table::{FEATURES, SCORE, SEGMENT, Table, plain_within};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StructArray, UnionArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use std::io::Write;
 
@@ -81,6 +81,11 @@ fn write_value(out: &mut Vec<u8>, values: &ArrayRef, row: usize) {
         DataType::LargeList(_) => write_list(out, &values.as_list::<i64>().value(row)),
         DataType::FixedSizeList(..) => write_list(out, &values.as_fixed_size_list().value(row)),
         DataType::Struct(_) => write_struct(out, values, row),
+        DataType::Map(..) => write_map(out, &values.as_map().value(row)),
+        DataType::Union(..) => match values.as_any().downcast_ref::<UnionArray>() {
+            Some(union) => write_value(out, &plain_within(&union.value(row)), 0),
+            None => out.extend_from_slice(b"null"),
+        },
         // Any other type has become one of these when the table was made.
         _ => out.extend_from_slice(b"[]"),
     }
@@ -107,6 +112,22 @@ fn write_list(out: &mut Vec<u8>, items: &ArrayRef) {
         write_value(out, &items, place);
     }
     out.push(b']');
+}
+
+/// The entries of a map. A key that is there twice is written twice, for the judge to find.
+fn write_map(out: &mut Vec<u8>, entries: &StructArray) {
+    let mut first = true;
+    out.push(b'{');
+    if let [keys, values] = entries.columns()
+        && let Some(keys) = keys.as_string_opt::<i32>()
+    {
+        let values = plain_within(values);
+        for (row, key) in keys.iter().enumerate() {
+            write_key(out, key.unwrap_or_default(), &mut first);
+            write_value(out, &values, row);
+        }
+    }
+    out.push(b'}');
 }
 
 fn write_struct(out: &mut Vec<u8>, values: &ArrayRef, row: usize) {

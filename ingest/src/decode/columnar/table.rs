@@ -2,10 +2,11 @@
 //!
 //! The structs `features`, `score` and `segment` become columns with a dot (`features.age`); dictionaries and views become
 //! plain text, all integers `Int64` (or `UInt64`), all other numbers `Float64`, timestamps and dates milliseconds since the
-//! epoch. What a dictionary or a view repeats has to fit into a budget before it is written out.
+//! epoch, sixteen fixed bytes a UUID as text. What a dictionary or a view repeats has to fit into a budget before it is written out.
 
 use crate::decode::fault::{Fault, Read, Reason};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use crate::schemas::hyphenated;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow::compute::kernels::length::length;
 use arrow::compute::{cast, is_null, nullif, sum, take};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
@@ -167,7 +168,13 @@ fn written_out(sent: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
             cast(sent, &DataType::Int64)
         }
-        DataType::Float16 | DataType::Float32 | DataType::Decimal128(..) => cast(sent, &DataType::Float64),
+        DataType::Float16 | DataType::Float32 | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            cast(sent, &DataType::Float64)
+        }
+        DataType::Time32(_) => cast(&cast(sent, &DataType::Int32)?, &DataType::Int64),
+        DataType::Time64(_) => cast(sent, &DataType::Int64),
+        DataType::FixedSizeBinary(16) => Ok(Arc::new(uuids(sent))),
+        DataType::FixedSizeBinary(_) => cast(sent, &DataType::Binary),
         DataType::Timestamp(unit, _) => milliseconds(sent, |count| match unit {
             TimeUnit::Second => count.saturating_mul(1_000),
             TimeUnit::Millisecond => count,
@@ -178,6 +185,12 @@ fn written_out(sent: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Date64 => cast(sent, &DataType::Int64),
         _ => Ok(Arc::clone(sent)),
     }
+}
+
+/// Sixteen bytes as a UUID: that is what they are, but for the digests that nobody computes with.
+fn uuids(sent: &ArrayRef) -> StringArray {
+    let values = sent.as_fixed_size_binary_opt().into_iter().flatten();
+    values.map(|value| Some(hyphenated(*value?.first_chunk()?))).collect()
 }
 
 fn milliseconds(sent: &ArrayRef, convert: impl Fn(i64) -> i64) -> Result<ArrayRef, ArrowError> {
@@ -208,6 +221,11 @@ fn written_bytes(sent: &ArrayRef) -> Result<usize, ArrowError> {
         DataType::List(_) => items_bytes(sent, sent.as_list_opt::<i32>().map(|list| list.values()))?,
         DataType::LargeList(_) => items_bytes(sent, sent.as_list_opt::<i64>().map(|list| list.values()))?,
         DataType::FixedSizeList(..) => items_bytes(sent, sent.as_fixed_size_list_opt().map(|list| list.values()))?,
+        DataType::Map(..) => {
+            let entries = sent.as_map_opt().map(|map| Arc::new(map.entries().clone()) as ArrayRef);
+            items_bytes(sent, entries.as_ref())?
+        }
+        DataType::FixedSizeBinary(size) => sent.len().saturating_mul(usize::try_from(*size).unwrap_or(0).max(36)),
         _ => sent.len().saturating_mul(8),
     })
 }

@@ -209,7 +209,7 @@ fn labels_come_as_columns_too() {
     columns.truncate(3);
     columns.push(("label", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))));
     let mut decoder = decoder();
-    decoder.decode_labels(1, &record(stream(&[batch(&columns)])));
+    decoder.decode_labels(1, &record(stream(&[batch(&columns)]))).unwrap();
     let found = decoder.take().unwrap();
     assert_eq!((found.labels[0].batch.num_rows(), reasons(&found)), (2, vec!["missing_label"]));
     let labels = found.labels[0].batch.column_by_name(columns::LABEL).unwrap().as_string::<i32>();

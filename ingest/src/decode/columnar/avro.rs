@@ -1,0 +1,51 @@
+//! Records of Avro: arrow makes a batch of one row of each, whose columns are taken as those of a stream are.
+//!
+//! A record of Avro is named as the wire format is: its fields are `id`, `time`, `model` and so on, with `features`, `score`
+//! and `segment` as records or maps. The types of Avro that JSON lacks become what they count: timestamps and dates
+//! milliseconds, decimals numbers, enums text, a UUID text. Unions of several types are read value by value.
+//!
+//! Invariant: a dead letter holds the record as it came, frame included.
+
+use super::Batch;
+use super::table::{Budget, Table};
+use crate::decode::builders::append::Hashes;
+use crate::decode::fault::{Fault, Read, Reason};
+use crate::decode::{Decoder, Task};
+use crate::log::Record;
+use crate::schemas::{Misfit, SchemaId};
+use bytes::Bytes;
+
+impl Decoder {
+    /// Decodes a record of Avro without its frame.
+    pub(in crate::decode) fn decode_avro(&mut self, record: &Record, schema: SchemaId, bytes: &Bytes, task: &Task<'_>) {
+        match self.read_avro(schema, bytes) {
+            Ok(table) => {
+                let batch = Batch { table: &table, first_row: 0, hashes: Hashes::Due, letter: record.value.as_ref() };
+                self.decode_batch(record, &batch, task);
+            }
+            Err(fault) => self.refuse(record, fault),
+        }
+    }
+
+    fn read_avro(&mut self, schema: SchemaId, bytes: &[u8]) -> Read<Table> {
+        let Some(reader) = self.readers.get(schema) else {
+            return Err(Fault::new(Reason::UnknownSchema, 0, format!("{schema} is nowhere to be had")));
+        };
+        let batch = reader.read(bytes).map_err(|misfit| fault(schema, bytes.len(), misfit))?;
+        Table::new(&batch, &mut Budget::new(bytes.len()))
+    }
+}
+
+/// What is wrong with a record. Arrow's own words may repeat values, so they are not told.
+#[cold]
+fn fault(schema: SchemaId, length: usize, misfit: Misfit) -> Box<Fault> {
+    match misfit {
+        Misfit::Truncated => Fault::new(Reason::Truncated, length, format!("the bytes end within a value of {schema}")),
+        Misfit::Malformed => Fault::new(Reason::Malformed, 0, format!("the bytes are no record of {schema}")),
+        Misfit::Trailing(end) => Fault::new(Reason::Malformed, end, format!("bytes follow the record of {schema}")),
+        Misfit::TooLarge(most) => {
+            let what = format!("a record of {length} bytes, where {schema} allows {most}");
+            Fault::new(Reason::TooLarge, 0, what)
+        }
+    }
+}
