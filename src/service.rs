@@ -11,6 +11,7 @@
 use crate::config::{ArtifactLocation, Config, LogPlace};
 use crate::follower::Follower;
 use crate::housekeeper::{Housekeeper, Housekeeping};
+use crate::instance::Instance;
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
 use crate::setup::{self, ModelSetup, decoder};
@@ -24,6 +25,7 @@ use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
+use ingest::crash::Crash;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
@@ -51,6 +53,9 @@ const MOST_EPOCH_BYTES: usize = 64 << 20;
 /// The most series of one metric; more are capped, and the cap is counted.
 const MOST_SERIES: usize = 5_000;
 
+/// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
+const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
+
 /// What the service stands on.
 pub struct Grounds {
     /// The log.
@@ -66,6 +71,9 @@ pub struct Grounds {
     /// Where trainings work.
     pub work_directory: PathBuf,
     config: Config,
+    crash: Crash,
+    /// The name that this process bears on a log that is shared.
+    _instance: Option<Instance>,
 }
 
 /// How the service keeps time.
@@ -95,7 +103,8 @@ impl Grounds {
     /// When the log is in use or unusable, the store cannot be used, or a model cannot be set up.
     pub fn open(config: &Config) -> Result<Self> {
         let models = ModelSetup::of(config)?;
-        let log = open_log(config)?;
+        let crash = planned_crash()?;
+        let (log, instance) = open_log(config, &crash)?;
         let partitions = config.partitions.get();
         let monitors = if log.is_shared() { partitions } else { 1 };
         for topic in topic_specs((partitions, monitors), config.log.retention) {
@@ -112,7 +121,8 @@ impl Grounds {
         if swept > 0 {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
-        Ok(Self { log, store: Arc::new(store?), models, partitions, monitors, work_directory, config: config.clone() })
+        let (store, config) = (Arc::new(store?), config.clone());
+        Ok(Self { log, store, models, partitions, monitors, work_directory, config, crash, _instance: instance })
     }
 
     /// The setup of a model.
@@ -133,16 +143,29 @@ impl Grounds {
     }
 }
 
-fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
+/// The crash that a test has planned for this process; none for everyone else.
+fn planned_crash() -> Result<Crash> {
+    let Some(plan) = std::env::var_os(CRASH_VARIABLE) else { return Ok(Crash::default()) };
+    let crash = plan.to_string_lossy().parse().context(CRASH_VARIABLE)?;
+    tracing::warn!(plan = %plan.to_string_lossy(), "{CRASH_VARIABLE} is set, which is for tests: this process will kill itself");
+    Ok(crash)
+}
+
+fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Instance>)> {
     Ok(match &config.log.place {
         LogPlace::Embedded(durability) => {
             let synchronous = match durability {
                 crate::config::Durability::Full => Durability::Full,
                 crate::config::Durability::Normal => Durability::Normal,
             };
-            EmbeddedLog::open(&config.log.directory, Options { synchronous, ..Options::default() })?
+            let options = Options { synchronous, ..Options::default() };
+            (EmbeddedLog::open(&config.log.directory, options)?, None)
         }
-        LogPlace::Kafka(kafka) => KafkaLog::connect(kafka.options(&config.file)?, &random_name())?,
+        LogPlace::Kafka(kafka) => {
+            let options = kafka.options(&config.file)?.with_crash(crash.clone());
+            let instance = Instance::take(&config.log.directory)?;
+            (KafkaLog::connect(options, instance.name())?, Some(instance))
+        }
     })
 }
 
@@ -200,6 +223,7 @@ impl Service {
                 files: Arc::clone(&grounds.store) as _,
                 policy: epoch_policy(&grounds.config, options.pace, &spec.name),
                 telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name),
+                crash: grounds.crash.clone(),
             };
             crews.push(Crew::start(spec, factory, context, sharing)?);
         }

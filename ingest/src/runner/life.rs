@@ -3,6 +3,7 @@
 use super::cursor::{Cursor, Role, Taken};
 use super::handle::Shared;
 use super::{EpochFigures, RunnerContext, SealWhen};
+use crate::crash::Step;
 use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
@@ -324,17 +325,21 @@ impl<'a> Life<'a> {
     }
 
     fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<(), Failure> {
+        let (group, crash) = (self.spec.group(), &self.context.crash);
+        crash.after(Step::Sealed, &group);
         for file in epoch.files {
             let put = self.context.files.put(&file.path, file.bytes);
             put.map_err(|error| StageError::failed("making an epoch's files durable", error))?;
         }
+        crash.after(Step::FilesDurable, &group);
         let transaction = Transaction {
             records: epoch.records,
             progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
             snapshot: epoch.snapshot,
         };
-        let stored = self.context.log.commit(&self.spec.group(), &transaction);
+        let stored = self.context.log.commit(&group, &transaction);
         stored.map_err(|error| Failure::of_log("committing an epoch".to_owned(), error))?;
+        crash.after(Step::Committed, &group);
         for (index, progress, resume) in progress {
             if let Some(cursor) = self.cursors.get_mut(*index) {
                 cursor.stored(progress, *resume);

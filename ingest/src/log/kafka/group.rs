@@ -12,6 +12,7 @@ use super::names::{SNAPSHOTS, snapshot_partition};
 use super::options::client_error;
 use super::reader::KafkaReader;
 use super::writer::Writer;
+use crate::crash::Step;
 use crate::log::{Committed, LogError, NewRecord, PartitionId, ReadBudget, Transaction};
 use bytes::Bytes;
 use rdkafka::config::FromClientConfigAndContext;
@@ -107,10 +108,15 @@ impl Group {
         (transaction, snapshot): (&Transaction, Option<&[NewRecord]>),
         committed: &mut BTreeMap<(String, PartitionId), Committed>,
     ) -> Result<(), LogError> {
-        writer.begin(&transaction.records)?;
-        snapshot.unwrap_or_default().iter().try_for_each(|chunk| writer.send(chunk))?;
-        let partition = snapshot_partition(&self.name);
+        let crash = |step| self.link.options.crash.after(step, &self.name);
+        writer.begin()?;
+        crash(Step::Begun);
+        writer.hand_over(&transaction.records)?;
+        writer.hand_over(snapshot.unwrap_or_default())?;
+        crash(Step::HandedOver);
         writer.settle()?;
+        crash(Step::Settled);
+        let partition = snapshot_partition(&self.name);
         if let (Some(first), Some(snapshot)) = (writer.first_offset(SNAPSHOTS, partition), snapshot) {
             let metadata = snapshot.len().to_string();
             committed.insert((SNAPSHOTS.to_owned(), partition), Committed { offset: first, metadata });
@@ -118,6 +124,7 @@ impl Group {
         if !committed.is_empty() {
             self.write_offsets(writer, committed)?;
         }
+        crash(Step::OffsetsSent);
         writer.commit(transaction.records.iter().chain(snapshot.unwrap_or_default()))
     }
 
