@@ -17,6 +17,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use std::cell::OnceCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a producer tries, and how long it is waited for.
@@ -36,6 +38,7 @@ pub(super) struct House {
     partitions: u32,
     producer: ThreadedProducer<DefaultProducerContext>,
     looker: BaseConsumer,
+    log: OnceCell<Arc<dyn Log>>,
 }
 
 impl House {
@@ -62,12 +65,17 @@ impl House {
         looker.set("bootstrap.servers", bootstrap).set("isolation.level", "read_uncommitted");
         let looker = looker.create().unwrap();
         let (bootstrap, prefix) = (bootstrap.clone(), prefix.clone());
-        Self { place, stream: Stream::new(7), bootstrap, prefix, partitions, producer, looker }
+        Self { place, stream: Stream::new(7), bootstrap, prefix, partitions, producer, looker, log: OnceCell::new() }
     }
 
     /// Starts a driftline.
     pub(super) fn start(&self) -> Running {
         self.place.start().unwrap()
+    }
+
+    /// The log, by a connection that lasts: one that is made while brokers are coming back may not come about.
+    fn log(&self) -> &dyn Log {
+        self.log.get_or_init(|| self.place.log().unwrap()).as_ref()
     }
 
     /// The name that a topic has with the broker.
@@ -137,11 +145,10 @@ impl House {
     /// Waits until everything that was sent is captured; how long it is since `fault`.
     pub(super) fn until_captured(&self, running: &mut Running, fault: Instant) -> Duration {
         self.flush();
-        let log = self.place.log().unwrap();
+        let log = self.log();
         let places = [topics::INFERENCES, topics::LABELS].map(|topic| (0..self.partitions).map(move |p| (topic, p)));
         let ends: Vec<_> = places.into_iter().flatten().map(|place| (place, self.end(place))).collect();
-        let captured =
-            |_: &Running| Ok(ends.iter().all(|(place, end)| is_captured(log.as_ref(), *place, *end)).then_some(()));
+        let captured = |_: &Running| Ok(ends.iter().all(|(place, end)| is_captured(log, *place, *end)).then_some(()));
         running.until("everything that was sent is captured", captured).unwrap();
         fault.elapsed()
     }
@@ -161,8 +168,7 @@ impl House {
 
     /// Up to where the archive has come in each partition of the inferences.
     pub(super) fn archived(&self) -> Vec<i64> {
-        let log = self.place.log().unwrap();
-        let archived = |partition| committed(log.as_ref(), Archive::spec(), (topics::INFERENCES, partition));
+        let archived = |partition| committed(self.log(), Archive::spec(), (topics::INFERENCES, partition));
         (0..self.partitions).map(|partition| archived(partition).unwrap_or(0)).collect()
     }
 
