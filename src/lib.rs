@@ -12,6 +12,7 @@ pub mod ordered;
 pub mod source;
 pub mod table;
 
+pub mod instance;
 pub mod service;
 pub mod setup;
 pub mod workshop;

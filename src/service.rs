@@ -11,6 +11,7 @@
 use crate::config::{ArtifactLocation, Config, LogPlace};
 use crate::follower::{CaptureFollowed, Follower};
 use crate::housekeeper::{Housekeeper, Housekeeping};
+use crate::instance::Instance;
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
 use crate::setup::{self, ModelSetup, decoder};
@@ -25,6 +26,7 @@ use dashboards::telemetry::CaptureTelemetry;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::catch_up::CatchUp;
+use ingest::crash::Crash;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
@@ -57,6 +59,9 @@ const MOST_SERIES: usize = 5_000;
 const WINDOWS_APART: u32 = 4;
 const LEAST_APART: Duration = Duration::from_secs(600);
 
+/// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
+const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
+
 /// What the service stands on.
 pub struct Grounds {
     /// The log.
@@ -74,6 +79,9 @@ pub struct Grounds {
     /// Where trainings work.
     pub work_directory: PathBuf,
     config: Config,
+    crash: Crash,
+    /// The name that this process bears on a log that is shared.
+    _instance: Option<Instance>,
 }
 
 /// How the service keeps time.
@@ -104,7 +112,8 @@ impl Grounds {
     pub fn open(config: &Config) -> Result<Self> {
         let models = ModelSetup::of(config)?;
         let schemas = Arc::new(config.schemas.open()?);
-        let log = open_log(config)?;
+        let crash = planned_crash()?;
+        let (log, _instance) = open_log(config, &crash)?;
         let partitions = config.partitions.get();
         let monitors = if log.is_shared() { partitions } else { 1 };
         for topic in topic_specs((partitions, monitors), config.log.retention) {
@@ -122,7 +131,7 @@ impl Grounds {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
         let (store, config) = (Arc::new(store?), config.clone());
-        Ok(Self { log, store, models, schemas, partitions, monitors, work_directory, config })
+        Ok(Self { log, store, models, schemas, partitions, monitors, work_directory, config, crash, _instance })
     }
 
     /// The setup of a model.
@@ -150,16 +159,29 @@ impl Grounds {
     }
 }
 
-fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
+/// The crash that a test has planned for this process; none for everyone else.
+fn planned_crash() -> Result<Crash> {
+    let Some(plan) = std::env::var_os(CRASH_VARIABLE) else { return Ok(Crash::default()) };
+    let crash = plan.to_string_lossy().parse().context(CRASH_VARIABLE)?;
+    tracing::warn!(plan = %plan.to_string_lossy(), "{CRASH_VARIABLE} is set, which is for tests: this process will kill itself");
+    Ok(crash)
+}
+
+fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Instance>)> {
     Ok(match &config.log.place {
         LogPlace::Embedded(durability) => {
             let synchronous = match durability {
                 crate::config::Durability::Full => Durability::Full,
                 crate::config::Durability::Normal => Durability::Normal,
             };
-            EmbeddedLog::open(&config.log.directory, Options { synchronous, ..Options::default() })?
+            let options = Options { synchronous, ..Options::default() };
+            (EmbeddedLog::open(&config.log.directory, options)?, None)
         }
-        LogPlace::Kafka(kafka) => KafkaLog::connect(kafka.options(&config.file)?, &random_name())?,
+        LogPlace::Kafka(kafka) => {
+            let options = kafka.options(&config.file)?.with_crash(crash.clone());
+            let instance = Instance::take(&config.log.directory)?;
+            (KafkaLog::connect(options, instance.name())?, Some(instance))
+        }
     })
 }
 
@@ -222,6 +244,7 @@ impl Service {
                 files: Arc::clone(&grounds.store) as _,
                 policy: epoch_policy(&grounds.config, options.pace, &spec.name),
                 telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name, Arc::clone(&grounds.log)),
+                crash: grounds.crash.clone(),
             };
             crews.push(Crew::start(spec, factory, context, sharing)?);
         }

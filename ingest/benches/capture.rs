@@ -30,6 +30,7 @@ use detectors::reference::Origin;
 use detectors::windows::WindowSpec;
 use event::{MODEL, VERSION, decoder, event, schema};
 use ingest::capture::{Capture, CaptureSpec};
+use ingest::crash::Crash;
 use ingest::join::LabelPolicy;
 use ingest::learn::learn_reference;
 use ingest::log::embedded::{EmbeddedLog, Options};
@@ -117,6 +118,7 @@ impl House {
             files: Arc::clone(&self.store) as _,
             policy,
             telemetry: Arc::new(Loud),
+            crash: Crash::default(),
         };
         let start = Instant::now();
         let stage = Runner::spawn(StageSpec { name, ..Capture::spec() }, factory, context).unwrap();

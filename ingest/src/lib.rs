@@ -5,6 +5,8 @@
 //! what is read back from it.
 
 pub mod cloud_event;
+#[doc(hidden)]
+pub mod crash;
 pub mod error_chain;
 pub mod log;
 pub mod runner;

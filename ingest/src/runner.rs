@@ -30,6 +30,7 @@ mod tests;
 pub use crew::{Crew, Sharing, StageFactory};
 pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
 
+use crate::crash::Crash;
 use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
 use crate::stage::{StageError, StageSpec};
@@ -163,6 +164,8 @@ pub struct RunnerContext {
     pub policy: EpochPolicy,
     /// Who is told.
     pub telemetry: Arc<dyn StageTelemetry>,
+    /// Where the process is to die; tests plan that, and no one else does.
+    pub crash: Crash,
 }
 
 /// Runs stages.

@@ -9,7 +9,7 @@ use detectors::verdict::hex;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -44,6 +44,12 @@ pub enum StoreError {
         id: String,
         /// The digest of what is there.
         found: String,
+    },
+    /// The local directory is on a disk that is full.
+    #[error("no space left for {}: nothing of it was written; free some space", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
     },
     /// The local directory could not be written.
     #[error("object store: {0}")]
@@ -125,7 +131,11 @@ impl Store {
     /// When the store fails.
     pub fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
         if let Some(root) = &self.local_root {
-            return Ok(write_durably(&root.join(path), &bytes)?);
+            let path = root.join(path);
+            return write_durably(&path, &bytes).map_err(|error| match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { path },
+                _ => StoreError::Io(error),
+            });
         }
         let object = self.object(path);
         self.runtime
@@ -187,11 +197,19 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.partial", std::process::id()));
-    let mut file = std::fs::File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
+    let moved = write_synced(Path::new(&beside), bytes).and_then(|()| std::fs::rename(&beside, path));
+    if let Err(error) = moved {
+        // The next try is under another name: on a disk that is full, what each of them left would keep it full.
+        let _ = std::fs::remove_file(&beside);
+        return Err(error);
+    }
     std::fs::File::open(folder)?.sync_all()
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// SHA-256 in lower-case hexadecimal.
@@ -202,4 +220,21 @@ pub fn digest(bytes: &[u8]) -> String {
 fn artifact_path(id: &str) -> String {
     let shard = id.get(..2).unwrap_or("00");
     format!("artifacts/{shard}/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        // A file cannot take the place of a folder that is not empty.
+        std::fs::create_dir_all(folder.path().join("taken/by")).unwrap();
+        let store = Store::in_directory(folder.path()).unwrap();
+        let error = store.write("taken", Bytes::from_static(b"rows")).unwrap_err();
+        assert!(matches!(error, StoreError::Io(_)), "{error}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["taken"]);
+    }
 }

@@ -12,12 +12,16 @@
 //! The quick ones run always; all of them, and those more often, where [`ALL`] names the file of their table.
 
 mod brokers;
+mod disk;
 mod house;
 mod ledger;
+mod lifecycle;
+mod load;
 mod oracle;
 mod processes;
 mod profile;
 mod records;
+mod steps;
 mod stream;
 mod topics;
 

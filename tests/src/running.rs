@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -69,23 +70,40 @@ impl Workplace {
     /// # Errors
     /// When it ends instead; the message holds what it said.
     pub fn start(&self) -> Result<Running> {
-        let mut process = self
-            .command(&["run"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting driftline")?;
+        self.start_with(&[])
+    }
+
+    /// Starts `driftline run` with these variables in its environment, and waits until its API listens.
+    ///
+    /// # Errors
+    /// When it ends instead; the message holds what it said.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Result<Running> {
+        let mut running = self.spawn(variables)?;
+        running.url = running.until("its API listens", |running| {
+            Ok(running.heard.iter().find_map(|line| line.strip_prefix(LISTENS)).map(str::to_owned))
+        })?;
+        Ok(running)
+    }
+
+    /// Starts `driftline run` with these variables in its environment, and waits until it has ended by SIGKILL.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or not at all; the message holds what it said.
+    pub fn run_to_its_death(&self, variables: &[(&str, &str)]) -> Result<()> {
+        self.spawn(variables)?.until_killed()
+    }
+
+    fn spawn(&self, variables: &[(&str, &str)]) -> Result<Running> {
+        let mut command = self.command(&["run"]);
+        command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().context("starting driftline")?;
         let stderr = process.stderr.take().context("driftline has no standard error")?;
         let (say, said) = channel();
         std::thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| say.send(line))
         });
         let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
-        let mut running = Running { process, said, heard: Vec::new(), url: String::new(), agent: agent.into() };
-        running.url = running.until("its API listens", |running| {
-            Ok(running.heard.iter().find_map(|line| line.strip_prefix(LISTENS)).map(str::to_owned))
-        })?;
-        Ok(running)
+        Ok(Running { process, said, heard: Vec::new(), url: String::new(), agent: agent.into() })
     }
 }
 
@@ -162,6 +180,29 @@ impl Running {
         }
         self.process.kill()?;
         self.process.wait()?;
+        Ok(())
+    }
+
+    /// Waits until it has ended by SIGKILL, which no one but itself has sent.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or patience does; the message holds what it said.
+    pub fn until_killed(mut self) -> Result<()> {
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.process.try_wait()? {
+                break status;
+            }
+            ensure!(started.elapsed() < PATIENCE, "in {PATIENCE:?} it did not die; it said {:#?}", self.heard);
+            match self.said.recv_timeout(LOOK_EVERY) {
+                Ok(line) => self.heard.push(line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break self.process.wait()?,
+            }
+        };
+        self.heard.extend(self.said.try_iter());
+        let is_killed = status.signal() == Some(Signal::SIGKILL as i32);
+        ensure!(is_killed, "driftline ended with {status}; it said {:#?}", self.heard);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::cursor::{Cursor, Role, Taken};
 use super::handle::Shared;
 use super::{EpochFigures, Lag, RestartCause, RunnerContext, SealWhen};
+use crate::crash::Step;
 use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
@@ -349,21 +350,25 @@ impl<'a> Life<'a> {
 
     /// Makes an epoch durable; how long its transaction took.
     fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<Duration, Failure> {
+        let (group, crash) = (self.spec.group(), &self.context.crash);
+        crash.after(Step::Sealed, &group);
         for file in epoch.files {
             let put = self.context.files.put(&file.path, file.bytes);
             put.map_err(|error| StageError::failed("making an epoch's files durable", error))?;
         }
+        crash.after(Step::FilesDurable, &group);
         let transaction = Transaction {
             records: epoch.records,
             progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
             snapshot: epoch.snapshot,
         };
         let began = Instant::now();
-        if let Err(error) = self.context.log.commit(&self.spec.group(), &transaction) {
+        if let Err(error) = self.context.log.commit(&group, &transaction) {
             self.context.telemetry.aborted(&self.spec.name);
             return Err(Failure::of_log("committing an epoch".to_owned(), error));
         }
         let took = began.elapsed();
+        crash.after(Step::Committed, &group);
         for (index, progress, resume) in progress {
             if let Some(cursor) = self.cursors.get_mut(*index) {
                 cursor.stored(progress, *resume);

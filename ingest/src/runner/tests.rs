@@ -177,7 +177,8 @@ impl House {
     fn start(&self) -> StageHandle {
         let faulty = Arc::new(Faulty::new(Arc::clone(&self.log), self.fault));
         let telemetry = Arc::clone(&self.seen) as Arc<dyn StageTelemetry>;
-        let context = RunnerContext { log: faulty.clone(), files: faulty, policy: self.policy, telemetry };
+        let crash = Crash::default();
+        let context = RunnerContext { log: faulty.clone(), files: faulty, policy: self.policy, telemetry, crash };
         Runner::spawn(self.spec(), self.factory(), context).unwrap()
     }
 
@@ -397,7 +398,8 @@ fn a_stage_that_cannot_be_built_says_so_and_can_be_stopped() {
         StageSpec { name: "unbuilt".into(), inputs: vec!["in".into()], broadcasts: Vec::new(), share: Share::All };
     let files = Arc::new(NoFiles);
     let telemetry = Arc::clone(&house.seen) as Arc<dyn StageTelemetry>;
-    let context = RunnerContext { log: house.log.clone(), files, policy: house.policy, telemetry };
+    let crash = Crash::default();
+    let context = RunnerContext { log: house.log.clone(), files, policy: house.policy, telemetry, crash };
     let handle = Runner::spawn(spec, factory, context).unwrap();
     while house.seen.restarts.load(Ordering::SeqCst) < 2 {
         std::thread::yield_now();

@@ -15,8 +15,8 @@ const FIRST_KILLS: u32 = 5;
 const LATEST: Duration = Duration::from_millis(1_500);
 /// Rows between two things that happen.
 const ROWS: usize = 300;
-/// So many more at once.
-const LOAD: usize = 10;
+/// The groups that another process takes for its own.
+const USURPED: [&str; 4] = ["capture-0", "capture-1", "archive-0", "monitor-1"];
 
 #[test]
 fn kills_at_random_moments_lose_nothing_and_count_nothing_twice() {
@@ -96,18 +96,25 @@ fn a_group_that_grows_to_six_and_shrinks_to_two_under_load_counts_each_event_onc
     house.finish(running, ("group of one, six and two", 9), recovery);
 }
 
+/// The test is the second process: it takes the groups of a running one over, as often as that takes them back.
 #[test]
-fn ten_times_the_usual_load_is_counted_like_any_other() {
+fn two_processes_with_one_transactional_id_never_commit_the_same_twice() {
     let Some(on) = On::kafka().unwrap() else { return };
-    let times = if all() { 100 } else { 10 };
-    let mut house = House::new(&on, 4);
+    let times = if all() { 6 } else { 3 };
+    let mut house = House::new(&on, 2);
     let mut service = house.start();
     house.send(ROWS);
     house.until_captured(&mut service, Instant::now());
-    let fault = Instant::now();
+    let mut recovery = Duration::ZERO;
     for _ in 0..times {
-        house.send(ROWS * LOAD / 10);
+        let fault = Instant::now();
+        house.send(ROWS);
+        let other = house.place.log().unwrap();
+        USURPED.iter().for_each(|group| other.take_over(group).unwrap());
+        house.send(ROWS);
+        recovery = recovery.max(house.until_captured(&mut service, fault));
     }
-    let recovery = house.until_captured(&mut service, fault);
-    house.finish(vec![service], ("more than the usual load", 1), recovery);
+    let restarts = service.metric("driftline_stage_restarts_total", &[]).unwrap();
+    assert!(restarts >= f64::from(times), "it was displaced {times} times and began anew {restarts} times");
+    house.finish(vec![service], ("two with one transactional id", times), recovery);
 }

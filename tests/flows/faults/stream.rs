@@ -1,6 +1,6 @@
 //! The stream: rows of a model that never was, with their labels, in order of time and from a seed.
 //!
-//! It lies a day back, because a watermark never passes the time at which the log took a record. Some rows are late, and
+//! It begins a week back, because a watermark never passes the time at which the log took a record. Some rows are late, and
 //! some never get a label.
 
 use rand::{Rng, SeedableRng};
@@ -52,6 +52,15 @@ models:
     reference:
       file: reference.csv
       columns: {id: id, time: time, label: label, prediction: prediction, score: score}
+";
+
+/// What is added to the configuration to have the model retrained again and again: no challenger is any better, so that
+/// each ends with its deadline.
+pub(super) const RETRAINED: &str = "
+    retrain:
+      {every_labelled_rows: 300, min_labelled_rows: 100, cooldown: 1m, deadline: 10m, budget_per_day: 10000,
+       max_attempts: 1000}
+    trainer: {builtin: {}}
 ";
 
 /// A row as it is sent.
@@ -107,7 +116,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(seed: u64) -> Self {
-        let start_ms = (now_ms() - DAY_MS) / WINDOW_MS * WINDOW_MS;
+        let start_ms = (now_ms() - 7 * DAY_MS) / WINDOW_MS * WINDOW_MS;
         Self { random: ChaCha8Rng::seed_from_u64(seed), next: 0, start_ms }
     }
 

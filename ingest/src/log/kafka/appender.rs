@@ -2,9 +2,11 @@
 //!
 //! A thread of its own writes. While it commits one transaction, the next gathers; so each caller waits for two commits
 //! at most, however many there are. Its transactional id is this process' alone: several processes append side by side.
+//! One that bears the name of a process that died ends, before anything else, what that one left open.
 
 use super::link::Link;
 use super::writer::Writer;
+use crate::crash::Step;
 use crate::log::{LogError, NewRecord};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -68,6 +70,11 @@ struct Appending {
 
 impl Appending {
     fn run(mut self) {
+        // A process of this name that died may have left a transaction open, which holds up every reader.
+        match Writer::take_over(Arc::clone(&self.link), &self.id) {
+            Ok(writer) => self.writer = Some(writer),
+            Err(error) => tracing::warn!(%error, "kafka: the next append tries again"),
+        }
         while let Ok(first) = self.waiting.recv() {
             let mut all = vec![first];
             let mut records = all.iter().map(|work| work.records.len()).sum::<usize>();
@@ -105,8 +112,7 @@ impl Appending {
             Some(writer) => writer,
             None => Writer::take_over(Arc::clone(&self.link), &self.id)?,
         };
-        let written = writer.begin(records).and_then(|()| writer.settle()).and_then(|()| writer.commit(records.iter()));
-        match written {
+        match self.write_with(&writer, records) {
             Ok(()) => {
                 self.writer = Some(writer);
                 Ok(())
@@ -116,6 +122,18 @@ impl Appending {
                 Err(error)
             }
         }
+    }
+
+    /// One transaction.
+    fn write_with(&self, writer: &Writer, records: &[NewRecord]) -> Result<(), LogError> {
+        let crash = |step| self.link.options.crash.after(step, &self.id);
+        writer.begin()?;
+        writer.hand_over(records)?;
+        writer.settle()?;
+        crash(Step::Settled);
+        writer.commit(records.iter())?;
+        crash(Step::Committed);
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use super::names::{SNAPSHOTS, snapshot_partition};
 use super::options::client_error;
 use super::reader::KafkaReader;
 use super::writer::Writer;
+use crate::crash::Step;
 use crate::log::{Committed, LogError, NewRecord, Offset, PartitionId, Progress, ReadBudget, Transaction};
 use bytes::Bytes;
 use rdkafka::config::FromClientConfigAndContext;
@@ -177,9 +178,14 @@ impl Group {
         (transaction, snapshot): (&Transaction, Option<&[NewRecord]>),
         known: &mut Known,
     ) -> Result<(), LogError> {
-        writer.begin(&transaction.records)?;
-        snapshot.unwrap_or_default().iter().try_for_each(|chunk| writer.send(chunk))?;
+        let crash = |step| self.link.options.crash.after(step, &self.name);
+        writer.begin()?;
+        crash(Step::Begun);
+        writer.hand_over(&transaction.records)?;
+        writer.hand_over(snapshot.unwrap_or_default())?;
+        crash(Step::HandedOver);
         writer.settle()?;
+        crash(Step::Settled);
         let first = writer.first_offset(SNAPSHOTS, snapshot_partition(&self.name));
         if let (Some(first), Some(snapshot)) = (first, snapshot) {
             known.snapshot = first;
@@ -188,6 +194,7 @@ impl Group {
         if snapshot.is_some() || !known.offsets.is_empty() {
             self.write_offsets(writer, known)?;
         }
+        crash(Step::OffsetsSent);
         writer.commit(transaction.records.iter().chain(snapshot.unwrap_or_default()))
     }
 

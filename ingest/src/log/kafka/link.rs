@@ -54,8 +54,11 @@ pub(super) fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// transaction that has not ended stands before it.
 const UNTIL_SHOWN: Duration = Duration::from_secs(1);
 
+/// How long a topic may be unknown to a broker that is known to others: they hear of it one after the other.
+pub(super) const UNTIL_HEARD: Duration = Duration::from_secs(5);
+
 /// How long a partition is given to find its leader, before it is asked for again.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A partition as Driftline calls it.
 pub(super) type PartitionName = (String, PartitionId);
@@ -84,19 +87,33 @@ impl Link {
         Ok(Self { options, names, admin, looker, known: Mutex::default(), written: Mutex::default() })
     }
 
-    /// How many partitions a topic has; asks the broker.
+    /// How many partitions a topic has; asks a broker, and where that one has not heard of a topic that was there before,
+    /// others.
     pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        let deadline = Instant::now() + UNTIL_HEARD;
+        loop {
+            match self.partitions_now(topic)? {
+                0 if locked(&self.known).contains_key(topic) && Instant::now() < deadline => {
+                    std::thread::sleep(ASK_AGAIN);
+                }
+                0 => {
+                    locked(&self.known).remove(topic);
+                    return Err(LogError::NoSuchPartition { topic: topic.to_owned(), partition: 0 });
+                }
+                count => return Ok(count),
+            }
+        }
+    }
+
+    /// How many partitions a topic has to the broker that is asked; 0 where it does not know it.
+    fn partitions_now(&self, topic: &str) -> Result<u32, LogError> {
         let name = self.names.topic(topic);
         let metadata = self.looker.fetch_metadata(Some(&name), self.options.patience);
         let metadata = metadata.map_err(|error| storage(format!("looking for topic {name}"), error))?;
         let found = metadata.topics().iter().find(|found| found.name() == name && found.error().is_none());
         let led = found.is_some_and(|found| found.partitions().iter().all(|partition| partition.leader() >= 0));
         let count = found.map_or(0, |found| u32::try_from(found.partitions().len()).unwrap_or(u32::MAX));
-        if count == 0 {
-            locked(&self.known).remove(topic);
-            return Err(LogError::NoSuchPartition { topic: topic.to_owned(), partition: 0 });
-        }
-        if led {
+        if led && count > 0 {
             locked(&self.known).insert(topic.to_owned(), count);
         }
         Ok(count)

@@ -3,6 +3,7 @@
 //! Options that exactly-once rests on, and those that hold secrets, are refused among the free ones. A secret is never
 //! shown: not by `Debug`, and not by the error of an option that cannot be used, which names the option alone.
 
+use crate::crash::Crash;
 use crate::log::LogError;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -121,6 +122,7 @@ pub struct KafkaOptions {
     security: Security,
     free: BTreeMap<String, String>,
     pub(super) patience: Duration,
+    pub(super) crash: Crash,
 }
 
 impl KafkaOptions {
@@ -134,6 +136,7 @@ impl KafkaOptions {
             security: Security::default(),
             free: BTreeMap::new(),
             patience: Duration::from_secs(30),
+            crash: Crash::default(),
         }
     }
 
@@ -165,6 +168,13 @@ impl KafkaOptions {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Where within a transaction the process is to die; for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_crash(self, crash: Crash) -> Self {
+        Self { crash, ..self }
     }
 
     /// An option of librdkafka.

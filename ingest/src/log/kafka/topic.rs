@@ -4,13 +4,13 @@
 //! long as is asked for, and that they bear the time at which the broker took them (the watermark must not follow a
 //! producer's clock). Deliberately absent: changing a topic that exists. It is its owner's.
 
-use super::link::{Link, storage};
+use super::link::{ASK_AGAIN, Link, UNTIL_HEARD, storage};
 use super::options::MOST_RECORD_BYTES;
 use crate::log::{LogError, TopicSpec};
 use crate::topics;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -96,15 +96,28 @@ fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, Stri
         return Err(LogError::PartitionsDiffer { topic: topic.name.clone(), found, wanted: topic.partitions });
     }
     let name = link.names.topic(&topic.name);
-    let doing = || format!("looking at the settings of topic {name}");
-    let asked = block_on(link.admin.describe_configs([&ResourceSpecifier::Topic(&name)], &patience(link)));
-    for resource in asked.map_err(|error| storage(doing(), error))? {
-        let resource = resource.map_err(|code| storage(doing(), KafkaError::AdminOp(code)))?;
-        for (setting, wanted) in wanted {
-            check_setting(&name, &resource, (setting, wanted))?;
-        }
+    let described = described(link, &name);
+    let described = described.map_err(|error| storage(format!("looking at the settings of topic {name}"), error))?;
+    for (setting, wanted) in wanted {
+        check_setting(&name, &described, (setting, wanted))?;
     }
     Ok(())
+}
+
+/// The settings of a topic that is there, though the broker that is asked may not have heard of it yet.
+fn described(link: &Link, name: &str) -> KafkaResult<ConfigResource> {
+    let deadline = Instant::now() + UNTIL_HEARD;
+    loop {
+        let asked = block_on(link.admin.describe_configs([&ResourceSpecifier::Topic(name)], &patience(link)))?;
+        match asked.into_iter().next() {
+            Some(Ok(described)) => return Ok(described),
+            Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) | None if Instant::now() < deadline => {
+                std::thread::sleep(ASK_AGAIN);
+            }
+            Some(Err(code)) => return Err(KafkaError::AdminOp(code)),
+            None => return Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
+        }
+    }
 }
 
 fn check_setting(

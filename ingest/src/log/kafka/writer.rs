@@ -86,16 +86,19 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Begins a transaction and hands its records over.
-    pub(super) fn begin(&self, records: &[NewRecord]) -> Result<(), LogError> {
+    /// Begins a transaction.
+    pub(super) fn begin(&self) -> Result<(), LogError> {
         *locked(&self.producer.context().delivered) = Delivered::default();
         let begun = self.producer.begin_transaction();
-        begun.map_err(|error| self.failure("beginning a transaction", error))?;
+        begun.map_err(|error| self.failure("beginning a transaction", error))
+    }
+
+    /// Hands records over.
+    pub(super) fn hand_over(&self, records: &[NewRecord]) -> Result<(), LogError> {
         records.iter().try_for_each(|record| self.send(record))
     }
 
-    /// Hands a record over.
-    pub(super) fn send(&self, record: &NewRecord) -> Result<(), LogError> {
+    fn send(&self, record: &NewRecord) -> Result<(), LogError> {
         let topic = self.link.names.topic(&record.topic);
         let deadline = self.deadline();
         let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(native(record.partition));

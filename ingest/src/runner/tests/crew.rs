@@ -100,7 +100,8 @@ impl Drop for Leaving {
 fn crew(house: &House, log: &Arc<SharedLog>, sharing: Sharing) -> Crew {
     let faulty = Arc::new(Faulty::new(Arc::clone(&house.log), Fault::Never));
     let telemetry = Arc::clone(&house.seen) as Arc<dyn StageTelemetry>;
-    let context = RunnerContext { log: Arc::clone(log) as _, files: faulty, policy: house.policy, telemetry };
+    let crash = Crash::default();
+    let context = RunnerContext { log: Arc::clone(log) as _, files: faulty, policy: house.policy, telemetry, crash };
     Crew::start(house.spec(), house.factory(), context, sharing).unwrap()
 }
 
