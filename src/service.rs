@@ -24,6 +24,7 @@ use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
+use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
@@ -65,6 +66,8 @@ pub struct Grounds {
     pub monitors: u32,
     /// Where trainings work.
     pub work_directory: PathBuf,
+    /// Where ids that wait for labels are held.
+    label_space: Arc<LabelSpace>,
     config: Config,
 }
 
@@ -112,7 +115,9 @@ impl Grounds {
         if swept > 0 {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
-        Ok(Self { log, store: Arc::new(store?), models, partitions, monitors, work_directory, config: config.clone() })
+        let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
+        let (store, config) = (Arc::new(store?), config.clone());
+        Ok(Self { log, store, models, partitions, monitors, work_directory, label_space, config })
     }
 
     /// The setup of a model.
@@ -318,6 +323,7 @@ fn capture(grounds: &Arc<Grounds>) -> NamedStage {
             disorder: grounds.config.max_disorder,
             decoder: decoder(&grounds.models),
             references: grounds.references(),
+            label_space: Arc::clone(&grounds.label_space),
         };
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
         Ok(Box::new(capture))
