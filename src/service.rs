@@ -27,6 +27,7 @@ use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::catch_up::CatchUp;
 use ingest::crash::Crash;
+use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
@@ -78,6 +79,8 @@ pub struct Grounds {
     pub monitors: u32,
     /// Where trainings work.
     pub work_directory: PathBuf,
+    /// Where ids that wait for labels are held.
+    label_space: Arc<LabelSpace>,
     config: Config,
     crash: Crash,
     /// The name that this process bears on a log that is shared.
@@ -130,8 +133,22 @@ impl Grounds {
         if swept > 0 {
             tracing::warn!(swept, "ended processes that an earlier training had left");
         }
+        let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
         let (store, config) = (Arc::new(store?), config.clone());
-        Ok(Self { log, store, models, schemas, partitions, monitors, work_directory, config, crash, _instance })
+        let grounds = Self {
+            log,
+            store,
+            models,
+            schemas,
+            partitions,
+            monitors,
+            work_directory,
+            label_space,
+            config,
+            crash,
+            _instance,
+        };
+        Ok(grounds)
     }
 
     /// The setup of a model.
@@ -376,6 +393,7 @@ fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStag
             catch_up: catch_up.clone(),
             decoder: decoder(&grounds.models, &grounds.schemas),
             references: grounds.references(),
+            label_space: Arc::clone(&grounds.label_space),
         };
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
         Ok(Box::new(capture))

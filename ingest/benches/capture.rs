@@ -31,7 +31,7 @@ use detectors::windows::WindowSpec;
 use event::{MODEL, VERSION, decoder, event, schema};
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::crash::Crash;
-use ingest::join::LabelPolicy;
+use ingest::join::{LabelPolicy, LabelSpace};
 use ingest::learn::learn_reference;
 use ingest::log::embedded::{EmbeddedLog, Options};
 use ingest::log::{Log, NewRecord, Record, Retention, TopicSpec};
@@ -57,12 +57,15 @@ const EVENTS: u64 = RECORDS * EVENTS_PER_RECORD;
 const BATCH: usize = 32;
 /// As the service has it.
 const EPOCH_BYTES: usize = 64 << 20;
+/// As in the service, by default.
+const LABEL_MEMORY: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A log with a reference and events on it, and where the reference is kept.
 struct House {
     log: Arc<EmbeddedLog>,
     store: Arc<Store>,
+    space: Arc<LabelSpace>,
     _directory: TempDir,
 }
 
@@ -75,7 +78,8 @@ impl House {
             log.ensure_topic(&topic).unwrap();
         }
         let store = Arc::new(Store::in_directory(&directory.path().join("store")).unwrap());
-        Self { log, store, _directory: directory }
+        let space = Arc::new(LabelSpace::new(directory.path().join("labels"), LABEL_MEMORY));
+        Self { log, store, space, _directory: directory }
     }
 
     /// Announces a reference learned from ordinary events.
@@ -96,7 +100,7 @@ impl House {
 
     /// Captures everything on the log under a name that has captured nothing; returns how long that took.
     fn capture(&self, watched: &Arc<WatchedModel>, name: String) -> Duration {
-        let (store, watched) = (Arc::clone(&self.store), Arc::clone(watched));
+        let (store, space, watched) = (Arc::clone(&self.store), Arc::clone(&self.space), Arc::clone(watched));
         let factory: StageFactory = Arc::new(move || {
             let spec = CaptureSpec {
                 models: vec![Arc::clone(&watched)],
@@ -106,6 +110,7 @@ impl House {
                 catch_up: None,
                 decoder: decoder(),
                 references: ReferenceBook::new(Arc::clone(&store) as _),
+                label_space: Arc::clone(&space),
             };
             let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
             Ok(Box::new(capture))

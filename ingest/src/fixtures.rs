@@ -4,7 +4,7 @@
 use crate::capture::{Capture, CaptureSpec};
 use crate::control::Control;
 use crate::decode::{Decoder, Limits, Privacy, Source};
-use crate::join::LabelPolicy;
+use crate::join::{LabelPolicy, LabelSpace};
 use crate::learn::learn_reference;
 use crate::log::{NewRecord, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts, Partial, PartialBody};
@@ -232,6 +232,7 @@ pub(crate) struct Run<'a> {
     watched: &'a Arc<WatchedModel>,
     announced: &'a Announced,
     inputs: &'a Inputs,
+    space: Arc<LabelSpace>,
     capture: Capture,
     /// Places read to, as indices into the inputs' records.
     read: BTreeMap<(&'static str, PartitionId), usize>,
@@ -245,11 +246,13 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(watched: &'a Arc<WatchedModel>, announced: &'a Announced, inputs: &'a Inputs) -> Self {
+        let space = roomy();
         Self {
             watched,
             announced,
             inputs,
-            capture: capture(watched, announced),
+            capture: capture_in(watched, announced, &space),
+            space,
             read: BTreeMap::new(),
             committed: BTreeMap::new(),
             resume: BTreeMap::new(),
@@ -257,6 +260,13 @@ impl<'a> Run<'a> {
             epochs: Vec::new(),
             dead_letters: 0,
         }
+    }
+
+    /// Holds ids that wait for labels in this space.
+    pub(crate) fn within(mut self, space: &Arc<LabelSpace>) -> Self {
+        self.capture = capture_in(self.watched, self.announced, space);
+        self.space = Arc::clone(space);
+        self
     }
 
     /// Takes these turns, then reads what is left and ends the last epoch.
@@ -305,7 +315,7 @@ impl<'a> Run<'a> {
 
     /// Starts anew from what is committed, as the runner does: all that is muted first.
     pub(crate) fn crash(&mut self) {
-        self.capture = capture(self.watched, self.announced);
+        self.capture = capture_in(self.watched, self.announced, &self.space);
         if let Some(snapshot) = &self.snapshot {
             self.capture.restore(snapshot).unwrap();
         }
@@ -338,7 +348,17 @@ pub(crate) fn announce(stage: &mut dyn Stage, announced: &Announced) {
     stage.absorb(Input::Records { topic: topics::MODELS, partition: 0, records, delivery: Delivery::Live }).unwrap();
 }
 
+/// More memory for ids that wait than any test takes, and no directory.
+pub(crate) fn roomy() -> Arc<LabelSpace> {
+    Arc::new(LabelSpace::new("/dev/null/labels", u64::MAX))
+}
+
 pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Capture {
+    capture_in(watched, announced, &roomy())
+}
+
+/// Capture that holds ids which wait for labels in this space.
+pub(crate) fn capture_in(watched: &Arc<WatchedModel>, announced: &Announced, space: &Arc<LabelSpace>) -> Capture {
     let mut capture = Capture::new(CaptureSpec {
         models: vec![Arc::clone(watched)],
         partitions: PARTITIONS,
@@ -347,6 +367,7 @@ pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Cap
         catch_up: None,
         decoder: decoder(watched),
         references: book(announced),
+        label_space: Arc::clone(space),
     })
     .unwrap();
     announce(&mut capture, announced);

@@ -15,69 +15,36 @@
 //! - Labels that belong to no prediction yet wait until theirs can no longer come.
 //!
 //! Nothing is dropped when the bound on ids is reached: [`JoinError::TooManyPending`] stops the stage, and the log waits.
+//!
+//! What is held of the ids is kept in [`store`], in memory and beyond its bound on local disk; the rules do not know where.
+//! After an error the join is of no more use, and the log gives it back.
 
+mod entry;
+mod kept;
+mod memory;
 mod outcome;
+mod policy;
+mod run;
+mod section;
+mod space;
+mod store;
 
+pub use kept::KeptColumns;
 pub use outcome::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, label_at, outcome_schema};
+pub use policy::{AbsentMeans, LabelPolicy};
+pub use space::{LabelSpace, SpaceError};
 
 use crate::log::Offset;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use detectors::schema::Task;
-use outcome::gather;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use entry::{Entry, Held};
+use memory::Due;
+use outcome::{Outcome, gather};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use store::{Added, Found, Passing, Store, Undeclared};
 use thiserror::Error;
-
-/// When labels count, and how long they are waited for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LabelPolicy {
-    /// Ages at which a window may be judged, ascending, in milliseconds; at the last one it is.
-    pub ages_ms: Vec<i64>,
-    /// Share of labelled rows that lets a window be judged at an earlier age than the last.
-    pub coverage: Option<f64>,
-    /// How long after its prediction a label still counts at all.
-    pub horizon_ms: i64,
-    /// What a label that never comes means.
-    pub absent: Option<AbsentMeans>,
-    /// Most ids held at once in one partition.
-    pub max_pending: usize,
-}
-
-/// The meaning of a label that does not come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AbsentMeans {
-    /// The label then taken to be true.
-    pub label: String,
-    /// How long after the prediction, in milliseconds.
-    pub after_ms: i64,
-}
-
-impl LabelPolicy {
-    /// The age at which labels are mature for good, in milliseconds.
-    pub fn mature_ms(&self) -> i64 {
-        self.ages_ms.last().copied().unwrap_or(0)
-    }
-
-    /// The first of the ages that a label `delay_ms` after its prediction makes; one beyond the last where none.
-    fn age_of(&self, delay_ms: i64) -> u8 {
-        let age = self.ages_ms.partition_point(|age_ms| *age_ms < delay_ms);
-        u8::try_from(age).unwrap_or(u8::MAX)
-    }
-
-    /// Whether the label belongs to the prediction, given that their ids are the same.
-    fn fits(&self, label: &Label, prediction: &Prediction) -> bool {
-        prediction.watermark_ms.is_none_or(|at| at <= label.time_ms)
-            && label.time_ms <= prediction.time_ms.saturating_add(self.horizon_ms)
-    }
-
-    /// Whether the label's absence has been declared when its partition's watermark stands there.
-    fn is_declared(&self, prediction: &Prediction, label_watermark_ms: Option<i64>) -> bool {
-        let due = self.absent.as_ref().map(|absent| prediction.time_ms.saturating_add(absent.after_ms));
-        due.zip(label_watermark_ms).is_some_and(|(due, at)| due < at)
-    }
-}
 
 /// Why the join cannot go on.
 #[derive(Debug, Error)]
@@ -92,6 +59,9 @@ pub enum JoinError {
         /// Most allowed.
         bound: usize,
     },
+    /// Ids cannot be held.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// Arrow refused to gather rows.
     #[error("gathering labelled rows: {0}")]
     Arrow(#[from] ArrowError),
@@ -107,14 +77,12 @@ pub enum LabelValue {
 }
 
 /// A prediction as it enters the join.
-#[derive(Debug, Clone)]
-pub struct Prediction {
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction<'a> {
     /// The version that answered.
-    pub version: Arc<str>,
-    /// The batch that holds its row.
-    pub batch: Arc<RecordBatch>,
-    /// Its row in the batch.
-    pub row: usize,
+    pub version: &'a Arc<str>,
+    /// The columns that its outcome needs, from the join's [`KeptColumns`].
+    pub row: &'a [u8],
     /// Its event time.
     pub time_ms: i64,
     /// Its partition's watermark just before it.
@@ -148,7 +116,7 @@ pub enum Matched {
 }
 
 /// A label as it enters the join.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Label {
     /// Its value.
     pub value: LabelValue,
@@ -190,47 +158,26 @@ pub struct Passed {
     pub declared: i64,
 }
 
-/// What is held of an id.
-#[derive(Debug, Default)]
-struct Entry {
-    /// Its predictions within the horizon, in log order: almost always one.
-    predictions: Vec<Held>,
-    /// Labels that belong to none of them, in log order.
-    waiting: Vec<Label>,
-}
-
-#[derive(Debug)]
-struct Held {
-    prediction: Prediction,
-    /// The label that counts, and its age.
-    counted: Option<(LabelValue, u8)>,
-}
-
-/// A labelled row, or one that is taken back.
-#[derive(Debug)]
-struct Outcome {
-    prediction: Prediction,
-    label: LabelValue,
-    age: u8,
-    sign: i8,
-}
-
 /// The ids of one model and partition that may still be labelled.
 #[derive(Debug)]
 pub struct LabelJoin {
     policy: LabelPolicy,
-    entries: HashMap<Arc<str>, Entry>,
-    /// Ids of predictions by event time, and of waiting labels by theirs: for expiry.
-    predicted_at: BTreeSet<(i64, Arc<str>)>,
-    labelled_at: BTreeSet<(i64, Arc<str>)>,
-    /// Ids whose absent label is to be declared, by the time that is due.
-    declared_at: BTreeSet<(i64, Arc<str>)>,
-    found: Found,
+    kept: Arc<KeptColumns>,
+    versions: Versions,
+    store: Store,
+    findings: Findings,
+}
+
+/// The versions of the predictions, which are held by number.
+#[derive(Debug, Default)]
+struct Versions {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
 }
 
 /// What the join has found out since it was last asked.
 #[derive(Debug, Default)]
-struct Found {
+struct Findings {
     outcomes: Vec<Outcome>,
     needs: Vec<Need>,
     declared: i64,
@@ -238,98 +185,95 @@ struct Found {
 
 impl LabelJoin {
     /// A join that holds nothing.
-    pub fn new(policy: LabelPolicy) -> Self {
-        Self {
-            policy,
-            entries: HashMap::new(),
-            predicted_at: BTreeSet::new(),
-            labelled_at: BTreeSet::new(),
-            declared_at: BTreeSet::new(),
-            found: Found::default(),
-        }
+    pub fn new(policy: LabelPolicy, kept: Arc<KeptColumns>, space: &Arc<LabelSpace>) -> Self {
+        let store = Store::new(space, policy.absent.as_ref().map(|absent| absent.after_ms));
+        Self { policy, kept, versions: Versions::default(), store, findings: Findings::default() }
     }
 
     /// How many ids are held.
     pub fn held(&self) -> usize {
-        self.entries.len()
+        self.store.held()
     }
 
     /// Takes in a prediction, with the label that it carries itself.
     ///
     /// # Errors
-    /// When the bound on ids is reached.
+    /// When the bound on ids is reached, or they cannot be held.
     pub fn predict(
         &mut self,
         id: &str,
-        prediction: Prediction,
+        prediction: Prediction<'_>,
         own: Option<LabelValue>,
     ) -> Result<(Taken, Vec<Matched>), JoinError> {
-        let known = self.entries.get_key_value(id);
-        let first = known.and_then(|(_, entry)| entry.first_at(prediction.watermark_ms, self.policy.horizon_ms));
-        if let Some(first) = first {
+        let mut found = self.find(id)?;
+        if let Some(first) = found.entry.first_at(prediction.watermark_ms, self.policy.horizon_ms) {
             let is_later = prediction.time_ms > first.time_ms;
             return Ok((if is_later { Taken::LaterDuplicate } else { Taken::Duplicate }, Vec::new()));
         }
-        let id = self.hold(id, known)?;
-        self.predicted_at.insert((prediction.time_ms, Arc::clone(&id)));
-        if let Some(absent) = &self.policy.absent {
-            self.declared_at.insert((prediction.time_ms.saturating_add(absent.after_ms), Arc::clone(&id)));
-        }
-        let Self { policy, entries, found, .. } = self;
-        let entry = entries.entry(id).or_default();
+        self.check_bound(&found)?;
+        let mut held = prediction.held(self.versions.number(prediction.version));
+        let Self { policy, findings, .. } = self;
         let (time_ms, offset) = (prediction.time_ms, prediction.offset);
         let own = own.map(|value| Label { value, time_ms, watermark_ms: None, offset });
-        let fitting: Vec<Label> = entry.waiting.extract_if(.., |label| policy.fits(label, &prediction)).collect();
-        let mut held = Held { prediction, counted: None };
-        let matched = own.into_iter().chain(fitting).map(|label| found.count(policy, &mut held, label)).collect();
-        // There is almost never a second one, and an id in memory for months is to take no more than it needs.
-        entry.predictions.reserve_exact(1);
-        entry.predictions.push(held);
+        let waiting = &mut found.entry.waiting;
+        let fitting: Vec<Label> = waiting.extract_if(.., |label| policy.fits(label, &held)).collect();
+        let labels = own.into_iter().chain(fitting);
+        let matched = labels.map(|label| findings.count(policy, &mut held, label)).collect();
+        found.entry.predictions.reserve_exact(1);
+        found.entry.predictions.push(held);
+        self.store.put(id, &found, Added::Prediction(time_ms))?;
         Ok((Taken::First, matched))
     }
 
     /// Takes in a label.
     ///
     /// # Errors
-    /// When the bound on ids is reached.
+    /// When the bound on ids is reached, or they cannot be held.
     pub fn label(&mut self, id: &str, label: Label) -> Result<Matched, JoinError> {
-        let Self { policy, entries, found, .. } = self;
-        let mut predictions = entries.get_mut(id).into_iter().flat_map(|entry| &mut entry.predictions);
-        if let Some(held) = predictions.find(|held| policy.fits(&label, &held.prediction)) {
-            return Ok(found.count(policy, held, label));
+        let mut found = self.find(id)?;
+        let Self { policy, findings, .. } = self;
+        if let Some(held) = found.entry.predictions.iter_mut().find(|held| policy.fits(&label, held)) {
+            let matched = findings.count(policy, held, label);
+            self.store.put(id, &found, Added::Nothing)?;
+            return Ok(matched);
         }
-        let id = self.hold(id, self.entries.get_key_value(id))?;
-        self.labelled_at.insert((label.time_ms, Arc::clone(&id)));
-        self.entries.entry(id).or_default().waiting.push(label);
+        self.check_bound(&found)?;
+        let time_ms = label.time_ms;
+        found.entry.waiting.push(label);
+        self.store.put(id, &found, Added::Label(time_ms))?;
         Ok(Matched::Waiting)
     }
 
     /// Lets go of the ids that neither partition's watermark allows any more, and declares absent labels.
-    pub fn pass(&mut self, inference_ms: Option<i64>, label_ms: Option<i64>) -> Passed {
+    ///
+    /// # Errors
+    /// When ids cannot be held.
+    pub fn pass(&mut self, inference_ms: Option<i64>, label_ms: Option<i64>) -> Result<Passed, JoinError> {
         let mut passed = Passed::default();
         if let (Some(inference_ms), Some(label_ms)) = (inference_ms, label_ms) {
-            self.declare(label_ms);
-            passed.expired = self.expire(inference_ms.min(label_ms).saturating_sub(self.policy.horizon_ms));
+            self.declare(label_ms)?;
+            passed.expired = self.expire(inference_ms.min(label_ms).saturating_sub(self.policy.horizon_ms))?;
             // A label that is older than this belongs to no prediction that is still to come.
-            passed.orphaned = self.orphan(inference_ms);
+            passed.orphaned = self.orphan(inference_ms)?;
+            self.store.delete_empty_runs();
         }
-        passed.declared = std::mem::take(&mut self.found.declared);
-        passed
+        passed.declared = std::mem::take(&mut self.findings.declared);
+        Ok(passed)
     }
 
     /// The records that a restart must read again for longer than their own times ask for, since the last call.
     pub fn take_needs(&mut self) -> Vec<Need> {
-        std::mem::take(&mut self.found.needs)
+        std::mem::take(&mut self.findings.needs)
     }
 
     /// Whether labelled rows are waiting to be taken.
     pub fn has_outcomes(&self) -> bool {
-        !self.found.outcomes.is_empty()
+        !self.findings.outcomes.is_empty()
     }
 
     /// Forgets the labelled rows, which a restart has counted already.
     pub fn discard_outcomes(&mut self) {
-        self.found.outcomes.clear();
+        self.findings.outcomes.clear();
     }
 
     /// The labelled rows since the last call, by version: the prediction's columns, then label, age and sign.
@@ -337,129 +281,169 @@ impl LabelJoin {
     /// # Errors
     /// When the rows do not fit together.
     pub fn take_outcomes(&mut self, task: &Task) -> Result<Vec<(Arc<str>, RecordBatch)>, JoinError> {
-        let mut by_version: BTreeMap<Arc<str>, Vec<Outcome>> = BTreeMap::new();
-        for outcome in std::mem::take(&mut self.found.outcomes) {
-            by_version.entry(Arc::clone(&outcome.prediction.version)).or_default().push(outcome);
+        let mut by_version: BTreeMap<&Arc<str>, Vec<Outcome>> = BTreeMap::new();
+        for outcome in std::mem::take(&mut self.findings.outcomes) {
+            let Some(version) = self.versions.names.get(outcome.version as usize) else { continue };
+            by_version.entry(version).or_default().push(outcome);
         }
         by_version
             .into_iter()
-            .map(|(version, outcomes)| Ok((version, gather(&outcomes, task.outcome_kind())?)))
+            .map(|(version, outcomes)| Ok((Arc::clone(version), gather(&self.kept, &outcomes, task.outcome_kind())?)))
             .collect()
     }
 
-    /// The id as it is held, if the bound allows for it.
-    fn hold(&self, id: &str, known: Option<(&Arc<str>, &Entry)>) -> Result<Arc<str>, JoinError> {
-        if let Some((held, _)) = known {
-            return Ok(Arc::clone(held));
+    /// What is held of an id, with the labels that were declared absent.
+    fn find(&self, id: &str) -> Result<Found, JoinError> {
+        let mut found = self.store.find(id)?;
+        found.entry.note_declared(&self.policy, found.declared_to_ms);
+        Ok(found)
+    }
+
+    /// Refuses another id where there are as many as there may be.
+    fn check_bound(&self, found: &Found) -> Result<(), JoinError> {
+        if !found.is_new() {
+            return Ok(());
         }
-        let (held, bound) = (self.entries.len(), self.policy.max_pending);
-        if held >= bound { Err(JoinError::TooManyPending { held, bound }) } else { Ok(id.into()) }
+        let (held, bound) = (self.store.held(), self.policy.max_pending);
+        if held >= bound { Err(JoinError::TooManyPending { held, bound }) } else { Ok(()) }
     }
 
     /// Declares the label of predictions that are due.
-    fn declare(&mut self, label_ms: i64) {
-        let Self { policy, entries, found, .. } = self;
-        for id in take_before(&mut self.declared_at, label_ms) {
-            for held in entries.get_mut(&id).into_iter().flat_map(|entry| &mut entry.predictions) {
-                found.declare(policy, held, Some(label_ms));
+    fn declare(&mut self, label_ms: i64) -> Result<(), JoinError> {
+        while let Some(undeclared) = self.store.take_undeclared(label_ms)? {
+            let Self { policy, findings, .. } = self;
+            let mut declare = |held: &mut Held| findings.declare(policy, held, Some(label_ms));
+            match undeclared {
+                Undeclared::Seen(mut entry) => entry.predictions.iter_mut().for_each(declare),
+                Undeclared::Taken(mut taken) => {
+                    taken.entry.note_declared(policy, taken.declared_to_ms);
+                    taken.entry.predictions.iter_mut().for_each(&mut declare);
+                    self.store.put_back(&taken)?;
+                }
             }
         }
+        Ok(())
     }
 
     /// Lets go of the predictions before this time; says how many had no label.
-    fn expire(&mut self, over_ms: i64) -> i64 {
+    fn expire(&mut self, over_ms: i64) -> Result<i64, JoinError> {
         let mut expired = 0;
-        for id in take_before(&mut self.predicted_at, over_ms) {
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            entry.predictions.retain(|held| {
-                let is_over = held.prediction.time_ms < over_ms;
-                expired += i64::from(is_over && held.counted.is_none());
-                !is_over
-            });
-            self.forget_if_empty(&id);
+        while let Some(passing) = self.store.take_passing(Due::Prediction, over_ms)? {
+            match passing {
+                Passing::Alone { time_ms, counted, declared_to_ms } => {
+                    expired += i64::from(!counted && !self.policy.is_declared(time_ms, declared_to_ms));
+                }
+                Passing::Entry(mut taken) => {
+                    taken.entry.note_declared(&self.policy, taken.declared_to_ms);
+                    taken.entry.predictions.retain(|held| {
+                        let is_over = held.time_ms < over_ms;
+                        expired += i64::from(is_over && held.counted.is_none());
+                        !is_over
+                    });
+                    self.store.put_back(&taken)?;
+                }
+            }
         }
-        expired
+        Ok(expired)
     }
 
     /// Lets go of the waiting labels before this time; says how many.
-    fn orphan(&mut self, over_ms: i64) -> i64 {
+    fn orphan(&mut self, over_ms: i64) -> Result<i64, JoinError> {
         let mut orphaned = 0;
-        for id in take_before(&mut self.labelled_at, over_ms) {
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            entry.waiting.retain(|label| {
-                let is_over = label.time_ms < over_ms;
-                orphaned += i64::from(is_over);
-                !is_over
-            });
-            self.forget_if_empty(&id);
+        while let Some(passing) = self.store.take_passing(Due::Label, over_ms)? {
+            match passing {
+                Passing::Alone { .. } => orphaned += 1,
+                Passing::Entry(mut taken) => {
+                    taken.entry.note_declared(&self.policy, taken.declared_to_ms);
+                    taken.entry.waiting.retain(|label| {
+                        let is_over = label.time_ms < over_ms;
+                        orphaned += i64::from(is_over);
+                        !is_over
+                    });
+                    self.store.put_back(&taken)?;
+                }
+            }
         }
-        orphaned
+        Ok(orphaned)
     }
+}
 
-    fn forget_if_empty(&mut self, id: &Arc<str>) {
-        if self.entries.get(id).is_some_and(|entry| entry.predictions.is_empty() && entry.waiting.is_empty()) {
-            self.entries.remove(id);
+impl Prediction<'_> {
+    fn held(&self, version: u32) -> Held {
+        let Self { row, time_ms, watermark_ms, offset, late, .. } = *self;
+        Held { version, row: row.into(), time_ms, watermark_ms, offset, late, counted: None }
+    }
+}
+
+impl Versions {
+    fn number(&mut self, version: &Arc<str>) -> u32 {
+        if let Some(number) = self.numbers.get(version) {
+            return *number;
         }
+        // More versions than that are more than memory holds.
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(Arc::clone(version));
+        self.numbers.insert(Arc::clone(version), number);
+        number
     }
 }
 
 impl Entry {
     /// The prediction of which one that comes at this watermark is a duplicate.
-    fn first_at(&self, watermark_ms: Option<i64>, horizon_ms: i64) -> Option<&Prediction> {
-        let is_held =
-            |held: &&Held| watermark_ms.is_none_or(|at| at <= held.prediction.time_ms.saturating_add(horizon_ms));
-        self.predictions.iter().find(is_held).map(|held| &held.prediction)
+    fn first_at(&self, watermark_ms: Option<i64>, horizon_ms: i64) -> Option<&Held> {
+        let is_held = |held: &&Held| watermark_ms.is_none_or(|at| at <= held.time_ms.saturating_add(horizon_ms));
+        self.predictions.iter().find(is_held)
+    }
+
+    /// Takes down the labels whose absence has been declared when their partition's watermark stood there.
+    fn note_declared(&mut self, policy: &LabelPolicy, declared_to_ms: Option<i64>) {
+        for held in self.predictions.iter_mut().filter(|held| held.counted.is_none()) {
+            if policy.is_declared(held.time_ms, declared_to_ms) {
+                held.counted = policy.absent_label();
+            }
+        }
     }
 }
 
-impl Found {
+impl Findings {
     fn count(&mut self, policy: &LabelPolicy, held: &mut Held, label: Label) -> Matched {
         self.declare(policy, held, label.watermark_ms);
-        let time_ms = held.prediction.time_ms;
+        let time_ms = held.time_ms;
         // A restart that read only the later of the two would take it for unmatched.
         self.needs.push(match label.time_ms < time_ms {
             true => Need::Label { offset: label.offset, until_ms: time_ms },
-            false => Need::Prediction { offset: held.prediction.offset, until_ms: label.time_ms },
+            false => Need::Prediction { offset: held.offset, until_ms: label.time_ms },
         });
         let age = policy.age_of(label.time_ms.saturating_sub(time_ms));
         let (matched, age) = match held.counted.take() {
             None => (Matched::First, age),
             Some((old, old_age)) => {
                 let age = age.max(old_age);
-                self.emit(&held.prediction, old, (age, -1));
+                self.emit(held, old, (age, -1));
                 (Matched::Replaced, age)
             }
         };
-        self.emit(&held.prediction, label.value.clone(), (age, 1));
+        self.emit(held, label.value.clone(), (age, 1));
         held.counted = Some((label.value, age));
         matched
     }
 
     /// Declares the label absent if it has not come and is due.
     fn declare(&mut self, policy: &LabelPolicy, held: &mut Held, label_watermark_ms: Option<i64>) {
-        let Some(absent) = &policy.absent else { return };
-        if held.counted.is_some() || !policy.is_declared(&held.prediction, label_watermark_ms) {
+        if held.counted.is_some() || !policy.is_declared(held.time_ms, label_watermark_ms) {
             return;
         }
-        let (label, age) = (LabelValue::Class(absent.label.as_str().into()), policy.age_of(absent.after_ms));
-        self.emit(&held.prediction, label.clone(), (age, 1));
+        let Some((label, age)) = policy.absent_label() else { return };
+        self.emit(held, label.clone(), (age, 1));
         held.counted = Some((label, age));
         self.declared += 1;
     }
 
-    fn emit(&mut self, prediction: &Prediction, label: LabelValue, (age, sign): (u8, i8)) {
-        if !prediction.late {
-            self.outcomes.push(Outcome { prediction: prediction.clone(), label, age, sign });
+    fn emit(&mut self, held: &Held, label: LabelValue, (age, sign): (u8, i8)) {
+        if !held.late {
+            self.outcomes.push(Outcome { version: held.version, row: held.row.clone(), label, age, sign });
         }
     }
-}
-
-fn take_before(by_time: &mut BTreeSet<(i64, Arc<str>)>, time_ms: i64) -> impl Iterator<Item = Arc<str>> + use<> {
-    let kept = match by_time.first() {
-        Some((first_ms, _)) if *first_ms < time_ms => by_time.split_off(&(time_ms, "".into())),
-        _ => std::mem::take(by_time),
-    };
-    std::mem::replace(by_time, kept).into_iter().map(|(_, id)| id)
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub struct Config {
     pub idle_after: Duration,
     /// How far behind the newest event of its partition an event may be without being late.
     pub max_disorder: Duration,
+    /// How many bytes the ids that wait for labels may take in memory.
+    pub label_memory: u64,
     /// File with the key of hashed columns.
     pub hash_key_file: Option<PathBuf>,
     /// What records are written with that cannot be read without it.
@@ -228,6 +230,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         epoch_interval: positive("epoch.interval", raw.epoch.interval.0)?,
         idle_after: positive("idle_after", raw.idle_after.0)?,
         max_disorder: raw.max_disorder.0,
+        label_memory: label_memory(raw.label_memory.0)?,
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
         schemas: schemas::schemas(raw.schemas, file, folder)?,
         models,
@@ -289,6 +292,16 @@ fn archive(raw: &RawArchive) -> Validated<ArchiveConfig> {
         compaction: CompactionPolicy { least_files: LEAST_SMALL_FILES, small_bytes: SMALL_FILE_BYTES, keep },
         compact_every: positive("archive.compact_every", raw.compact_every.0)?,
     })
+}
+
+/// Less would make files of some thousand ids each.
+const LEAST_LABEL_MEMORY: u64 = 1 << 20;
+
+fn label_memory(bytes: u64) -> Validated<u64> {
+    if bytes < LEAST_LABEL_MEMORY {
+        return refuse("label_memory", out_of_range("at least 1MiB", bytes));
+    }
+    Ok(bytes)
 }
 
 fn artifacts(raw: Option<RawArtifacts>, folder: &Path, log: &Path) -> Validated<ArtifactLocation> {

@@ -40,6 +40,9 @@ pub(super) struct RawConfig {
     /// How far behind the newest event of its partition an event may be without being late.
     #[serde(default = "RawConfig::default_disorder")]
     pub(super) max_disorder: Span,
+    /// What ids that wait for labels may take in memory, of all models together; the others are on disk.
+    #[serde(default = "RawConfig::default_label_memory")]
+    pub(super) label_memory: ByteSize,
     #[serde(default)]
     pub(super) privacy: RawPrivacy,
     /// What records of Avro are written with.
@@ -59,6 +62,10 @@ impl RawConfig {
 
     fn default_disorder() -> Span {
         Span::seconds(600)
+    }
+
+    fn default_label_memory() -> ByteSize {
+        ByteSize(256 << 20)
     }
 }
 

@@ -50,6 +50,7 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     assert_eq!(config.artifacts, ArtifactLocation::Directory("etc/data/artifacts".into()));
     assert!(config.api.listen.ip().is_loopback());
     assert_eq!(config.partitions.get(), 4);
+    assert_eq!(config.label_memory, 256 << 20);
     assert_eq!(config.archive.roll, RollPolicy { rows: 100_000, after: Duration::from_secs(300) });
     assert_eq!(config.archive.compaction.keep, None);
     let fraud = config.models["fraud"].watched();
@@ -304,6 +305,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("log: {directory: data}", "log: {directory: data}\napi: {in_flight: 0}"),
         ("log: {directory: data}", "log: {directory: data}\nartifacts: {url: \"ftp://x\"}"),
         ("log: {directory: data}", "log: {directory: data}\narchive: {roll_rows: 0}"),
+        ("log: {directory: data}", "log: {directory: data}\nlabel_memory: 64KiB"),
         ("log: {directory: data}", "log: {directory: data}\nlog: {directory: data}"),
         ("  fraud:", "  Fraud Model:"),
         ("positive: \"1\"", "positive: \"0\""),

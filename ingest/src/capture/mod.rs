@@ -17,7 +17,7 @@ pub use model::{input_query, outcome_arguments};
 use crate::catch_up::CatchUp;
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch, UnknownFeature};
-use crate::join::{Label, Need, Prediction, Taken, label_at};
+use crate::join::{Label, LabelSpace, Need, Prediction, Taken, label_at};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
@@ -53,6 +53,8 @@ pub struct CaptureSpec {
     pub decoder: Decoder,
     /// The references known so far; capture reads on from the start of `models`.
     pub references: ReferenceBook,
+    /// Where ids that wait for labels are held.
+    pub label_space: Arc<LabelSpace>,
 }
 
 /// Why capture cannot be set up.
@@ -61,6 +63,9 @@ pub enum CaptureError {
     /// A segment expression cannot be used.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// Predictions of a model cannot be kept.
+    #[error("keeping predictions: {0}")]
+    Kept(#[from] arrow::error::ArrowError),
     /// The runtime for queries could not be made.
     #[error("starting capture's query runtime: {0}")]
     Runtime(#[from] std::io::Error),
@@ -106,7 +111,7 @@ impl Capture {
         pane_ms.dedup();
         let mut models = BTreeMap::new();
         for watched in spec.models {
-            models.insert(Arc::clone(&watched.name), CaptureModel::new(watched)?);
+            models.insert(Arc::clone(&watched.name), CaptureModel::new(watched, &spec.label_space)?);
         }
         Ok(Self {
             models,
@@ -146,8 +151,7 @@ impl Capture {
             self.absorb_events(source, partition, events)?;
             rest = after;
         }
-        self.pass(partition);
-        Ok(())
+        self.pass(partition)
     }
 
     fn absorb_events(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
@@ -249,7 +253,7 @@ impl Capture {
             .extend(&batch.batch)
             .map_err(|error| StageError::failed(format!("segmenting {}", batch.model), error))?;
         let joined = match model.watched.labels {
-            Some(_) => Some(Arc::new(model.kept_columns(&extended)?)),
+            Some(_) => Some(model.kept_rows(&extended)?),
             None => None,
         };
         PreparedRows::new(extended, joined)
@@ -276,9 +280,8 @@ impl Capture {
         let (Some(joined), Some(model)) = (&rows.joined, self.models.get_mut(&batch.model)) else { return Ok(()) };
         let Some(join) = model.join(partition) else { return Ok(()) };
         let prediction = Prediction {
-            version: Arc::clone(&batch.version),
-            batch: Arc::clone(joined),
-            row,
+            version: &batch.version,
+            row: joined.row(row).data(),
             time_ms,
             watermark_ms,
             offset: place.0,
@@ -343,14 +346,16 @@ impl Capture {
     }
 
     /// Lets go of ids that can no longer be matched.
-    fn pass(&mut self, partition: PartitionId) {
+    fn pass(&mut self, partition: PartitionId) -> Result<(), StageError> {
         let inference_ms = self.watermark(Source::Inferences, partition);
         let label_ms = self.watermark(Source::Labels, partition);
         let (mut counted, mut needs) = (Vec::new(), Vec::new());
         for (name, model) in &mut self.models {
             let Some(join) = model.joins.get_mut(&partition) else { continue };
             needs.extend(join.take_needs());
-            let passed = join.pass(inference_ms, label_ms);
+            let passed = join.pass(inference_ms, label_ms).map_err(|error| {
+                StageError::failed(format!("letting go of ids of {name} in partition {partition}"), error)
+            })?;
             let labelled = passed.declared;
             let counts =
                 EventCounts { expired: passed.expired, orphaned: passed.orphaned, labelled, ..EventCounts::default() };
@@ -369,6 +374,7 @@ impl Capture {
                 Need::Label { offset, until_ms } => self.input(Source::Labels, partition).keep(offset, until_ms),
             }
         }
+        Ok(())
     }
 
     /// The event time before which no event can get a label any more.

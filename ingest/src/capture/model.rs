@@ -1,17 +1,19 @@
 //! What capture holds of one model: its joins, the rows of the epoch, and the queries that profile them.
 
-use crate::columns::{self, EVENT_ID, EVENT_TIME, WRONG_TYPE};
-use crate::join::{LabelJoin, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
+use super::CaptureError;
+use crate::columns::{self, EVENT_TIME, WRONG_TYPE};
+use crate::join::{KeptColumns, LabelJoin, LabelSpace, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::log::PartitionId;
 use crate::partial::{Partial, PartialBody};
 use crate::references::ChosenReference;
-use crate::segments::{SegmentError, Segmenter, known_segment};
+use crate::segments::{Segmenter, known_segment};
 use crate::stage::StageError;
 use crate::watched::WatchedModel;
 use crate::window_query::aggregate::WindowState;
 use crate::window_query::{Cell, QuerySpec, WindowQuery};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::row::Rows;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
@@ -30,8 +32,11 @@ pub(super) struct CaptureModel {
     pub(super) segmenter: Segmenter,
     pub(super) joins: HashMap<PartitionId, LabelJoin>,
     versions: BTreeMap<Arc<str>, Version>,
-    /// Indices of the columns that the join keeps of a prediction.
+    /// Indices of the columns that the join keeps of a prediction, and what turns them into rows.
     kept: Vec<usize>,
+    kept_columns: Arc<KeptColumns>,
+    /// Where the joins hold their ids.
+    space: Arc<LabelSpace>,
 }
 
 /// The epoch's rows of one version, and the queries planned for its reference.
@@ -51,29 +56,32 @@ struct Queries {
 }
 
 impl CaptureModel {
-    pub(super) fn new(watched: Arc<WatchedModel>) -> Result<Self, SegmentError> {
+    pub(super) fn new(watched: Arc<WatchedModel>, space: &Arc<LabelSpace>) -> Result<Self, CaptureError> {
         let events = columns::event_schema(&watched.schema, &watched.segments_from_events());
         let segmenter = Segmenter::new(&events, &watched.segments)?;
         let is_kept = |name: &str| {
-            name == EVENT_ID
-                || name == EVENT_TIME
+            name == EVENT_TIME
                 || columns::output_columns(&watched.schema).any(|output| output == name)
                 || segmenter.dimensions().iter().any(|dimension| dimension.column == name)
         };
         let fields = segmenter.schema().fields().iter().enumerate();
-        let kept = fields.filter(|(_, field)| is_kept(field.name())).map(|(index, _)| index).collect();
-        Ok(Self { watched, segmenter, joins: HashMap::new(), versions: BTreeMap::new(), kept })
+        let kept: Vec<_> = fields.filter(|(_, field)| is_kept(field.name())).map(|(index, _)| index).collect();
+        let kept_columns = Arc::new(KeptColumns::new(Arc::new(segmenter.schema().project(&kept)?))?);
+        let (joins, versions, space) = (HashMap::new(), BTreeMap::new(), Arc::clone(space));
+        Ok(Self { watched, segmenter, joins, versions, kept, kept_columns, space })
     }
 
     /// The join of a partition, where the model has labels.
     pub(super) fn join(&mut self, partition: PartitionId) -> Option<&mut LabelJoin> {
         let policy = self.watched.labels.as_ref()?;
-        Some(self.joins.entry(partition).or_insert_with(|| LabelJoin::new(policy.clone())))
+        let new = || LabelJoin::new(policy.clone(), Arc::clone(&self.kept_columns), &self.space);
+        Some(self.joins.entry(partition).or_insert_with(new))
     }
 
-    /// The columns of a prediction that its outcome needs.
-    pub(super) fn kept_columns(&self, batch: &RecordBatch) -> Result<RecordBatch, StageError> {
-        batch.project(&self.kept).map_err(|error| StageError::failed("keeping predictions", error))
+    /// The columns of predictions that their outcomes need, row by row.
+    pub(super) fn kept_rows(&self, batch: &RecordBatch) -> Result<Rows, StageError> {
+        let rows = batch.project(&self.kept).and_then(|kept| self.kept_columns.rows(&kept));
+        rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
     /// Adds rows (with their segments and the late column) to the epoch.

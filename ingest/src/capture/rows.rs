@@ -8,13 +8,14 @@ use crate::stage::StageError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use arrow::row::Rows;
 use std::sync::Arc;
 
 /// A batch of events with what is being found out of its rows.
 pub(super) struct PreparedRows {
     extended: RecordBatch,
     /// The columns that outcomes need, where the model has labels.
-    pub(super) joined: Option<Arc<RecordBatch>>,
+    pub(super) joined: Option<Rows>,
     pub(super) log: LogRows,
     /// The labels that the events carry.
     pub(super) labels: ArrayRef,
@@ -31,7 +32,7 @@ impl PreparedRows {
     ///
     /// # Errors
     /// When a column is missing.
-    pub(super) fn new(extended: RecordBatch, joined: Option<Arc<RecordBatch>>) -> Result<Self, StageError> {
+    pub(super) fn new(extended: RecordBatch, joined: Option<Rows>) -> Result<Self, StageError> {
         let lacking = || StageError::failed("capturing", "an event batch lacks a column");
         let log = LogRows::of(&extended).ok_or_else(lacking)?;
         let labels = extended.column_by_name(columns::LABEL).cloned().ok_or_else(lacking)?;

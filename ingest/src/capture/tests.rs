@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::{
     self, Act, DISORDER_MS, Inputs, MODEL, Run, START_MS, announced, as_stored, event, label, new_record,
 };
-use crate::join::AbsentMeans;
+use crate::join::{AbsentMeans, LabelSpace};
 use crate::partial::PartialBody;
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -53,13 +53,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn order_epochs_and_crashes_change_no_sum_and_no_count(
-        acts in fixtures::acts(), turns in fixtures::turns(), absent in any::<bool>()
+    fn order_epochs_crashes_and_memory_change_no_sum_and_no_count(
+        acts in fixtures::acts(), turns in fixtures::turns(), absent in any::<bool>(), label_memory in 0u64..2_000
     ) {
         let (watched, announced) = house(absent);
         let inputs = fixtures::inputs(&acts);
         let whole = Run::new(watched, announced, &inputs).all(&[]);
-        let parted = Run::new(watched, announced, &inputs).all(&turns);
+        let directory = tempfile::tempdir().unwrap();
+        let little = Arc::new(LabelSpace::new(directory.path(), label_memory));
+        let parted = Run::new(watched, announced, &inputs).within(&little).all(&turns);
         whole.totals().assert_same(&parted.totals());
         prop_assert_eq!(whole.dead_letters, parted.dead_letters);
     }
@@ -219,4 +221,31 @@ fn the_bound_on_pending_ids_stops_capture_and_says_how_to_go_on() {
     let message = stopped.unwrap_err().to_string();
     assert!(message.contains("2 ids wait for labels, the bound is 2: nothing was dropped"), "{message}");
     assert!(message.contains("raise labels.max_pending"), "{message}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_stops_capture_and_the_next_life_loses_nothing() {
+    let (watched, announced) = house(false);
+    let inputs = stream(&[
+        inference(event("a", START_MS, 1)),
+        inference(event("b", START_MS + 1, 2)),
+        labelling(label("a", START_MS + 5, 1)),
+        labelling(label("b", START_MS + 6, 1)),
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let labels = directory.path().join("labels");
+    // A file stands where the directory is to be.
+    std::fs::write(&labels, "").unwrap();
+    let space = Arc::new(LabelSpace::new(&labels, 0));
+    let mut capture = fixtures::capture_in(watched, announced, &space);
+    let records = &inputs[&(topics::INFERENCES, 0)];
+    let delivery = Delivery::Live;
+    let stopped = capture.absorb(Input::Records { topic: topics::INFERENCES, partition: 0, records, delivery });
+    let message = crate::error_chain::sentence(&stopped.unwrap_err());
+    assert!(message.contains(&format!("{} cannot be written", labels.display())), "{message}");
+    assert!(message.contains("nothing was dropped; free space on that disk, or raise label_memory"), "{message}");
+    drop(capture);
+    std::fs::remove_file(&labels).unwrap();
+    let run = Run::new(watched, announced, &inputs).within(&space).all(&[]);
+    assert_eq!(counts(&run, topics::LABELS).labelled, 2);
 }

@@ -1,36 +1,30 @@
 //! Labelled rows as a batch: the columns of the prediction, then label, age and sign.
 
-use super::{JoinError, LabelValue, Outcome};
+use super::{JoinError, KeptColumns, LabelValue};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use detectors::schema::ColumnKind;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Gathers the rows of outcomes from the batches that hold their predictions.
-pub(super) fn gather(outcomes: &[Outcome], kind: ColumnKind) -> Result<RecordBatch, JoinError> {
-    let mut batches: Vec<&Arc<RecordBatch>> = Vec::new();
-    let mut places = HashMap::new();
-    let mut rows = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        let batch = &outcome.prediction.batch;
-        let place = *places.entry(Arc::as_ptr(batch)).or_insert_with(|| {
-            batches.push(batch);
-            batches.len() - 1
-        });
-        rows.push((place, outcome.prediction.row));
-    }
-    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), |batch| batch.schema());
-    let mut columns = Vec::with_capacity(schema.fields().len() + 3);
-    for column in 0..schema.fields().len() {
-        let parts: Vec<_> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();
-        columns.push(interleave(&parts, &rows)?);
-    }
+/// A labelled row, or one that is taken back.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The number of the version in its join.
+    pub(super) version: u32,
+    /// The prediction's row.
+    pub(super) row: Box<[u8]>,
+    pub(super) label: LabelValue,
+    pub(super) age: u8,
+    pub(super) sign: i8,
+}
+
+/// Gathers the rows of outcomes.
+pub(super) fn gather(kept: &KeptColumns, outcomes: &[Outcome], kind: ColumnKind) -> Result<RecordBatch, JoinError> {
+    let mut columns = kept.columns(outcomes.iter().map(|outcome| outcome.row.as_ref()))?;
     columns.push(labels(outcomes, kind));
     columns.push(Arc::new(Int64Array::from_iter_values(outcomes.iter().map(|outcome| i64::from(outcome.age)))));
     columns.push(Arc::new(Int8Array::from_iter_values(outcomes.iter().map(|outcome| outcome.sign))));
-    Ok(RecordBatch::try_new(outcome_schema(&schema, kind), columns)?)
+    Ok(RecordBatch::try_new(outcome_schema(kept.schema(), kind), columns)?)
 }
 
 /// Name of the outcome's label column.

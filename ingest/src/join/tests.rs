@@ -1,8 +1,10 @@
 //! What the join promises of one id.
 
 use super::*;
-use arrow::array::{AsArray, Int64Array};
+use crate::fixtures::roomy;
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema};
+use std::sync::LazyLock;
 
 const HORIZON_MS: i64 = 100;
 
@@ -11,13 +13,18 @@ fn policy() -> LabelPolicy {
 }
 
 fn join() -> LabelJoin {
-    LabelJoin::new(policy())
+    join_of(policy())
 }
 
-fn prediction(time_ms: i64, watermark_ms: Option<i64>) -> Prediction {
-    let schema = Arc::new(Schema::new(vec![Field::new("time", DataType::Int64, false)]));
-    let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![time_ms]))]).unwrap();
-    Prediction { version: "1".into(), batch: Arc::new(batch), row: 0, time_ms, watermark_ms, offset: 0, late: false }
+fn join_of(policy: LabelPolicy) -> LabelJoin {
+    let schema = Schema::new(vec![Field::new("score", DataType::Float64, true)]);
+    LabelJoin::new(policy, Arc::new(KeptColumns::new(Arc::new(schema)).unwrap()), &roomy())
+}
+
+fn prediction(time_ms: i64, watermark_ms: Option<i64>) -> Prediction<'static> {
+    static VERSION: LazyLock<Arc<str>> = LazyLock::new(|| "1".into());
+    // The row of a score that is null.
+    Prediction { version: &VERSION, row: &[0; 9], time_ms, watermark_ms, offset: 0, late: false }
 }
 
 fn label(class: &str, time_ms: i64) -> Label {
@@ -70,7 +77,7 @@ fn a_label_beyond_the_horizon_waits_for_another_prediction_and_is_an_orphan_then
     let mut join = join();
     join.predict("a", prediction(1_000, None), None).unwrap();
     assert_eq!(join.label("a", label("1", 1_000 + HORIZON_MS + 1)).unwrap(), Matched::Waiting);
-    let passed = join.pass(Some(5_000), Some(5_000));
+    let passed = join.pass(Some(5_000), Some(5_000)).unwrap();
     assert_eq!(passed, Passed { expired: 1, orphaned: 1, declared: 0 });
     assert_eq!(join.held(), 0);
 }
@@ -95,11 +102,11 @@ fn an_absent_label_is_declared_before_any_label_read_after_its_time() {
     let passes: [fn(&mut LabelJoin); 2] = [
         |_| {},
         |join| {
-            join.pass(Some(1_060), Some(1_060));
+            join.pass(Some(1_060), Some(1_060)).unwrap();
         },
     ];
     for pass_between in passes {
-        let mut join = LabelJoin::new(LabelPolicy { absent: absent.clone(), ..policy() });
+        let mut join = join_of(LabelPolicy { absent: absent.clone(), ..policy() });
         join.predict("a", prediction(1_000, None), None).unwrap();
         pass_between(&mut join);
         join.label("a", late.clone()).unwrap();
