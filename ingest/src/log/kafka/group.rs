@@ -212,7 +212,7 @@ impl Group {
         }
         let group = self.coordinator.group_metadata();
         let group = group.ok_or_else(|| storage(doing(), KafkaError::ClientCreation("no group".to_owned())))?;
-        writer.offsets(&offsets, &group)
+        writer.offsets(offsets, group)
     }
 
     /// The last snapshot that was committed.

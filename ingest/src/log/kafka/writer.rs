@@ -1,7 +1,9 @@
 //! A transactional producer: records and offsets, all or nothing.
 //!
 //! A writer that has failed is not used again: whoever owns it makes another with the same transactional id, and the
-//! broker ends what the first may have left open. Every call is bounded in time.
+//! broker ends what the first may have left open. Every call is bounded in time, whatever librdkafka makes of the time-out
+//! it is given: it has waited for ever for an answer about offsets when their coordinator was restarted. A call that hangs
+//! keeps its thread and its producer, and another writer goes on.
 
 use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell, tell_error};
 use super::options::client_error;
@@ -11,16 +13,19 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::BTreeMap;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long deliveries are waited for before it is looked whether all are there.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How much longer than its time-out a call may take before it is left behind.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a transaction that failed may take to be called off; the broker does it otherwise.
 const CALL_OFF: Duration = Duration::from_secs(2);
 
@@ -29,7 +34,7 @@ pub(super) struct Writer {
     link: Arc<Link>,
     /// Whose transactions they are, for messages.
     owner: String,
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
 }
 
 /// Where the records of the open transaction went.
@@ -80,8 +85,9 @@ impl Writer {
         let config = link.options.producer(&link.names.group(owner));
         let producer = BaseProducer::from_config_and_context(&config, Deliveries::default());
         let producer = producer.map_err(|error| client_error(&error))?;
-        let writer = Self { owner: owner.to_owned(), producer, link };
-        let begun = writer.producer.init_transactions(writer.link.options.patience);
+        let writer = Self { owner: owner.to_owned(), producer: Arc::new(producer), link };
+        let patience = writer.link.options.patience;
+        let begun = writer.watched(patience, move |producer| producer.init_transactions(patience));
         begun.map_err(|error| writer.failure("taking over the transactions", error))?;
         Ok(writer)
     }
@@ -150,14 +156,17 @@ impl Writer {
     }
 
     /// Adds a group's offsets to the transaction.
-    pub(super) fn offsets(&self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Result<(), LogError> {
-        let sent = self.producer.send_offsets_to_transaction(offsets, group, self.link.options.patience);
+    pub(super) fn offsets(&self, offsets: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), LogError> {
+        let patience = self.link.options.patience;
+        let send = move |producer: &BaseProducer<_>| producer.send_offsets_to_transaction(&offsets, &group, patience);
+        let sent = self.watched(patience, send);
         sent.map_err(|error| self.failure("writing offsets", error))
     }
 
     /// Commits the transaction. What it wrote is remembered, so that readers here wait until it is shown.
     pub(super) fn commit<'r>(&self, topics: impl Iterator<Item = &'r NewRecord>) -> Result<(), LogError> {
-        let committed = self.producer.commit_transaction(self.link.options.patience);
+        let patience = self.link.options.patience;
+        let committed = self.watched(patience, move |producer| producer.commit_transaction(patience));
         committed.map_err(|error| self.failure("committing a transaction", error))?;
         let delivered = locked(&self.producer.context().delivered);
         let mut wrote: BTreeMap<PartitionName, Offset> = BTreeMap::new();
@@ -176,9 +185,35 @@ impl Writer {
 
     /// Calls the transaction off, as far as that can be done, and lets the writer go.
     pub(super) fn call_off(self) {
-        if let Err(error) = self.producer.abort_transaction(CALL_OFF) {
+        if let Err(error) = self.watched(CALL_OFF, |producer| producer.abort_transaction(CALL_OFF)) {
             tracing::debug!(%error, owner = self.owner, "kafka: a transaction is left to the broker");
         }
+    }
+
+    /// Makes a call that ends within its time-out, or is left behind.
+    fn watched(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&BaseProducer<Deliveries>) -> KafkaResult<()> + Send + 'static,
+    ) -> KafkaResult<()> {
+        let producer = Arc::clone(&self.producer);
+        let (say, said) = sync_channel(1);
+        let calling = move || {
+            let outcome = call(&producer);
+            // Before anyone hears of it: whoever made the call is the one that lets the producer go.
+            drop(producer);
+            // No one listens where the call was given up.
+            let _ = say.send(outcome);
+        };
+        let thread = std::thread::Builder::new().name("kafka-call".to_owned()).spawn(calling);
+        let thread = thread.map_err(|error| KafkaError::ClientCreation(format!("no thread for a call: {error}")))?;
+        let Ok(outcome) = said.recv_timeout(timeout + GRACE) else {
+            tracing::warn!(owner = self.owner, "kafka: a call has outlasted its time-out and is left behind");
+            return Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut));
+        };
+        // It has said all it had to say.
+        let _ = thread.join();
+        outcome
     }
 
     fn deadline(&self) -> Instant {
