@@ -269,12 +269,18 @@ mod tests {
         stage.failed("log", &std::io::Error::other("broken"));
         expect![[r#"
             driftline_build_info{revision="abc",version="0.1.0"} 1
+            driftline_stage_aborted_transactions_total{stage="monitor"} 1
             driftline_stage_epoch_duration_seconds_sum{stage="monitor"} 0.25
             driftline_stage_epoch_duration_seconds_count{stage="monitor"} 1
             driftline_stage_epochs_total{stage="monitor"} 1
             driftline_stage_lag_records{partition="1",stage="monitor",topic="partials"} 12
-            driftline_stage_restarts_total{stage="monitor"} 1
+            driftline_stage_lag_seconds{partition="1",stage="monitor",topic="partials"} 1
+            driftline_stage_restarts_total{cause="log",stage="monitor"} 1
+            driftline_stage_transaction_duration_seconds_sum{stage="monitor"} 0.05
+            driftline_stage_transaction_duration_seconds_count{stage="monitor"} 1
             driftline_stage_up{stage="monitor"} 0
+            kafka_consumer_lag{group="driftline-monitor",partition="1",topic="driftline-partials"} 12
+            kafka_consumer_lag_seconds{group="driftline-monitor",partition="1",topic="driftline-partials"} 1
         "#]]
         .assert_eq(&values(&exporter));
     }

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A crash is planned in words, `stage:step:pass`: `capture:settled:2` dies when capture has settled its second transaction.
-//! What belongs to no stage is appended by the stage `append`, in transactions without files and offsets. It dies by SIGKILL, so that nothing is tidied up. Without a plan, which is what everyone but a test has, each step costs
-//! one comparison a transaction. Whoever runs the process plans (a variable of the environment, read at the edge); neither
+//! What belongs to no stage is appended by the stage `append`, in transactions without files and offsets. It dies by
+//! SIGKILL, so that nothing is tidied up. Without a plan, which is what everyone but a test has, each step costs one
+//! comparison a transaction. Whoever runs the process plans (a variable of the environment, read at the edge); neither
 //! configuration nor API can. Deliberately absent: any fault but death. Those of disks and brokers are made there.
 
 use nix::sys::signal::{Signal, kill};

@@ -107,6 +107,21 @@ impl Workplace {
     }
 }
 
+/// A row of the archive, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ArchivedRow {
+    /// The topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The offset of its record.
+    pub offset: i64,
+    /// Its place in the record.
+    pub index: i32,
+    /// The event's id.
+    pub id: String,
+}
+
 /// What a run leaves behind, in a form that two runs can be compared by.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
@@ -114,8 +129,8 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// The registry's events in order.
     pub models: Vec<ModelEvent>,
-    /// Archived rows: topic, partition, offset and place in the record, sorted.
-    pub archived: Vec<(String, i32, i64, i32)>,
+    /// Archived rows, sorted.
+    pub archived: Vec<ArchivedRow>,
 }
 
 impl Outcome {
@@ -132,18 +147,25 @@ impl Outcome {
     }
 }
 
-fn archived(log: &dyn Log, store: &Store) -> Result<Vec<(String, i32, i64, i32)>> {
-    let mut places = Vec::new();
+fn archived(log: &dyn Log, store: &Store) -> Result<Vec<ArchivedRow>> {
+    let mut archived = Vec::new();
     for (topic, rows) in archived_files(log, store)? {
         let column = |name: &str| rows.column_by_name(name).with_context(|| format!("{topic} has no {name}"));
         let partitions = column(ingest::columns::PARTITION)?.as_primitive::<Int32Type>().values().to_vec();
         let offsets = column(ingest::columns::OFFSET)?.as_primitive::<Int64Type>().values().to_vec();
         let indices = column(ingest::columns::INDEX)?.as_primitive::<Int32Type>().values().to_vec();
-        let rows = partitions.into_iter().zip(offsets).zip(indices);
-        places.extend(rows.map(|((partition, offset), index)| (topic.clone(), partition, offset, index)));
+        let ids = column(ingest::columns::EVENT_ID)?.as_string::<i32>().iter().map(Option::unwrap_or_default);
+        let rows = partitions.into_iter().zip(offsets).zip(indices).zip(ids);
+        archived.extend(rows.map(|(((partition, offset), index), id)| ArchivedRow {
+            topic: topic.clone(),
+            partition,
+            offset,
+            index,
+            id: id.to_owned(),
+        }));
     }
-    places.sort();
-    Ok(places)
+    archived.sort();
+    Ok(archived)
 }
 
 /// The archive's files with the topics that their rows came from.

@@ -6,7 +6,7 @@ use super::stream::{MODEL, VERSION, WINDOW_MS};
 use detectors::profile::Profile;
 use detectors::reference::Reference;
 use detectors::verdict::{Monitor, Position};
-use driftline_tests::{Workplace, all};
+use driftline_tests::{ArchivedRow, Workplace, all};
 use ingest::archive::index::ArchiveIndex;
 use ingest::log::{Log, Record};
 use ingest::partial::{CaptureEpoch, EventCounts, PartialBody};
@@ -80,7 +80,7 @@ impl Ledger {
         for verdict in outcome.verdicts.iter().filter(|verdict| verdict.monitor == Monitor::Drift) {
             self.verdicts.entry(verdict.window.start_ms).or_default().push(verdict.rows);
         }
-        for (topic, partition, offset, _) in outcome.archived {
+        for ArchivedRow { topic, partition, offset, .. } in outcome.archived {
             self.archived.entry((topic, partition)).or_default().push(offset);
         }
         let mut index = ArchiveIndex::default();
