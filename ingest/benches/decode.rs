@@ -11,6 +11,8 @@
 //! The promise is 3 million events a second a core for MessagePack and 1 million for JSON, where the plain cursor over
 //! MessagePack does 2 to 5 million.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+
 mod event;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

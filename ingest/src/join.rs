@@ -16,7 +16,7 @@
 //!
 //! Nothing is dropped when the bound on ids is reached: [`JoinError::TooManyPending`] stops the stage, and the log waits.
 //!
-//! What is held of the ids is kept in [`store`], in memory and beyond its bound on local disk; the rules do not know where.
+//! What is held of the ids is kept in `store`, in memory and beyond its bound on local disk; the rules do not know where.
 //! After an error the join is of no more use, and the log gives it back.
 
 mod entry;

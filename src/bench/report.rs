@@ -66,6 +66,9 @@ impl Figures {
     }
 }
 
+/// Bars of one colour: what they are called, and which rate they show.
+type Series = (&'static str, RGBColor, fn(&Figures) -> Rate);
+
 /// All that was measured, and where.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -112,7 +115,7 @@ impl Report {
     fn plot(&self, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::new(file, PLOT).into_drawing_area();
         root.fill(&WHITE)?;
-        let series: [(&str, RGBColor, fn(&Figures) -> Rate); 3] = [
+        let series: [Series; 3] = [
             ("bare consumer", RGBColor(160, 160, 160), |figures| figures.bare),
             ("capture", RGBColor(31, 119, 180), |figures| figures.capture),
             ("capture, join and archive", RGBColor(255, 127, 14), |figures| figures.join_and_archive),

@@ -24,10 +24,13 @@ pub(super) enum Due {
 /// What an id takes beside its record: its places in the table and the heaps with their slack, and the allocator's share.
 const OVERHEAD: u64 = 64;
 
+/// An id with all that is held of it, as bytes.
+type Packed = Box<[u8]>;
+
 /// Records in memory.
 #[derive(Debug)]
 pub(super) struct Memory {
-    records: HashTable<Box<[u8]>>,
+    records: HashTable<Packed>,
     hasher: RandomState,
     predictions: Heap,
     labels: Heap,
@@ -76,7 +79,7 @@ impl Memory {
 
     /// Holds this of an id, in place of what was held; nothing where it is empty.
     pub(super) fn put(&mut self, hash: u64, id: &str, entry: &Entry) {
-        let is_it = |record: &Box<[u8]>| id_of(record) == id.as_bytes();
+        let is_it = |record: &Packed| id_of(record) == id.as_bytes();
         if entry.is_empty() {
             if let Ok(found) = self.records.find_entry(hash, is_it) {
                 self.bytes -= cost(&found.remove().0);
@@ -84,7 +87,7 @@ impl Memory {
             return;
         }
         entry.pack(id, &mut self.scratch);
-        let record: Box<[u8]> = self.scratch.as_slice().into();
+        let record: Packed = self.scratch.as_slice().into();
         self.bytes += cost(&record);
         match self.records.entry(hash, is_it, |record| self.hasher.hash_one(id_of(record))) {
             hashbrown::hash_table::Entry::Occupied(mut held) => {
@@ -144,7 +147,7 @@ impl Memory {
     }
 
     /// Takes out a record of which something is due before all others; `None` where there are no more.
-    pub(super) fn take_oldest(&mut self) -> Option<(u64, Box<[u8]>)> {
+    pub(super) fn take_oldest(&mut self) -> Option<(u64, Packed)> {
         loop {
             let of = |heap: &Heap| heap.peek().map(|Reverse((time_ms, _))| *time_ms);
             let labels_first = match (of(&self.predictions), of(&self.labels)) {
@@ -152,7 +155,7 @@ impl Memory {
                 (prediction, label) => prediction.is_none_or(|at| label.is_some_and(|label| label < at)),
             };
             let Reverse((_, hash)) = if labels_first { self.labels.pop()? } else { self.predictions.pop()? };
-            let is_it = |record: &Box<[u8]>| self.hasher.hash_one(id_of(record)) == hash;
+            let is_it = |record: &Packed| self.hasher.hash_one(id_of(record)) == hash;
             if let Ok(found) = self.records.find_entry(hash, is_it) {
                 let record = found.remove().0;
                 self.bytes -= cost(&record);

@@ -106,8 +106,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((0u8..20, 0u8..50, 0i64..30, -20i64..700, 0u8..3), 1..300)
 }
 
+/// What a join said, how many ids it then held, what it needed, and the outcomes it gave.
+type Played = (Told, usize, Vec<Need>, Vec<(String, i64, String, i64, i8)>);
+
 /// All that a join says to a stream, step by step.
-fn play(join: &mut Bench, steps: &[Step]) -> Vec<(Told, usize, Vec<Need>, Vec<(String, i64, String, i64, i8)>)> {
+fn play(join: &mut Bench, steps: &[Step]) -> Vec<Played> {
     let (mut now_ms, mut watermarks) = (0, [None, None]);
     let mut heard = Vec::new();
     for (number, (kind, id, advance_ms, back_ms, value)) in steps.iter().enumerate() {
