@@ -107,10 +107,10 @@ impl Panes {
         self.steps.keys().copied()
     }
 
-    /// Lets go of panes and steps that start before `time_ms`.
+    /// Lets go of panes that start before `time_ms`. Steps go when they are taken: one that began in a pane that is over may
+    /// reach into the next.
     pub(super) fn forget_before(&mut self, time_ms: i64) {
         self.panes = self.panes.split_off(&time_ms);
-        self.steps = self.steps.split_off(&time_ms);
     }
 
     fn pane(&mut self, start_ms: i64, segment: Option<Segment>) -> &mut Pane {

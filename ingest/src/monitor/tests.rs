@@ -124,6 +124,29 @@ proptest! {
     }
 }
 
+/// The first pane that is heard of begins at 1,000; a step of 400 that holds its rows begins at 800.
+#[test]
+fn a_step_that_begins_before_the_first_pane_that_is_open_keeps_its_rows() {
+    let act = |kind, id, advance_ms, value| Act { kind, id, advance_ms, back_ms: 0, value };
+    let acts = [
+        act(7, 0, 0, 0),
+        act(13, 0, 296, 0),
+        act(7, 0, 373, 0),
+        act(0, 0, 263, 0),
+        Act { back_ms: 8, ..act(0, 8, 275, 424) },
+        act(7, 0, 0, 0),
+        act(7, 8, 0, 581),
+        act(7, 0, 0, 0),
+    ];
+    let turns = [1, 0, 3, 2].map(|input| fixtures::Turn { input, records: 1, then: 1 });
+    assert_same(&finals(&told(&epochs(&acts, &[]), |_| false)), &finals(&told(&epochs(&acts, &turns), |_| false)));
+}
+
+fn assert_same(whole: &[serde_json::Value], parted: &[serde_json::Value]) {
+    assert_eq!(whole.len(), parted.len());
+    whole.iter().zip(parted).for_each(|(one, other)| assert_alike(one, other, "verdicts"));
+}
+
 #[test]
 fn a_restart_after_every_record_changes_no_verdict() {
     let epochs = epochs(&acts(200), &small_epochs());
