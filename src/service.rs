@@ -8,45 +8,43 @@
 //! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
+mod stages;
+
+pub use stages::{UnknownStage, check_stages};
+
 use crate::config::{ArtifactLocation, Config, LogPlace};
 use crate::follower::{CaptureFollowed, Follower};
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::instance::Instance;
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
-use crate::setup::{self, ModelSetup, decoder};
+use crate::setup::{self, ModelSetup};
 use crate::telemetry::StageMetrics;
-use crate::workshop::{WorkshopParts, random_name};
 use anyhow::{Context, Result, bail};
 use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
 use dashboards::board::{BoardLimits, SharedBoard};
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
-use ingest::archive::Archive;
-use ingest::capture::{Capture, CaptureSpec};
+use ingest::capture::Capture;
 use ingest::catch_up::CatchUp;
 use ingest::crash::Crash;
 use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, Retention, TopicSpec};
-use ingest::monitor::{MonitorSpec, MonitorStage};
 use ingest::references::ReferenceBook;
-use ingest::runner::{
-    Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageFactory, StageHandle, StageState, wait_until_quiet,
-};
+use ingest::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
 use ingest::schemas::Schemas;
-use ingest::stage::{Stage, StageError, StageSpec};
+use ingest::stage::StageError;
 use ingest::store::Store;
 use ingest::topics;
 use retrain::controller_stage::ControllerStage;
-use retrain::trainer_stage::TrainerStage;
+use stages::stages;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -340,109 +338,6 @@ impl Service {
         ended.into_iter().collect::<Result<Vec<()>, StageError>>()?;
         Ok(())
     }
-}
-
-/// A stage that there is not; kept apart because it decides the exit code.
-#[derive(Debug, Error)]
-#[error("no stage `{stage}`: the stages are {known}")]
-pub struct UnknownStage {
-    stage: String,
-    known: String,
-}
-
-/// Refuses names that no stage has.
-///
-/// # Errors
-/// When there is one; the message names the stages.
-pub fn check_stages(names: &[String]) -> Result<(), UnknownStage> {
-    let specs = [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()];
-    let known = specs.map(|spec| spec.name);
-    match names.iter().find(|name| !known.contains(name)) {
-        Some(unknown) => Err(UnknownStage { stage: unknown.clone(), known: known.join(", ") }),
-        None => Ok(()),
-    }
-}
-
-type NamedStage = (StageSpec, StageFactory);
-
-fn stages(
-    grounds: &Arc<Grounds>,
-    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
-    only: &[String],
-) -> Result<Vec<NamedStage>> {
-    check_stages(only)?;
-    let mut stages = vec![
-        capture(grounds, catch_up),
-        archive(grounds),
-        monitor(grounds),
-        controller(grounds),
-        trainer(grounds, stop),
-    ];
-    stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
-    Ok(stages)
-}
-
-fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStage {
-    let (grounds, catch_up) = (Arc::clone(grounds), catch_up.map(Arc::clone));
-    let factory = move || -> Result<Box<dyn Stage>, StageError> {
-        let spec = CaptureSpec {
-            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
-            partitions: grounds.partitions,
-            monitors: grounds.monitors,
-            disorder: grounds.config.max_disorder,
-            catch_up: catch_up.clone(),
-            decoder: decoder(&grounds.models, &grounds.schemas),
-            references: grounds.references(),
-            label_space: Arc::clone(&grounds.label_space),
-        };
-        let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
-        Ok(Box::new(capture))
-    };
-    (Capture::spec(), Arc::new(factory))
-}
-
-fn archive(grounds: &Arc<Grounds>) -> NamedStage {
-    let grounds = Arc::clone(grounds);
-    let factory = move || -> Result<Box<dyn Stage>, StageError> {
-        let roll = grounds.config.archive.roll;
-        Ok(Box::new(Archive::new(decoder(&grounds.models, &grounds.schemas), roll, random_name())))
-    };
-    (Archive::spec(), Arc::new(factory))
-}
-
-fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
-    let grounds = Arc::clone(grounds);
-    let factory = move || -> Result<Box<dyn Stage>, StageError> {
-        let spec = MonitorSpec {
-            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
-            partitions: grounds.partitions,
-            references: grounds.references(),
-        };
-        Ok(Box::new(MonitorStage::new(spec)))
-    };
-    (MonitorStage::spec(), Arc::new(factory))
-}
-
-fn controller(grounds: &Arc<Grounds>) -> NamedStage {
-    let trained = grounds.models.iter().filter(|model| model.trainer.is_some());
-    let policies: std::collections::BTreeMap<_, _> =
-        trained.map(|model| (model.name().to_owned(), model.retrain.clone())).collect();
-    let factory =
-        move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(ControllerStage::new(policies.clone()))) };
-    (ControllerStage::spec(), Arc::new(factory))
-}
-
-fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
-    let parts = WorkshopParts {
-        log: Arc::clone(&grounds.log),
-        store: Arc::clone(&grounds.store),
-        models: grounds.models.clone(),
-        schemas: Arc::clone(&grounds.schemas),
-        work_directory: grounds.work_directory.clone(),
-        stop: stop.clone(),
-    };
-    let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };
-    (TrainerStage::spec(), Arc::new(factory))
 }
 
 /// Capture gathers for the configured time; the stages behind it commit as soon as there is nothing more to read.

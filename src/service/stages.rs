@@ -1,0 +1,125 @@
+//! The stages in the order of the data, each with what builds it from the grounds that it stands on.
+//!
+//! A stage is built anew at the start of each of its lives, so that nothing of an earlier one is left. Deliberately absent:
+//! starting them, which is the service's.
+
+use super::Grounds;
+use crate::setup::decoder;
+use crate::workshop::{WorkshopParts, random_name};
+use anyhow::Result;
+use ingest::archive::Archive;
+use ingest::capture::{Capture, CaptureSpec};
+use ingest::catch_up::CatchUp;
+use ingest::monitor::{MonitorSpec, MonitorStage};
+use ingest::runner::StageFactory;
+use ingest::stage::{Stage, StageError, StageSpec};
+use retrain::controller_stage::ControllerStage;
+use retrain::trainer_stage::TrainerStage;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+/// A stage that there is not; kept apart because it decides the exit code.
+#[derive(Debug, Error)]
+#[error("no stage `{stage}`: the stages are {known}")]
+pub struct UnknownStage {
+    stage: String,
+    known: String,
+}
+
+/// Refuses names that no stage has.
+///
+/// # Errors
+/// When there is one; the message names the stages.
+pub fn check_stages(names: &[String]) -> Result<(), UnknownStage> {
+    let specs = [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()];
+    let known = specs.map(|spec| spec.name);
+    match names.iter().find(|name| !known.contains(name)) {
+        Some(unknown) => Err(UnknownStage { stage: unknown.clone(), known: known.join(", ") }),
+        None => Ok(()),
+    }
+}
+
+/// A stage's name and inputs, and what builds it.
+type NamedStage = (StageSpec, StageFactory);
+
+/// The stages of these names; without names, all of them.
+pub(super) fn stages(
+    grounds: &Arc<Grounds>,
+    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
+    only: &[String],
+) -> Result<Vec<NamedStage>> {
+    check_stages(only)?;
+    let mut stages = vec![
+        capture(grounds, catch_up),
+        archive(grounds),
+        monitor(grounds),
+        controller(grounds),
+        trainer(grounds, stop),
+    ];
+    stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
+    Ok(stages)
+}
+
+fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStage {
+    let (grounds, catch_up) = (Arc::clone(grounds), catch_up.map(Arc::clone));
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let spec = CaptureSpec {
+            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: grounds.partitions,
+            monitors: grounds.monitors,
+            disorder: grounds.config.max_disorder,
+            catch_up: catch_up.clone(),
+            decoder: decoder(&grounds.models, &grounds.schemas),
+            references: grounds.references(),
+            label_space: Arc::clone(&grounds.label_space),
+        };
+        let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
+        Ok(Box::new(capture))
+    };
+    (Capture::spec(), Arc::new(factory))
+}
+
+fn archive(grounds: &Arc<Grounds>) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let roll = grounds.config.archive.roll;
+        Ok(Box::new(Archive::new(decoder(&grounds.models, &grounds.schemas), roll, random_name())))
+    };
+    (Archive::spec(), Arc::new(factory))
+}
+
+fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let spec = MonitorSpec {
+            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: grounds.partitions,
+            references: grounds.references(),
+        };
+        Ok(Box::new(MonitorStage::new(spec)))
+    };
+    (MonitorStage::spec(), Arc::new(factory))
+}
+
+fn controller(grounds: &Arc<Grounds>) -> NamedStage {
+    let trained = grounds.models.iter().filter(|model| model.trainer.is_some());
+    let policies: std::collections::BTreeMap<_, _> =
+        trained.map(|model| (model.name().to_owned(), model.retrain.clone())).collect();
+    let factory =
+        move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(ControllerStage::new(policies.clone()))) };
+    (ControllerStage::spec(), Arc::new(factory))
+}
+
+fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
+    let parts = WorkshopParts {
+        log: Arc::clone(&grounds.log),
+        store: Arc::clone(&grounds.store),
+        models: grounds.models.clone(),
+        schemas: Arc::clone(&grounds.schemas),
+        work_directory: grounds.work_directory.clone(),
+        stop: stop.clone(),
+    };
+    let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };
+    (TrainerStage::spec(), Arc::new(factory))
+}
