@@ -13,6 +13,18 @@ pub enum Format {
     Arrow,
 }
 
+/// Names of formats; the first of each is the one that is written.
+const CONTENT_TYPES: [(&str, Format); 8] = [
+    ("application/json", Format::Json),
+    ("application/x-ndjson", Format::Json),
+    ("application/jsonl", Format::Json),
+    ("application/json-lines", Format::Json),
+    ("application/msgpack", Format::MessagePack),
+    ("application/x-msgpack", Format::MessagePack),
+    ("application/vnd.msgpack", Format::MessagePack),
+    ("application/vnd.apache.arrow.stream", Format::Arrow),
+];
+
 impl Format {
     /// The format of a record: by its `content-type` header, else by its first bytes. `None` where neither tells.
     pub fn of(record: &Record) -> Option<Self> {
@@ -24,15 +36,9 @@ impl Format {
 
     /// The format that a content type names. Parameters such as `charset` are ignored.
     pub fn of_content_type(content_type: &str) -> Option<Self> {
-        let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "application/json" | "application/x-ndjson" | "application/jsonl" | "application/json-lines" => {
-                Some(Self::Json)
-            }
-            "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => Some(Self::MessagePack),
-            "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
-            _ => None,
-        }
+        let essence = content_type.split(';').next()?.trim();
+        let (_, format) = CONTENT_TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(essence))?;
+        Some(*format)
     }
 
     /// The format that the first bytes tell: brackets and white space are JSON, the markers of maps and arrays MessagePack,

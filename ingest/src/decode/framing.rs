@@ -76,6 +76,9 @@ struct Frame {
 impl Decoder {
     /// What a record holds, by its headers and its first bytes.
     pub(super) fn payload(&mut self, record: &Record, value: &[u8]) -> Result<Payload, Stop> {
+        if value.is_empty() {
+            return Err(Fault::new(Reason::Empty, 0, "the record is empty").into());
+        }
         if let Some(frame) = self.frame(record, value)? {
             return self.framed(&frame, value);
         }
@@ -141,6 +144,7 @@ fn single_object(bytes: &[u8]) -> Option<Frame> {
 
 /// Whether a content type says that a record is Avro.
 fn is_avro(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    ["application/avro", "application/x-avro", "application/avro-binary", "avro/binary"].contains(&essence.as_str())
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let names = ["application/avro", "application/x-avro", "application/avro-binary", "avro/binary"];
+    names.iter().any(|name| name.eq_ignore_ascii_case(essence))
 }

@@ -51,6 +51,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use builders::{EventBuilder, GoodRow, LabelBuilder, Place};
 use bytes::Bytes;
+use columnar::{Gathered, Layout};
 use cursor::{Cursor, Spoilt, Text, each_row};
 use fault::{Fault, Read};
 use framing::{Payload, Readers, Stop};
@@ -145,6 +146,10 @@ pub struct Decoder {
     heads: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
+    /// Records of columns that are decoded together.
+    gathered: Gathered,
+    /// Of the last stream.
+    layout: Option<Arc<Layout>>,
     full_events: Vec<(Arc<str>, EventBuilder)>,
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
@@ -180,6 +185,8 @@ impl Decoder {
             readers: Readers::default(),
             heads: HeadReader::new(limits.max_depth),
             cells: Vec::new(),
+            gathered: Gathered::default(),
+            layout: None,
             full_events: Vec::new(),
             full_labels: Vec::new(),
             bad: Vec::new(),
@@ -212,6 +219,7 @@ impl Decoder {
     /// # Errors
     /// When arrow refuses a batch, which a schema with two columns of one name, for example, would cause.
     pub fn take(&mut self) -> Result<Decoded, ArrowError> {
+        self.decode_gathered();
         let mut decoded = Decoded { bad: std::mem::take(&mut self.bad), ..Decoded::default() };
         let mut events = std::mem::take(&mut self.full_events);
         let mut labels = std::mem::take(&mut self.full_labels);
@@ -249,14 +257,13 @@ impl Decoder {
     }
 
     fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) -> Result<(), Outage> {
-        let Some(value) = record.value.as_ref().filter(|value| !value.is_empty()) else {
-            self.refuse(record, Fault::new(Reason::Empty, 0, "the record is empty"));
-            return Ok(());
-        };
+        let no_bytes = Bytes::new();
+        let value = record.value.as_ref().unwrap_or(&no_bytes);
         let payload = match self.payload(record, value) {
             Ok(payload) => payload,
             Err(Stop::Outage(outage)) => return Err(outage),
             Err(Stop::Fault(fault)) => {
+                self.decode_gathered();
                 self.refuse(record, fault);
                 return Ok(());
             }
@@ -271,16 +278,19 @@ impl Decoder {
         match payload {
             Payload::Plain(format) => self.decode_plain(record, value, format, &task),
             Payload::FramedJson { start } => self.decode_plain(record, &value.slice(start..), Format::Json, &task),
-            Payload::Avro { schema, start } => self.decode_avro(record, schema, &value.slice(start..), &task),
+            Payload::Avro { schema, start } => self.take_avro(record, schema, &value.slice(start..), &task),
         }
         Ok(())
     }
 
     fn decode_plain(&mut self, record: &Record, value: &Bytes, format: Format, task: &Task<'_>) {
+        if format == Format::Arrow {
+            return self.take_stream(record, value, task);
+        }
+        self.decode_gathered();
         let spoilt = match format {
             Format::Json => self.decode_rows(&mut Json::new(value), task),
-            Format::MessagePack => self.decode_rows(&mut MessagePack::new(value), task),
-            Format::Arrow => return self.decode_columns(record, value, task),
+            _ => self.decode_rows(&mut MessagePack::new(value), task),
         };
         for row in spoilt {
             self.quarantine(record, value, row, format);

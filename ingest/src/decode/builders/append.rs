@@ -7,10 +7,10 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Float64Type;
 use std::ops::Range;
 
-/// Rows of one model and version that are known to be good, all of one record.
+/// Rows of one model and version that are known to be good.
 pub(crate) struct GoodRows {
-    /// The places of the rows within the record.
-    pub(crate) index: Vec<i32>,
+    /// In the order of the log.
+    pub(crate) places: Vec<Place>,
     pub(crate) ids: StringArray,
     pub(crate) times: Int64Array,
     /// The schema's columns, then the segments; none for labels.
@@ -37,38 +37,37 @@ pub(crate) enum Hashes {
 }
 
 impl EventBuilder {
-    /// Appends rows; `place` is that of their record.
-    pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
+    /// Appends rows.
+    pub(crate) fn append(&mut self, rows: &GoodRows) {
         debug_assert_eq!(self.columns.len(), rows.columns.len(), "both follow the schema and the segments");
         let first = self.rows();
-        let mut fullest = self.log.append(place, rows).max(self.version.len() * self.rows());
+        let mut fullest = self.log.append(rows).max(self.version.len() * self.rows());
         for (column, fitted) in self.columns.iter_mut().zip(&rows.columns) {
             fullest = fullest.max(column.append(&fitted.values, rows.hashes));
         }
         self.fullest = fullest.max(self.label.append(&rows.label, rows.hashes));
-        self.wrong_types.append(&rows.columns, first..first + rows.index.len());
+        self.wrong_types.append(&rows.columns, first..first + rows.places.len());
         self.sampling_rate.append(&rows.sampling_rate);
         self.weight.append(&rows.weight);
     }
 }
 
 impl LabelBuilder {
-    /// Appends rows; `place` is that of their record.
-    pub(crate) fn append(&mut self, place: Place, rows: &GoodRows) {
-        let ids = self.log.append(place, rows);
+    /// Appends rows.
+    pub(crate) fn append(&mut self, rows: &GoodRows) {
+        let ids = self.log.append(rows);
         self.fullest = ids.max(self.label.append(&rows.label, rows.hashes));
     }
 }
 
 impl LogColumns {
     /// Appends rows; returns how many bytes of text the ids then hold.
-    fn append(&mut self, place: Place, rows: &GoodRows) -> usize {
-        let count = rows.index.len();
-        self.partition.extend(std::iter::repeat_n(place.partition, count));
-        self.offset.extend(std::iter::repeat_n(place.offset, count));
-        self.index.extend_from_slice(&rows.index);
+    fn append(&mut self, rows: &GoodRows) -> usize {
+        self.partition.extend(rows.places.iter().map(|place| place.partition));
+        self.offset.extend(rows.places.iter().map(|place| place.offset));
+        self.index.extend(rows.places.iter().map(|place| place.index));
+        self.append_time_ms.extend(rows.places.iter().map(|place| place.append_time_ms));
         self.time_ms.extend_from_slice(rows.times.values());
-        self.append_time_ms.extend(std::iter::repeat_n(place.append_time_ms, count));
         self.id.append(&rows.ids)
     }
 }

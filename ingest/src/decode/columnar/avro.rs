@@ -6,33 +6,37 @@
 //!
 //! Invariant: a dead letter holds the record as it came, frame included.
 
-use super::Batch;
-use super::table::{Budget, Table};
+use super::gathered::{Arrival, Kind};
 use crate::decode::builders::append::Hashes;
 use crate::decode::fault::{Fault, Read, Reason};
 use crate::decode::{Decoder, Task};
 use crate::log::Record;
 use crate::schemas::{Misfit, SchemaId};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 impl Decoder {
-    /// Decodes a record of Avro without its frame.
-    pub(in crate::decode) fn decode_avro(&mut self, record: &Record, schema: SchemaId, bytes: &Bytes, task: &Task<'_>) {
+    /// Takes in a record of Avro, whose bytes stand without its frame. It is decoded with those that follow it.
+    pub(in crate::decode) fn take_avro(&mut self, record: &Record, schema: SchemaId, bytes: &Bytes, task: &Task<'_>) {
         match self.read_avro(schema, bytes) {
-            Ok(table) => {
-                let batch = Batch { table: &table, first_row: 0, hashes: Hashes::Due, letter: record.value.as_ref() };
-                self.decode_batch(record, &batch, task);
+            Ok(batch) => {
+                let kind = Kind { rows: task.rows, redacted: task.redacted, hashes: Hashes::Due };
+                let letter = record.value.clone();
+                let record = Record { key: None, value: letter.clone(), headers: Vec::new(), ..*record };
+                self.gather(Arrival { record, batches: vec![batch], place: task.place, kind, letter });
             }
-            Err(fault) => self.refuse(record, fault),
+            Err(fault) => {
+                self.decode_gathered();
+                self.refuse(record, fault);
+            }
         }
     }
 
-    fn read_avro(&mut self, schema: SchemaId, bytes: &[u8]) -> Read<Table> {
+    fn read_avro(&mut self, schema: SchemaId, bytes: &[u8]) -> Read<RecordBatch> {
         let Some(reader) = self.readers.get(schema) else {
             return Err(Fault::new(Reason::UnknownSchema, 0, format!("{schema} is nowhere to be had")));
         };
-        let batch = reader.read(bytes).map_err(|misfit| fault(schema, bytes.len(), misfit))?;
-        Table::new(&batch, &mut Budget::new(bytes.len()))
+        reader.read(bytes).map_err(|misfit| fault(schema, bytes.len(), misfit))
     }
 }
 

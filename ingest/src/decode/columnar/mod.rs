@@ -18,8 +18,10 @@
 //! - Rows keep their order.
 //! - A stream that cannot be read is one bad record, of which nothing arrives.
 
+mod arrays;
 mod avro;
 mod fit;
+mod gathered;
 mod heads;
 mod route;
 mod row;
@@ -27,7 +29,9 @@ mod share;
 mod stream;
 mod table;
 
+pub(super) use gathered::Gathered;
 pub(super) use route::{Outgoing, Sorted};
+pub(super) use stream::Layout;
 
 use super::builders::Place;
 use super::builders::append::Hashes;
@@ -39,51 +43,68 @@ use super::json::Json;
 use super::{Decoder, Format, Rows, Task};
 use crate::log::Record;
 use bytes::Bytes;
+use gathered::{Arrival, Kind};
 use heads::Heads;
 use share::{Share, Sharing};
+use std::sync::Arc;
 use stream::Stream;
 use table::{FEATURES, Table, unconvertible};
 
 /// The key of a stream's metadata that says that its columns are stored as privacy allows.
 const REDACTED: &str = "driftline.redacted";
 
-/// A batch, and where it stands in the record.
+/// Rows, and where they stand in the log.
 struct Batch<'a> {
     table: &'a Table,
-    first_row: usize,
+    /// In the order of the rows, all of which they cover.
+    spans: &'a [Span],
     hashes: Hashes,
     /// What a dead letter holds, where it is not the row as JSON.
     letter: Option<&'a Bytes>,
 }
 
+/// Rows that follow one another in a record.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// Of the first.
+    place: Place,
+    rows: usize,
+}
+
+impl Span {
+    /// The places of its rows.
+    fn places(self) -> impl Iterator<Item = Place> {
+        // Rows of a record number fewer than i32 holds; the limit of a record is far below.
+        (0..self.rows).map(move |row| Place { index: self.place.index + row as i32, ..self.place })
+    }
+}
+
 impl Decoder {
-    /// Decodes a record that is a stream.
-    pub(super) fn decode_columns(&mut self, record: &Record, value: &Bytes, task: &Task<'_>) {
-        let (tables, hashes) = match self.read_tables(value) {
-            Ok(read) => read,
-            Err(fault) => return self.refuse(record, fault),
+    /// Takes in a record that is a stream. It is decoded with those that follow it.
+    pub(super) fn take_stream(&mut self, record: &Record, value: &Bytes, task: &Task<'_>) {
+        let stream = match Stream::read(value, &self.limits, self.layout.as_ref()) {
+            Ok(stream) => stream,
+            Err(fault) => {
+                self.decode_gathered();
+                return self.refuse(record, fault);
+            }
         };
-        let mut first_row = 0;
-        for table in &tables {
-            self.decode_batch(record, &Batch { table, first_row, hashes, letter: None }, task);
-            first_row += table.rows;
-        }
+        let redacted = stream.layout.schema().metadata().contains_key(REDACTED);
+        let hashes = if redacted { Hashes::Made } else { Hashes::Due };
+        self.layout = Some(Arc::clone(&stream.layout));
+        let record = Record { key: None, value: record.value.clone(), headers: Vec::new(), ..*record };
+        let kind = Kind { rows: task.rows, redacted: task.redacted, hashes };
+        self.gather(Arrival { record, batches: stream.batches, place: task.place, kind, letter: None });
     }
 
     fn decode_batch(&mut self, record: &Record, batch: &Batch<'_>, task: &Task<'_>) {
         match self.share_out(batch, task) {
             Ok((shares, rest)) => {
-                shares.iter().for_each(|share| self.append(share, task));
+                shares.iter().for_each(|share| self.append(share, task.rows));
                 rest.into_iter().for_each(|row| self.decode_as_row(record, batch, row, task));
             }
             Err(fault) => self.refuse(record, fault),
         }
-    }
-
-    fn read_tables(&self, value: &Bytes) -> Read<(Vec<Table>, Hashes)> {
-        let stream = Stream::read(value, &self.limits)?;
-        let hashes = if stream.metadata.contains_key(REDACTED) { Hashes::Made } else { Hashes::Due };
-        Ok((table::tables(&stream.batches, value.len())?, hashes))
     }
 
     /// Shares of the rows that are good, and the rows that are to be looked at one by one.
@@ -91,7 +112,7 @@ impl Decoder {
         let everything = || (0..batch.table.rows).collect();
         let Some(heads) = Heads::of(batch.table)? else { return Ok((Vec::new(), everything())) };
         let sharing = Sharing { batch, heads, decoder: self, rows: task.rows };
-        let (shares, is_taken) = sharing.shares(&task.place).map_err(unconvertible)?;
+        let (shares, is_taken) = sharing.shares().map_err(unconvertible)?;
         let rest: Vec<_> = (0..).zip(&is_taken).filter(|(_, taken)| !**taken).map(|(row, _)| row).collect();
         // A mapping may read what is no event v1, and rows that it takes would no longer be in their order.
         let is_complete = batch.table.within(FEATURES).next().is_some() || task.rows == Rows::Labels;
@@ -103,17 +124,17 @@ impl Decoder {
         Ok((Vec::new(), everything()))
     }
 
-    fn append(&mut self, share: &Share, task: &Task<'_>) {
+    fn append(&mut self, share: &Share, rows: Rows) {
         let Some(source) = self.sources.get_mut(share.source) else { return };
         for (name, values) in &share.unknown {
             source.count_unknown(name, *values);
         }
-        match task.rows {
-            Rows::Labels => source.label_builder(&mut self.full_labels).append(task.place, &share.rows),
+        match rows {
+            Rows::Labels => source.label_builder(&mut self.full_labels).append(&share.rows),
             Rows::Events => {
                 let version = Cell::Text(Text::plain(share.version.as_bytes()));
                 if let Some(builder) = source.builder(version, &mut self.full_events) {
-                    builder.append(task.place, &share.rows);
+                    builder.append(&share.rows);
                 }
             }
         }
@@ -124,11 +145,10 @@ impl Decoder {
         let mut json = Vec::new();
         row::write_row(&mut json, batch.table, row);
         let json = Bytes::from(json);
-        let index = batch.first_row + row;
-        let place = Place { index: index as i32, ..task.place };
+        let place = batch.spans.iter().flat_map(|span| span.places()).nth(row).unwrap_or(task.place);
         let spoilt = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
         for row in spoilt {
-            let row = Spoilt { index: index as u32, ..row };
+            let row = Spoilt { index: place.index as u32, ..row };
             match batch.letter {
                 Some(letter) => self.bury(record, row, Identity::read(&json, Format::Json), letter.clone()),
                 None => self.quarantine(record, &json, row, Format::Json),

@@ -65,7 +65,7 @@ impl Outgoing<'_> {
     /// # Errors
     /// When the body as a whole cannot be read.
     pub(in crate::decode) fn sort(&self, kind: EventKind, body: &Bytes) -> Read<Sorted> {
-        let stream = Stream::read(body, &self.limits)?;
+        let stream = Stream::read(body, &self.limits, None)?;
         let mut sorted = Sorted::default();
         let mut first_row = 0;
         for table in tables(&stream.batches, body.len())? {

@@ -42,14 +42,16 @@ struct Group {
 
 impl Sharing<'_> {
     /// The shares, and whether each row is in one of them.
-    pub(super) fn shares(&self, place: &Place) -> Result<(Vec<Share>, Vec<bool>), ArrowError> {
+    pub(super) fn shares(&self) -> Result<(Vec<Share>, Vec<bool>), ArrowError> {
         let kind = match self.rows {
             Rows::Events => EventKind::Inference,
             Rows::Labels => EventKind::Label,
         };
         let limits = &self.decoder.limits;
         let ahead_ms = i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX);
-        let needs = Needs::new(kind, limits, place.append_time_ms.saturating_add(ahead_ms));
+        // What is good at the first of their times is good at all; what is not is looked at by itself.
+        let appended_ms = self.batch.spans.iter().map(|span| span.place.append_time_ms).min().unwrap_or(i64::MIN);
+        let needs = Needs::new(kind, limits, appended_ms.saturating_add(ahead_ms));
         let good = self.heads.judge(self.batch.table, &needs);
         let mut is_taken = vec![false; good.len()];
         let mut shares = Vec::new();
@@ -117,10 +119,8 @@ impl Sharing<'_> {
 
     fn good_rows(&self, rows: &UInt32Array, fit: Fit) -> Result<GoodRows, ArrowError> {
         let heads = self.heads.select(rows)?;
-        // Rows of a record number fewer than i32 holds; the limit of a record is far below.
-        let index = rows.values().iter().map(|row| (self.batch.first_row + *row as usize) as i32);
         Ok(GoodRows {
-            index: index.collect(),
+            places: self.places(rows),
             ids: heads.ids,
             times: heads.times,
             columns: fit.columns,
@@ -129,6 +129,13 @@ impl Sharing<'_> {
             weight: heads.weight,
             hashes: self.batch.hashes,
         })
+    }
+
+    /// Where these rows, which ascend, stand in the log.
+    fn places(&self, rows: &UInt32Array) -> Vec<Place> {
+        let mut wanted = rows.values().iter().peekable();
+        let all = (0u32..).zip(self.batch.spans.iter().flat_map(|span| span.places()));
+        all.filter(|(row, _)| wanted.next_if_eq(&row).is_some()).map(|(_, place)| place).collect()
     }
 }
 

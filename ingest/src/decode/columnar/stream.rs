@@ -1,25 +1,27 @@
 //! Arrow IPC streams, read with suspicion: whoever may send a record may send any bytes.
 //!
-//! The frame, the schema and the buffers are taken apart here, because every length in them has to be held against the bytes
-//! that are there before it is believed. Arrow checks what is inside the buffers: offsets, keys, UTF-8.
+//! The frame and the schema are taken apart here and the buffers in `arrays`, because every length in them has to be held
+//! against the bytes that are there before it is believed. Arrow checks what is inside the buffers: offsets, keys, UTF-8.
 //!
 //! Invariants:
 //! - No more is allocated than the stream has bytes, alignment and delta dictionaries excepted.
 //! - A compressed body is refused: a few bytes of it could ask for gigabytes.
 //! - A stream is read as a whole or not at all.
+//! - Streams that begin with the same bytes share their [`Layout`], which is made once.
 //!
 //! Types that no column of an event can have (intervals, unions, maps, views of lists, run ends) are refused by name.
 
+use super::arrays::ArrayReader;
 use crate::decode::Limits;
 use crate::decode::fault::{Fault, Read, Reason};
-use arrow::array::{ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_empty_array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::ipc::{self, MessageHeader, Type};
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What each message of a stream begins with.
@@ -33,22 +35,60 @@ const MOST_COPIES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) batches: Vec<RecordBatch>,
-    /// What the stream says about itself.
-    pub(super) metadata: HashMap<String, String>,
+    pub(super) layout: Arc<Layout>,
+}
+
+/// What a stream says of its columns before any of them comes.
+#[derive(Debug)]
+pub(in crate::decode) struct Layout {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    /// The frame that says so, and where what follows it begins.
+    frame: Bytes,
 }
 
 impl Stream {
-    /// Reads all batches of a stream.
-    pub(super) fn read(bytes: &Bytes, limits: &Limits) -> Read<Self> {
+    /// Reads all batches of a stream; `last` is the layout of the one before, which most often is that of this one.
+    pub(super) fn read(bytes: &Bytes, limits: &Limits, last: Option<&Arc<Layout>>) -> Read<Self> {
+        let known = last.filter(|layout| bytes.starts_with(&layout.frame));
+        let layout = match known {
+            Some(layout) => Arc::clone(layout),
+            None => Arc::new(Layout::read(bytes, limits)?),
+        };
+        let mut messages = Messages { bytes, at: layout.frame.len() };
+        let mut batches = Batches::new(&layout, limits, bytes.len());
+        while let Some(message) = messages.next()? {
+            batches.take(&message).map_err(|fault| fault.within(message.noun()))?;
+        }
+        Ok(Self { batches: batches.done, layout })
+    }
+}
+
+impl Layout {
+    fn read(bytes: &Bytes, limits: &Limits) -> Read<Self> {
         let mut messages = Messages { bytes, at: 0 };
         let Some(first) = messages.next()? else {
             return Err(Fault::new(Reason::Truncated, 0, "the stream ends before its schema"));
         };
-        let mut batches = Batches::new(&first, limits, bytes.len())?;
-        while let Some(message) = messages.next()? {
-            batches.take(&message).map_err(|fault| fault.within(message.noun()))?;
+        let Some(schema) = first.head.header_as_schema() else {
+            return Err(Fault::new(Reason::Malformed, first.at, "the stream does not begin with its schema"));
+        };
+        if schema.endianness() != ipc::Endianness::Little {
+            return Err(unread(first.at, "numbers with their highest byte first"));
         }
-        Ok(Self { batches: batches.done, metadata: batches.schema.metadata().clone() })
+        let mut reader = SchemaReader { at: first.at, columns: 0 };
+        let fields = schema.fields().into_iter().flatten();
+        let columns = fields.map(|field| reader.column(field, limits.max_depth)).collect::<Read<Vec<_>>>()?;
+        let metadata = schema.custom_metadata().into_iter().flatten();
+        let metadata = metadata.filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())));
+        let schema = Arc::new(Schema::new_with_metadata(fields_of(&columns), metadata.collect()));
+        // A copy, so that what is kept of a record is not all of it.
+        let frame = Bytes::copy_from_slice(bytes.get(..messages.at).unwrap_or_default());
+        Ok(Self { schema, columns, frame })
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 }
 
@@ -58,10 +98,10 @@ struct Messages<'a> {
     at: usize,
 }
 
-struct Message<'a> {
-    at: usize,
+pub(super) struct Message<'a> {
+    pub(super) at: usize,
     head: ipc::Message<'a>,
-    body: Buffer,
+    pub(super) body: Buffer,
 }
 
 impl<'a> Messages<'a> {
@@ -109,18 +149,17 @@ impl Message<'_> {
 
 /// The type of a column, and the dictionary of each that has one.
 #[derive(Debug, Clone)]
-struct Column {
-    name: String,
-    data_type: DataType,
-    dictionary: Option<i64>,
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) data_type: DataType,
+    pub(super) dictionary: Option<i64>,
     /// For a dictionary, its values.
-    children: Vec<Column>,
+    pub(super) children: Vec<Column>,
 }
 
-/// What a stream's schema says, and what has come since.
-struct Batches {
-    schema: SchemaRef,
-    columns: Vec<Column>,
+/// What has come since a stream's schema.
+struct Batches<'a> {
+    layout: &'a Layout,
     dictionaries: HashMap<i64, ArrayRef>,
     done: Vec<RecordBatch>,
     rows: usize,
@@ -130,30 +169,17 @@ struct Batches {
     copied: usize,
 }
 
-impl Batches {
-    fn new(first: &Message<'_>, limits: &Limits, stream_bytes: usize) -> Read<Self> {
-        let Some(schema) = first.head.header_as_schema() else {
-            return Err(Fault::new(Reason::Malformed, first.at, "the stream does not begin with its schema"));
-        };
-        if schema.endianness() != ipc::Endianness::Little {
-            return Err(unread(first.at, "numbers with their highest byte first"));
-        }
-        let mut reader = SchemaReader { at: first.at, columns: 0 };
-        let fields = schema.fields().into_iter().flatten();
-        let columns = fields.map(|field| reader.column(field, limits.max_depth)).collect::<Read<Vec<_>>>()?;
-        let metadata = schema.custom_metadata().into_iter().flatten();
-        let metadata = metadata.filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())));
-        let schema = Schema::new_with_metadata(fields_of(&columns), metadata.collect());
-        Ok(Self {
-            schema: Arc::new(schema),
-            columns,
+impl<'a> Batches<'a> {
+    fn new(layout: &'a Layout, limits: &Limits, stream_bytes: usize) -> Self {
+        Self {
+            layout,
             dictionaries: HashMap::new(),
             done: Vec::new(),
             rows: 0,
             most_rows: usize::try_from(limits.max_events_per_record).unwrap_or(usize::MAX),
             stream_bytes,
             copied: 0,
-        })
+        }
     }
 
     fn take(&mut self, message: &Message<'_>) -> Read<()> {
@@ -178,16 +204,16 @@ impl Batches {
             return Err(Fault::new(Reason::TooManyEvents, message.at, what));
         }
         let mut reader = ArrayReader::new(message, batch, &self.dictionaries, self.stream_bytes)?;
-        let arrays = self.columns.iter().map(|column| reader.array(column)).collect::<Read<Vec<_>>>()?;
+        let arrays = self.layout.columns.iter().map(|column| reader.array(column)).collect::<Read<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.layout.schema), arrays, &options);
         self.done.push(batch.map_err(|error| refused(message.at, &error))?);
         Ok(())
     }
 
     fn take_dictionary(&mut self, message: &Message<'_>, dictionary: &ipc::DictionaryBatch<'_>) -> Read<()> {
         let id = dictionary.id();
-        let (Some(column), Some(batch)) = (find_dictionary(&self.columns, id), dictionary.data()) else {
+        let (Some(column), Some(batch)) = (find_dictionary(&self.layout.columns, id), dictionary.data()) else {
             return Err(Fault::new(Reason::Malformed, message.at, "a dictionary that no column has"));
         };
         let values = ArrayReader::new(message, &batch, &self.dictionaries, self.stream_bytes)?.array(column)?;
@@ -322,138 +348,6 @@ impl SchemaReader {
     }
 }
 
-/// Makes arrays of the body of a message.
-struct ArrayReader<'a> {
-    at: usize,
-    body: &'a Buffer,
-    nodes: VecDeque<ipc::FieldNode>,
-    buffers: VecDeque<ipc::Buffer>,
-    variadic: VecDeque<i64>,
-    dictionaries: &'a HashMap<i64, ArrayRef>,
-    most_values: usize,
-}
-
-impl<'a> ArrayReader<'a> {
-    fn new(
-        message: &'a Message<'_>,
-        batch: &ipc::RecordBatch<'_>,
-        dictionaries: &'a HashMap<i64, ArrayRef>,
-        stream_bytes: usize,
-    ) -> Read<Self> {
-        if batch.compression().is_some() {
-            return Err(Fault::new(Reason::Compressed, message.at, "the body is compressed"));
-        }
-        Ok(Self {
-            at: message.at,
-            body: &message.body,
-            nodes: batch.nodes().into_iter().flatten().copied().collect(),
-            buffers: batch.buffers().into_iter().flatten().copied().collect(),
-            variadic: batch.variadicBufferCounts().into_iter().flatten().collect(),
-            dictionaries,
-            // A value takes a bit at the least, or is null in a column of nulls, of which nobody needs more.
-            most_values: stream_bytes.saturating_mul(8),
-        })
-    }
-
-    fn array(&mut self, column: &Column) -> Read<ArrayRef> {
-        self.build(column).map_err(|fault| fault.within(&column.name))
-    }
-
-    fn build(&mut self, column: &Column) -> Read<ArrayRef> {
-        let node = self.nodes.pop_front().ok_or_else(|| self.torn("a column's length"))?;
-        let length = usize::try_from(node.length()).ok().filter(|length| *length <= self.most_values);
-        let length = length.ok_or_else(|| self.torn("as many values as are announced"))?;
-        let mut data = ArrayData::builder(column.data_type.clone()).len(length).align_buffers(true);
-        if column.data_type != DataType::Null {
-            data = data.null_bit_buffer(self.nulls(&node, length)?);
-        }
-        let exact = fixed_bytes(&column.data_type, length);
-        for place in 0..self.buffers_of(&column.data_type)? {
-            let buffer = self.buffer()?;
-            data = data.add_buffer(match exact.filter(|_| place == 0) {
-                Some(bytes) => self.cut(buffer, bytes, length)?,
-                None => buffer,
-            });
-        }
-        for child in self.children(column)? {
-            data = data.add_child_data(child.to_data());
-        }
-        Ok(make_array(data.build().map_err(|error| refused(self.at, &error))?))
-    }
-
-    fn nulls(&mut self, node: &ipc::FieldNode, length: usize) -> Read<Option<Buffer>> {
-        let validity = self.buffer()?;
-        if node.null_count() == 0 {
-            return Ok(None);
-        }
-        if validity.len().saturating_mul(8) < length {
-            return Err(self.torn("the nulls of a column"));
-        }
-        Ok(Some(validity))
-    }
-
-    /// The part of a buffer that its values take. Arrow would take what is behind for a part of another value.
-    fn cut(&self, buffer: Buffer, bytes: usize, length: usize) -> Read<Buffer> {
-        match buffer.len() {
-            // Of no values there may be no offsets either.
-            0 if length == 0 => Ok(buffer),
-            there if there < bytes => Err(self.torn("the values of a column")),
-            _ => Ok(buffer.slice_with_length(0, bytes)),
-        }
-    }
-
-    fn children(&mut self, column: &Column) -> Read<Vec<ArrayRef>> {
-        let Some(id) = column.dictionary else {
-            return column.children.iter().map(|child| self.array(child)).collect();
-        };
-        // A dictionary of which nothing is used need not be sent.
-        let unused = || column.children.first().map(|values| new_empty_array(&values.data_type));
-        let values = self.dictionaries.get(&id).cloned().or_else(unused);
-        Ok(vec![values.ok_or_else(|| self.torn("a dictionary"))?])
-    }
-
-    /// How many buffers an array of this type has beside the one of its nulls.
-    fn buffers_of(&mut self, data_type: &DataType) -> Read<usize> {
-        Ok(match data_type {
-            DataType::Null | DataType::Struct(_) | DataType::FixedSizeList(..) => 0,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => 2,
-            DataType::Utf8View => {
-                let further = self.variadic.pop_front().and_then(|count| usize::try_from(count).ok());
-                let further = further.filter(|count| *count <= self.buffers.len());
-                1 + further.ok_or_else(|| self.torn("the buffers of a view"))?
-            }
-            _ => 1,
-        })
-    }
-
-    fn buffer(&mut self) -> Read<Buffer> {
-        let place = self.buffers.pop_front().and_then(|buffer| {
-            let (offset, length) = (usize::try_from(buffer.offset()).ok()?, usize::try_from(buffer.length()).ok()?);
-            (offset.checked_add(length)? <= self.body.len()).then_some((offset, length))
-        });
-        let (offset, length) = place.ok_or_else(|| self.torn("a buffer of a column"))?;
-        Ok(self.body.slice_with_length(offset, length))
-    }
-
-    #[cold]
-    fn torn(&self, what: &str) -> Box<Fault> {
-        Fault::new(Reason::Malformed, self.at, format!("the message does not hold {what}"))
-    }
-}
-
-/// Bytes that so many values take in the first buffer after that of the nulls, which holds values, offsets or views.
-fn fixed_bytes(data_type: &DataType, length: usize) -> Option<usize> {
-    let (count, width) = match data_type {
-        DataType::Boolean => (length.div_ceil(8), 1),
-        DataType::Utf8 | DataType::Binary | DataType::List(_) => (length.checked_add(1)?, 4),
-        DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => (length.checked_add(1)?, 8),
-        DataType::Utf8View => (length, 16),
-        DataType::Dictionary(keys, _) => (length, keys.primitive_width()?),
-        other => (length, other.primitive_width()?),
-    };
-    count.checked_mul(width)
-}
-
 #[cold]
 fn unread(at: usize, what: &str) -> Box<Fault> {
     Fault::new(Reason::UnreadType, at, format!("{what} is not read"))
@@ -461,6 +355,6 @@ fn unread(at: usize, what: &str) -> Box<Fault> {
 
 /// What arrow says may repeat values, so it is not told.
 #[cold]
-fn refused(at: usize, _error: &ArrowError) -> Box<Fault> {
+pub(super) fn refused(at: usize, _error: &ArrowError) -> Box<Fault> {
     Fault::new(Reason::Malformed, at, "the values do not fit the column's type and length")
 }

@@ -200,7 +200,7 @@ fn milliseconds(sent: &ArrayRef, convert: impl Fn(i64) -> i64) -> Result<ArrayRe
 }
 
 /// Bytes the values take when nothing is shared between them.
-fn written_bytes(sent: &ArrayRef) -> Result<usize, ArrowError> {
+pub(super) fn written_bytes(sent: &ArrayRef) -> Result<usize, ArrowError> {
     let values = match sent.data_type() {
         DataType::Dictionary(_, values) => values.as_ref(),
         other => other,

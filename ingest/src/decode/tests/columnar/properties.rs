@@ -1,6 +1,8 @@
 //! Laws of Arrow streams, over rows of which some columns are as they should be and the others anything.
 
 use super::*;
+use arrow::compute::concat_batches;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A column and what it says in JSON.
 #[derive(Debug, Clone)]
@@ -136,7 +138,86 @@ fn batches(decoded: &Decoded) -> Vec<(String, RecordBatch)> {
     batches
 }
 
+/// What the records give when decoded one by one, put together.
+fn one_by_one(records: &[Record]) -> Decoded {
+    let mut decoder = decoder();
+    let mut all = Decoded::default();
+    for record in records {
+        decoder.decode_events(3, record).unwrap();
+        let decoded = decoder.take().unwrap();
+        all.events.extend(decoded.events);
+        all.bad.extend(decoded.bad);
+        all.unknown_features.extend(decoded.unknown_features);
+    }
+    all
+}
+
+/// The rows of each version, in the order in which they were decoded.
+fn by_version(decoded: &Decoded) -> BTreeMap<String, RecordBatch> {
+    let versions: BTreeSet<_> = decoded.events.iter().map(|events| events.version.to_string()).collect();
+    let batches = |version: &str| {
+        let own = decoded.events.iter().filter(|events| &*events.version == version).map(|events| &events.batch);
+        concat_batches(&own.clone().next().unwrap().schema(), own).unwrap()
+    };
+    versions.into_iter().map(|version| (version.clone(), batches(&version))).collect()
+}
+
+fn unknown_values(decoded: &Decoded) -> u64 {
+    decoded.unknown_features.iter().map(|unknown| unknown.values).sum()
+}
+
+/// Something between two streams.
+#[derive(Debug, Clone, Copy)]
+enum Between {
+    Nothing,
+    Json,
+    Torn,
+    OtherColumns,
+    Early,
+}
+
+fn anything_between() -> impl Strategy<Value = Between> {
+    use Between::{Early, Json, Nothing, OtherColumns, Torn};
+    prop_oneof![6 => Just(Nothing), 1 => Just(Json), 1 => Just(Torn), 1 => Just(OtherColumns), 1 => Just(Early)]
+}
+
+/// A stream for each row, and what is to be between them, one offset after the other.
+fn records_of(rows: &RecordBatch, between: &[Between]) -> Vec<Record> {
+    let mut values: Vec<(Vec<u8>, i64)> = Vec::new();
+    for (row, between) in (0..rows.num_rows()).zip(between) {
+        let own = stream(&[rows.slice(row, 1)]);
+        match between {
+            Between::Nothing => {}
+            Between::Json => values.push((event(&format!("json {row}")).to_string().into(), NOW_MS)),
+            Between::Torn => values.push((own[..own.len() - 9].to_vec(), NOW_MS)),
+            Between::OtherColumns => values.push((stream(&[batch(&events(&["other"]))]), NOW_MS)),
+            // The log took it so early that its time lies too far ahead.
+            Between::Early => values.push((own.clone(), NOW_MS - 3 * 24 * 3_600_000)),
+        }
+        values.push((own, NOW_MS));
+    }
+    let record = |(offset, (value, append_time_ms))| Record { offset, append_time_ms, ..record(value) };
+    (7..).zip(values).map(record).collect()
+}
+
 proptest! {
+    #[test]
+    fn streams_that_are_decoded_together_give_what_each_gives_by_itself(
+        (rows, columns) in any_rows(), between in prop::collection::vec(anything_between(), 7)
+    ) {
+        let mut arrow: Columns = columns.iter().map(|(name, sent)| (*name, sent.column.clone())).collect();
+        arrow.push(("model", dictionary(&vec![Some("bed"); rows])));
+        let records = records_of(&batch(&arrow), &between);
+        let expected = one_by_one(&records);
+        let mut decoder = decoder();
+        records.iter().for_each(|record| decoder.decode_events(3, record).unwrap());
+        let found = decoder.take().unwrap();
+        prop_assert_eq!(by_version(&found), by_version(&expected));
+        let bad = |decoded: &Decoded| decoded.bad.iter().map(|bad| (bad.offset, bad.index, bad.reason)).collect::<Vec<_>>();
+        prop_assert_eq!(bad(&found), bad(&expected));
+        prop_assert_eq!(unknown_values(&found), unknown_values(&expected));
+    }
+
     #[test]
     fn json_messagepack_and_arrow_of_the_same_events_give_equal_batches((rows, columns) in any_rows()) {
         let text = lines(rows, &columns);
