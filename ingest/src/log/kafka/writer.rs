@@ -141,7 +141,11 @@ impl Writer {
                 let error = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
                 return Err(self.failure("writing records", error));
             }
-            self.producer.poll(LOOK_EVERY);
+            // To poll with a time-out is to spin through the last millisecond of it.
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() > 0 {
+                std::thread::sleep(LOOK_EVERY);
+            }
         }
         match locked(&self.producer.context().delivered).failed.take() {
             Some(error) => Err(self.failure("writing records", error)),
