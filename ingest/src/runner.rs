@@ -35,7 +35,7 @@ use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
 use crate::stage::{StageError, StageSpec};
 use bytes::Bytes;
-use handle::Shared;
+use handle::{Position, Shared};
 use life::{Failure, Life};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -203,12 +203,17 @@ struct Supervisor {
 impl Supervisor {
     fn run(&self) -> Result<(), StageError> {
         let mut failures_in_a_row = 0;
+        let mut owed = None;
         loop {
-            let Err((failure, committed)) = self.live() else {
+            let Err((failure, committed)) = self.live(owed.as_deref().unwrap_or_default()) else {
                 self.shared.stopped();
                 return Ok(());
             };
-            let is_last = matches!(failure, Failure::Permanent(_)) || self.shared.is_stopping();
+            let is_stopping = self.shared.is_stopping();
+            // What the log did not take of a stage's last epoch is absorbed once more, and offered to it again.
+            let is_offered_again =
+                is_stopping && owed.is_none() && matches!(failure, Failure::Passing(_, RestartCause::Log));
+            let is_last = matches!(failure, Failure::Permanent(_)) || (is_stopping && !is_offered_again);
             // Two that take a stage from each other would do so for ever if each commit between ended the pauses.
             let starts_anew = committed && !matches!(failure, Failure::Displaced(_));
             let cause = failure.cause();
@@ -218,6 +223,10 @@ impl Supervisor {
                 return Err(error);
             }
             self.context.telemetry.restarted(&self.spec.name, cause, &error);
+            if is_offered_again {
+                owed = Some(self.shared.positions());
+                continue;
+            }
             failures_in_a_row = if starts_anew { 1 } else { failures_in_a_row + 1 };
             if self.shared.pause(pause_after(failures_in_a_row)) {
                 // Nothing is in flight: the stage was dropped, and what it had committed is in the log.
@@ -227,13 +236,14 @@ impl Supervisor {
         }
     }
 
-    /// One life. The flag beside a failure says whether anything was committed before it.
-    fn live(&self) -> Result<(), (Failure, bool)> {
+    /// One life, which absorbs up to these positions even if it is to stop. The flag beside a failure says whether anything
+    /// was committed before it.
+    fn live(&self, owed: &[Position]) -> Result<(), (Failure, bool)> {
         self.shared.starting();
         let before = self.shared.commits();
         let lived = catch_unwind(AssertUnwindSafe(|| {
             let stage = (self.factory)()?;
-            Life::begin(&self.spec, stage, (&self.context, &self.shared))?.run()
+            Life::begin(&self.spec, stage, (&self.context, &self.shared))?.owing(owed).run()
         }));
         let outcome = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

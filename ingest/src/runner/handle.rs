@@ -146,6 +146,10 @@ impl Shared {
         self.inner().positions = positions;
     }
 
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.inner().positions.clone()
+    }
+
     pub(super) fn wake_by(&self, waker: Waker) {
         self.inner().waker = Some(waker);
     }

@@ -1,7 +1,7 @@
 //! One life of a stage: from its last commit to an error or the word to stop.
 
 use super::cursor::{Cursor, Role, Taken};
-use super::handle::Shared;
+use super::handle::{Position, Shared};
 use super::{EpochFigures, Lag, RestartCause, RunnerContext, SealWhen};
 use crate::crash::Step;
 use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
@@ -111,6 +111,8 @@ pub(super) struct Life<'a> {
     held: Open,
     told: Told,
     told_lag: Option<Instant>,
+    /// Up to where it absorbs even if it is to stop.
+    owed: &'a [Position],
 }
 
 impl<'a> Life<'a> {
@@ -151,7 +153,14 @@ impl<'a> Life<'a> {
             held: Open::default(),
             told: Told::Nothing,
             told_lag: None,
+            owed: &[],
         })
+    }
+
+    /// The same life, which absorbs up to these positions before it stops.
+    pub(super) fn owing(mut self, owed: &'a [Position]) -> Self {
+        self.owed = owed;
+        self
     }
 
     /// Lives until told to stop.
@@ -164,7 +173,7 @@ impl<'a> Life<'a> {
             let round = self.read_each(|_| true)?;
             self.show_positions();
             self.tell_lag();
-            if self.shared.is_stopping() {
+            if self.is_over() {
                 self.end()?;
                 return Ok(());
             }
@@ -178,6 +187,16 @@ impl<'a> Life<'a> {
                 Round::Ended => self.rest()?,
             }
         }
+    }
+
+    /// Whether it is to stop, and owes nothing more.
+    fn is_over(&self) -> bool {
+        let is_owed = |cursor: &Cursor| {
+            let owed =
+                self.owed.iter().find(|(topic, partition, _)| (topic, partition) == (&cursor.topic, &cursor.partition));
+            owed.is_some_and(|(_, _, position)| cursor.position < *position)
+        };
+        self.shared.is_stopping() && (self.shared.is_abandoned() || !self.cursors.iter().any(is_owed))
     }
 
     /// Ends the epoch for good, unless the stage is someone else's by now.
@@ -198,7 +217,7 @@ impl<'a> Life<'a> {
                     Round::Waiting => self.wait(),
                     Round::Read => self.show_positions(),
                 }
-                if self.shared.is_stopping() {
+                if self.is_over() {
                     return Ok(false);
                 }
             }
@@ -209,7 +228,7 @@ impl<'a> Life<'a> {
                 Round::Waiting => self.wait(),
                 Round::Read => self.show_positions(),
             }
-            if self.shared.is_stopping() {
+            if self.is_over() {
                 self.end()?;
                 return Ok(false);
             }
@@ -246,7 +265,7 @@ impl<'a> Life<'a> {
             if self.open.bytes >= self.context.policy.bytes {
                 self.seal(Seal::Due)?;
             }
-            if self.shared.is_stopping() {
+            if self.is_over() {
                 break;
             }
         }

@@ -276,9 +276,8 @@ fn an_epoch_absorbs_no_more_than_its_bytes() {
     assert!(most < house.policy.bytes + last_record, "{most} bytes");
 }
 
-#[test]
-fn a_shutdown_seals_and_commits_what_was_absorbed() {
-    let mut house = House::new();
+/// A stage that has absorbed all there is, and whose epoch is still open.
+fn with_open_epoch(house: &mut House) -> StageHandle {
     house.policy = EpochPolicy { seal_when: SealWhen::Interval, bytes: usize::MAX, ..house.policy };
     house.feed(0, 10);
     let handle = house.start();
@@ -290,10 +289,30 @@ fn a_shutdown_seals_and_commits_what_was_absorbed() {
         std::thread::yield_now();
     }
     assert!(house.out(0).is_empty(), "its interval is not over");
+    handle
+}
+
+#[test]
+fn a_shutdown_seals_and_commits_what_was_absorbed() {
+    let mut house = House::new();
+    let handle = with_open_epoch(&mut house);
     handle.shutdown();
     handle.join().unwrap();
     house.expect(10);
     assert!(house.seen.told().contains(&"Stopping".to_owned()));
+}
+
+#[test]
+fn a_last_epoch_that_the_log_does_not_take_is_offered_to_it_once_more() {
+    for fault in [Fault::BeforeCommit(0), Fault::AfterCommit(0)] {
+        let mut house = House::new();
+        house.fault = fault;
+        let handle = with_open_epoch(&mut house);
+        handle.shutdown();
+        handle.join().unwrap();
+        house.expect(10);
+        assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]
