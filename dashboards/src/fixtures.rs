@@ -39,6 +39,7 @@ pub(crate) fn verdict(id: &str, hour: i64) -> Verdict {
         segment: None,
         monitor: Monitor::Drift,
         window: Window { start_ms: (hour - 1) * HOUR, end_ms: hour * HOUR },
+        inputs: Vec::new(),
         finality: Finality::Final,
         severity: Severity::Stable,
         rows: 500,

@@ -177,6 +177,19 @@ pub struct Cut {
     pub positions: Vec<Position>,
 }
 
+/// Records of one input partition: from an offset up to, and without, another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRange {
+    /// Topic of the log.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: u32,
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last.
+    pub to: i64,
+}
+
 /// One judgement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -196,6 +209,10 @@ pub struct Verdict {
     pub monitor: Monitor,
     /// The event time it covers.
     pub window: Window,
+    /// The records that hold the window's rows, as far as the allowed disorder lets that be told: they hold others too. Of
+    /// drift only; the quality of a window is that of the same records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputRange>,
     /// Whether a later verdict may replace it.
     pub finality: Finality,
     /// What it amounts to.

@@ -95,6 +95,7 @@ fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
         let spec = MonitorSpec {
             models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
             partitions: grounds.partitions,
+            disorder: grounds.config.max_disorder,
             references: grounds.references(),
         };
         Ok(Box::new(MonitorStage::new(spec)))

@@ -5,7 +5,9 @@
 
 use crate::partial::{LedgerEntry, Tick};
 use crate::stage::StageError;
-use detectors::verdict::{Cut, Position};
+use crate::topics;
+use detectors::verdict::{Cut, InputRange, Position};
+use detectors::windows::{Window, floor_to};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +34,45 @@ struct InputProgress {
     idle: bool,
     /// Steps of the watermark that a cut may still ask for, oldest first.
     ticks: VecDeque<Tick>,
+    /// The first step in each span of event time, as far back as a window may ask for.
+    #[serde(default)]
+    marks: VecDeque<Tick>,
+}
+
+impl InputProgress {
+    /// A partition of which nothing was read before `from`.
+    fn new(from: i64) -> Self {
+        let start = Tick { at_ms: i64::MIN, offset: from };
+        let (ticks, marks) = (VecDeque::new(), VecDeque::from([start]));
+        Self { read_to: from, watermark_ms: None, idle: false, ticks, marks }
+    }
+
+    fn mark(&mut self, tick: Tick, mark_ms: i64) {
+        let is_first =
+            |last: &Tick| last.at_ms == i64::MIN || floor_to(last.at_ms, mark_ms) != floor_to(tick.at_ms, mark_ms);
+        if self.marks.back().is_none_or(is_first) {
+            self.marks.push_back(tick);
+        }
+    }
+
+    /// Offsets between which every row on time of a window lies, if none was further behind another than `disorder_ms`.
+    fn range(&self, window: Window, disorder_ms: i64) -> (i64, i64) {
+        // Before the watermark came so far, no event was as late as the window's first.
+        let before = self.marks.iter().rev().find(|mark| mark.at_ms < window.start_ms.saturating_sub(disorder_ms));
+        let after = self.marks.iter().find(|mark| mark.at_ms >= window.end_ms);
+        (before.map_or(0, |mark| mark.offset), after.map_or(self.read_to, |mark| mark.offset))
+    }
+}
+
+/// How far apart marks are, and how much they serve.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Marks {
+    /// What every window begins and ends at multiples of.
+    pub(super) every_ms: i64,
+    /// How far behind the latest event another may be without being late.
+    pub(super) disorder_ms: i64,
+    /// Size of the largest window.
+    pub(super) largest_window_ms: i64,
 }
 
 /// The monitor's view of all input partitions.
@@ -40,11 +81,19 @@ pub(super) struct Ledger {
     inputs: BTreeMap<String, BTreeMap<u32, InputProgress>>,
     /// Partitions that must have been heard of before time is known.
     expected: BTreeMap<String, u32>,
+    /// As the configuration has it, and no part of what is kept.
+    #[serde(skip)]
+    marks: Marks,
 }
 
 impl Ledger {
-    pub(super) fn new(expected: BTreeMap<String, u32>) -> Self {
-        Self { inputs: BTreeMap::new(), expected }
+    pub(super) fn new(expected: BTreeMap<String, u32>, marks: Marks) -> Self {
+        Self { inputs: BTreeMap::new(), expected, marks }
+    }
+
+    /// Goes on where another stood.
+    pub(super) fn resume(&mut self, other: Self) {
+        self.inputs = other.inputs;
     }
 
     /// Enters all partitions' shares of one epoch, or none of them.
@@ -100,13 +149,13 @@ impl Ledger {
 
     fn take(&mut self, entry: &LedgerEntry) {
         let Position { topic, partition, offset } = &entry.to;
-        let progress = self.inputs.entry(topic.clone()).or_default().entry(*partition).or_insert_with(|| {
-            InputProgress { read_to: entry.from, watermark_ms: None, idle: false, ticks: VecDeque::new() }
-        });
+        let inputs = self.inputs.entry(topic.clone()).or_default();
+        let progress = inputs.entry(*partition).or_insert_with(|| InputProgress::new(entry.from));
         progress.read_to = progress.read_to.max(*offset);
         progress.watermark_ms = entry.watermark_ms.or(progress.watermark_ms);
         progress.idle = entry.idle;
         progress.ticks.extend(&entry.ticks);
+        entry.ticks.iter().for_each(|tick| progress.mark(*tick, self.marks.every_ms));
     }
 
     /// The least watermark of the partitions that are not idle; `None` until every partition has been heard of.
@@ -137,11 +186,28 @@ impl Ledger {
         Cut { at_ms, positions }
     }
 
-    /// Lets go of ticks that no later cut can ask for.
+    /// The inferences that hold a window's rows; it is to be asked when the window closes.
+    pub(super) fn ranges(&self, window: Window) -> Vec<InputRange> {
+        let topic = topics::INFERENCES;
+        let inputs = self.inputs.get(topic).into_iter().flatten();
+        let ranges = inputs.map(|(partition, input)| {
+            let (from, to) = input.range(window, self.marks.disorder_ms);
+            InputRange { topic: topic.to_owned(), partition: *partition, from, to }
+        });
+        ranges.filter(|range| range.from < range.to).collect()
+    }
+
+    /// Lets go of what no window that closes after `time_ms` can ask for.
     pub(super) fn forget_before(&mut self, time_ms: i64) {
+        let Marks { disorder_ms, largest_window_ms, .. } = self.marks;
+        let oldest_ms = time_ms.saturating_sub(largest_window_ms).saturating_sub(disorder_ms);
         for input in self.inputs.values_mut().flat_map(BTreeMap::values_mut) {
             while input.ticks.front().is_some_and(|tick| tick.at_ms < time_ms) {
                 input.ticks.pop_front();
+            }
+            // The last mark before is where the records of the oldest window begin.
+            while input.marks.get(1).is_some_and(|mark| mark.at_ms < oldest_ms) {
+                input.marks.pop_front();
             }
         }
     }
@@ -157,4 +223,71 @@ fn half_counted(counted: &LedgerEntry, fresh: &LedgerEntry) -> StageError {
         of(fresh)
     );
     StageError::failed("entering the ledger", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use detectors::windows::{Timeliness, Watermark};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const PANE_MS: i64 = 100;
+
+    fn marks(disorder_ms: i64) -> Marks {
+        Marks { every_ms: PANE_MS, disorder_ms, largest_window_ms: 2 * PANE_MS }
+    }
+
+    /// What capture would tell of one partition with an event a record: the entry, and each event's time if it was on time.
+    fn captured(times: &[i64], disorder_ms: i64) -> (LedgerEntry, Vec<Option<i64>>) {
+        let mut watermark = Watermark::new(Duration::from_millis(disorder_ms.unsigned_abs()));
+        let (mut ticks, mut on_time) = (Vec::new(), Vec::new());
+        for (offset, time_ms) in (0..).zip(times) {
+            let before = watermark.at_ms().map(|at_ms| floor_to(at_ms, PANE_MS));
+            let timeliness = watermark.observe(*time_ms, i64::MAX);
+            on_time.push(Some(*time_ms).filter(|_| timeliness == Timeliness::OnTime));
+            let at_ms = watermark.at_ms().unwrap();
+            if before != Some(floor_to(at_ms, PANE_MS)) {
+                ticks.push(Tick { at_ms, offset: offset + 1 });
+            }
+        }
+        let to = Position { topic: topics::INFERENCES.to_owned(), partition: 0, offset: times.len() as i64 };
+        let (counts, dead_letters) = (BTreeMap::new(), BTreeMap::new());
+        let watermark_ms = watermark.at_ms();
+        (LedgerEntry { from: 0, to, watermark_ms, idle: false, ticks, counts, dead_letters }, on_time)
+    }
+
+    proptest! {
+        #[test]
+        fn a_windows_range_holds_all_its_rows_and_begins_after_what_is_too_old(
+            steps in prop::collection::vec(-250i64..300, 1..60), disorder_ms in 0i64..300
+        ) {
+            let times: Vec<_> = steps.iter().scan(1_000, |at, step| { *at += step; Some(*at) }).collect();
+            let (entry, on_time) = captured(&times, disorder_ms);
+            let mut ledger = Ledger::new(BTreeMap::new(), marks(disorder_ms));
+            ledger.enter(std::slice::from_ref(&entry)).unwrap();
+            for start_ms in (-20_000..20_000).step_by(PANE_MS as usize) {
+                let window = Window { start_ms, end_ms: start_ms + 2 * PANE_MS };
+                let own = (0..).zip(&on_time).filter(|(_, time)| time.is_some_and(|time| (window.start_ms..window.end_ms).contains(&time)));
+                let own: Vec<i64> = own.map(|(offset, _)| offset).collect();
+                let range = ledger.ranges(window).first().map(|range| (range.from, range.to));
+                prop_assert!(own.iter().all(|offset| range.is_some_and(|(from, to)| (from..to).contains(offset))));
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_later_window_asks_for_is_let_go() {
+        let times: Vec<_> = (0..100).map(|number| number * 50).collect();
+        let (entry, _) = captured(&times, 0);
+        let mut ledger = Ledger::new(BTreeMap::new(), marks(0));
+        ledger.enter(&[entry]).unwrap();
+        let window = Window { start_ms: 4_000, end_ms: 4_200 };
+        let before = ledger.ranges(window);
+        ledger.forget_before(window.end_ms);
+        assert_eq!(ledger.ranges(window), before);
+        assert_eq!((before[0].from, before[0].to), (79, 85));
+        let kept = &ledger.inputs[topics::INFERENCES][&0].marks;
+        assert!(kept.len() < 15, "{kept:?}");
+    }
 }

@@ -24,10 +24,11 @@ use crate::topics;
 use crate::watched::WatchedModel;
 use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
-use detectors::windows::Window;
-use ledger::{Entered, Ledger};
+use detectors::windows::{Window, WindowSpec, common_divisor};
+use ledger::{Entered, Ledger, Marks};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use version::{Judged, WatchedVersion};
 
 const SOURCE: &str = "/driftline/monitor";
@@ -41,6 +42,8 @@ pub struct MonitorSpec {
     pub models: Vec<Arc<WatchedModel>>,
     /// Partitions of the input topics.
     pub partitions: u32,
+    /// How far behind the latest event another may be without being late.
+    pub disorder: Duration,
     /// The references known so far.
     pub references: ReferenceBook,
 }
@@ -90,10 +93,17 @@ impl MonitorStage {
         if spec.models.iter().any(|model| model.labels.is_some()) {
             expected.insert(topics::LABELS.to_owned(), spec.partitions);
         }
-        let models = spec.models.into_iter().map(|watched| (watched.name.to_string(), MonitoredModel::new(watched)));
+        let windows = || spec.models.iter().map(|model| &model.windows);
+        let marks = Marks {
+            every_ms: windows().map(WindowSpec::pane_ms).fold(0, common_divisor).max(1),
+            disorder_ms: i64::try_from(spec.disorder.as_millis()).unwrap_or(i64::MAX),
+            largest_window_ms: windows().map(WindowSpec::size_ms).max().unwrap_or(0),
+        };
+        let models =
+            spec.models.iter().map(|watched| (watched.name.to_string(), MonitoredModel::new(Arc::clone(watched))));
         Self {
             models: models.collect(),
-            ledger: Ledger::new(expected),
+            ledger: Ledger::new(expected, marks),
             references: spec.references,
             open: VecDeque::new(),
             discarded: BTreeSet::new(),
@@ -228,6 +238,8 @@ impl MonitoredModel {
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.close(window)?);
                 }
+                let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(window) };
+                verdicts.iter_mut().for_each(|verdict| verdict.inputs.clone_from(&inputs));
             }
             (Action::Mature { window, age }, Some(last_age)) => {
                 for version in self.versions.values_mut() {
@@ -285,7 +297,7 @@ impl Stage for MonitorStage {
         let (ledger, discarded, models): (Ledger, BTreeSet<Offset>, Vec<ModelSnapshot>) =
             rmp_serde::from_slice(snapshot)
                 .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
-        self.ledger = ledger;
+        self.ledger.resume(ledger);
         self.discarded = discarded;
         for (name, done_ms, judged) in models {
             if let Some(model) = self.models.get_mut(&name) {

@@ -22,10 +22,14 @@ fn monitor() -> MonitorStage {
 
 fn monitor_of(watched: &Arc<WatchedModel>, announced: &Announced) -> MonitorStage {
     let references = fixtures::book(announced);
-    let mut stage =
-        MonitorStage::new(MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, references });
+    let mut stage = MonitorStage::new(spec(watched, references));
     fixtures::announce(&mut stage, announced);
     stage
+}
+
+fn spec(watched: &Arc<WatchedModel>, references: ReferenceBook) -> MonitorSpec {
+    let disorder = Duration::from_millis(DISORDER_MS as u64);
+    MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, disorder, references }
 }
 
 fn record(offset: usize, value: Vec<u8>) -> Record {
@@ -243,8 +247,7 @@ fn rows_without_a_reference_are_learning() {
         Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
     let epoch = CaptureEpoch { ledger: everywhere(0, 1, START_MS + 10_000), partials: vec![partial] };
     let references = ReferenceBook::new(nothing);
-    let mut stage =
-        MonitorStage::new(MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, references });
+    let mut stage = MonitorStage::new(spec(watched, references));
     feed(&mut stage, &[record(0, rmp_serde::to_vec(&epoch).unwrap())], Delivery::Live).unwrap();
     let events: Vec<_> = stage.seal(Seal::Due).unwrap().unwrap().records.into_iter().map(decode).collect();
     let drift = verdicts(&events).into_iter().find(|verdict| verdict.monitor == Monitor::Drift).cloned().unwrap();

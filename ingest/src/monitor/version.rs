@@ -263,6 +263,7 @@ impl WatchedVersion {
             segment: None,
             monitor,
             window,
+            inputs: Vec::new(),
             finality: Finality::Final,
             severity: Severity::Learning,
             rows: 0,

@@ -201,6 +201,7 @@ fn only_final_drift_of_the_whole_traffic_is_a_fact() {
         segment: None,
         monitor: Monitor::Quality,
         window: Window { start_ms: 0, end_ms: 1 },
+        inputs: Vec::new(),
         finality: Finality::Final,
         severity: Severity::Drift,
         rows: 1,
