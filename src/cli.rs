@@ -6,7 +6,7 @@
 mod bench;
 mod compare;
 
-pub use bench::{BenchArgs, BenchFormat, BenchKafkaArgs, BenchSubject};
+pub use bench::{BenchArgs, BenchFormat, BenchKafkaArgs, BenchReplayArgs, BenchSteadyArgs, BenchSubject};
 pub use compare::CompareArgs;
 
 use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};

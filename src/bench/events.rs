@@ -10,7 +10,6 @@ use bytes::Bytes;
 use ingest::decode::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Its version: that of a model which has none of its own.
@@ -60,6 +59,11 @@ fn category(event: u64, values: u64) -> String {
     format!("value {}", event.wrapping_mul(2_654_435_761) % values)
 }
 
+/// When an event happened.
+pub(super) fn time_ms(event: u64) -> i64 {
+    START_MS + event as i64
+}
+
 fn score(event: u64) -> f64 {
     (event % 997) as f64 / 997.0
 }
@@ -83,12 +87,12 @@ pub(super) fn model_name(number: u64) -> String {
 }
 
 /// One record of these events of a model.
-pub(super) fn record(format: Format, model: &str, events: Range<u64>) -> Result<Bytes> {
-    let rows = |events: Range<u64>| events.map(|number| event(model, number)).collect::<Vec<_>>();
+pub(super) fn record(format: Format, model: &str, events: &[u64]) -> Result<Bytes> {
+    let rows = || events.iter().map(|number| event(model, *number)).collect::<Vec<_>>();
     Ok(match format {
         Format::Arrow => arrow_stream(model, events)?.into(),
-        Format::MessagePack => rmp_serde::to_vec_named(&rows(events))?.into(),
-        Format::Json => serde_json::to_vec(&rows(events))?.into(),
+        Format::MessagePack => rmp_serde::to_vec_named(&rows())?.into(),
+        Format::Json => serde_json::to_vec(&rows())?.into(),
     })
 }
 
@@ -97,7 +101,7 @@ fn event(model: &str, event: u64) -> Event<'_> {
     let categories = CATEGORIES.map(|(name, values)| (name.to_owned(), Value::Category(category(event, values))));
     Event {
         id: id(event),
-        time: START_MS + event as i64,
+        time: time_ms(event),
         model,
         version: VERSION,
         features: numbers.chain(categories).collect(),
@@ -106,24 +110,25 @@ fn event(model: &str, event: u64) -> Event<'_> {
     }
 }
 
-fn id(event: u64) -> String {
+/// The id of an event.
+pub(super) fn id(event: u64) -> String {
     format!("event-{event:09}")
 }
 
-fn arrow_stream(model: &str, events: Range<u64>) -> Result<Vec<u8>> {
+fn arrow_stream(model: &str, events: &[u64]) -> Result<Vec<u8>> {
     let texts = |text: &dyn Fn(u64) -> String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(events.clone().map(text)))
+        Arc::new(StringArray::from_iter_values(events.iter().map(|number| text(*number))))
     };
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("id".to_owned(), texts(&id)),
-        ("time".to_owned(), Arc::new(Int64Array::from_iter_values(events.clone().map(|n| START_MS + n as i64)))),
+        ("time".to_owned(), Arc::new(Int64Array::from_iter_values(events.iter().map(|n| time_ms(*n))))),
         ("model".to_owned(), texts(&|_| model.to_owned())),
         ("version".to_owned(), texts(&|_| VERSION.to_owned())),
         ("prediction".to_owned(), texts(&|_| "1".to_owned())),
-        ("score".to_owned(), Arc::new(Float64Array::from_iter_values(events.clone().map(score)))),
+        ("score".to_owned(), Arc::new(Float64Array::from_iter_values(events.iter().map(|n| score(*n))))),
     ];
     for place in 0..NUMBERS {
-        let values = Float64Array::from_iter_values(events.clone().map(|n| number(n, place)));
+        let values = Float64Array::from_iter_values(events.iter().map(|n| number(*n, place)));
         columns.push((format!("features.{}", number_name(place)), Arc::new(values)));
     }
     for (name, values) in CATEGORIES {

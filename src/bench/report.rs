@@ -35,6 +35,7 @@ pub(super) struct Figures {
     pub(super) format: &'static str,
     pub(super) per_record: u64,
     pub(super) models: u32,
+    pub(super) partitions: u32,
     pub(super) events: u64,
     /// Of the records' values.
     pub(super) bytes: u64,

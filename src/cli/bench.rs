@@ -16,6 +16,10 @@ pub struct BenchArgs {
 pub enum BenchSubject {
     /// Records a second from a preloaded topic: a bare consumer beside capture, for three formats and three sizes of record
     Kafka(BenchKafkaArgs),
+    /// A service under a load that does not change: how soon windows are judged, and what memory it takes
+    Steady(BenchSteadyArgs),
+    /// A topic read twice: whether the verdicts are the same, and what memory that takes
+    Replay(BenchReplayArgs),
 }
 
 /// `driftline bench kafka`.
@@ -33,12 +37,67 @@ pub struct BenchKafkaArgs {
     /// Only this many events a record; may be given several times [default: 256, 16 and 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub per_record: Vec<u64>,
+    /// Partitions of each topic; capture works on each in a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub partitions: u32,
     /// Spread the records over this many models
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub models: u32,
     /// Also write the figures into this folder: kafka.json, kafka.md and kafka.svg
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
+}
+
+/// `driftline bench steady`.
+#[derive(Debug, Args)]
+pub struct BenchSteadyArgs {
+    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: String,
+    /// Events a second
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    pub rate: u64,
+    /// How long it lasts
+    #[arg(long, value_name = "MINUTES", default_value_t = 30.0, value_parser = minutes)]
+    pub minutes: f64,
+    /// Events of a record
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub per_record: u64,
+    /// Partitions of each topic; capture works on each in a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub partitions: u32,
+    /// Bytes that a partition may hold before its oldest records are deleted
+    #[arg(long, value_name = "N", default_value_t = 2_000_000_000, value_parser = clap::value_parser!(u64).range(100_000_000..))]
+    pub retention_bytes: u64,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
+    let is_usable = (0.5..=1_440.0).contains(&minutes);
+    is_usable.then_some(minutes).ok_or_else(|| "expected between half a minute and a day (1440)".to_owned())
+}
+
+/// `driftline bench replay`.
+#[derive(Debug, Args)]
+pub struct BenchReplayArgs {
+    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: String,
+    /// Events of the topic
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(100_000..=1_000_000_000))]
+    pub events: u64,
+    /// What they are written in
+    #[arg(long, value_name = "FORMAT", default_value = "messagepack")]
+    pub format: BenchFormat,
+    /// Events of a record
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub per_record: u64,
+    /// Partitions of each topic
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub partitions: u32,
+    /// Spread the records over this many models
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub models: u32,
 }
 
 /// What a benchmark's events are written in.

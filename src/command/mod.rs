@@ -52,6 +52,8 @@ fn execute(line: CommandLine) -> Result<Exit> {
     match line.command {
         Command::Bench(args) => match args.subject {
             BenchSubject::Kafka(args) => bench::kafka(&args, json),
+            BenchSubject::Steady(args) => bench::steady(&args, json),
+            BenchSubject::Replay(args) => bench::replay(&args, json),
         },
         Command::Demo(args) => demo::run(&args, json),
         Command::Run(args) => run::run(&args),

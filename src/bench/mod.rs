@@ -1,0 +1,207 @@
+//! `driftline bench`: what the service does with a topic of Kafka.
+//!
+//! [`throughput`] reads a preloaded topic as fast as it goes, [`steady`] holds a service under a load that does not change,
+//! [`replay`] reads a topic twice and compares the verdicts. All of them make topics with a prefix of their own, which stay.
+
+mod events;
+mod memory;
+mod replay;
+mod report;
+mod steady;
+mod throughput;
+
+pub use replay::replay;
+pub use steady::steady;
+pub use throughput::kafka;
+
+use crate::cli::BenchFormat;
+use crate::command::reference::first_references;
+use crate::config::Config;
+use crate::service::Grounds;
+use crate::workshop::random_name;
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use ingest::decode::Format;
+use ingest::log::{Log, NewRecord, Offset, PartitionId};
+use ingest::partition::partition_of;
+use ingest::stage::{Share, StageSpec};
+use ingest::topics;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a measurement may take.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+/// How often is looked how far a stage is.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Rows that the reference is learned from.
+const REFERENCE_EVENTS: u64 = 20_000;
+/// Bytes of one append while a topic is loaded.
+const APPEND_BYTES: usize = 8 << 20;
+
+impl BenchFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Messagepack => "messagepack",
+            Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    fn of_events(self) -> Format {
+        match self {
+            Self::Messagepack => Format::MessagePack,
+            Self::Json => Format::Json,
+            Self::Arrow => Format::Arrow,
+        }
+    }
+}
+
+/// The topics of a measurement, and the folder in which its stages work.
+struct Place<'a> {
+    bootstrap: &'a str,
+    folder: &'a Path,
+    prefix: String,
+    partitions: u32,
+    models: u32,
+}
+
+/// What one run is configured with beside the defaults.
+struct Settings<'a> {
+    /// Keys of the whole file, a line each.
+    file: &'a str,
+    /// Keys of the log.
+    log: &'a str,
+    /// Options of librdkafka.
+    options: &'a str,
+    /// Size of the windows.
+    window: &'a str,
+    /// Keys of each model, a line each.
+    model: &'a str,
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        Self { file: "", log: "", options: "", window: "1m", model: "" }
+    }
+}
+
+/// A folder that goes with the measurement, and the rows of the reference in it.
+fn folder_with_reference() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("driftline-bench-").tempdir().context("making a temporary folder")?;
+    let file = folder.path().join("reference.csv");
+    std::fs::write(&file, events::reference(REFERENCE_EVENTS)).context("writing the reference's rows")?;
+    Ok(folder)
+}
+
+impl<'a> Place<'a> {
+    /// New topics for so many models.
+    fn new(bootstrap: &'a str, folder: &'a Path, (partitions, models): (u32, u32)) -> Self {
+        Self { bootstrap, folder, prefix: format!("driftline-bench-{}-", random_name()), partitions, models }
+    }
+
+    /// What stages of one kind stand on: the same inputs, and topics of their own.
+    fn grounds(&self, kind: &str, settings: &Settings<'_>) -> Result<Arc<Grounds>> {
+        let text = self.configuration(kind, settings)?;
+        let grounds = Arc::new(Grounds::open(&Config::parse(&text, &self.folder.join("bench.yaml"))?)?);
+        first_references(&grounds)?;
+        Ok(grounds)
+    }
+
+    fn configuration(&self, kind: &str, settings: &Settings<'_>) -> Result<String> {
+        let Self { prefix, partitions, .. } = self;
+        let Settings { file, log, options, .. } = settings;
+        let bootstrap = serde_json::to_string(self.bootstrap)?;
+        let models = (0..u64::from(self.models)).map(|number| model(number, settings)).collect::<String>();
+        Ok(format!(
+            "
+version: 1
+log:
+  directory: {kind}
+  {log}
+  kafka:
+    bootstrap: {bootstrap}
+    prefix: {prefix}{kind}-
+    input_prefix: {prefix}
+    options: {{{options}}}
+partitions: {partitions}
+{file}
+models:{models}
+"
+        ))
+    }
+
+    /// Loads the topic, each event in the partition of its id; says how many events and bytes that were.
+    fn load(&self, grounds: &Grounds, format: Format, (per_record, events): (u64, u64)) -> Result<(u64, u64)> {
+        let mut waiting = vec![Vec::new(); self.partitions as usize];
+        let (mut batch, mut held, mut records, mut bytes) = (Vec::new(), 0, 0, 0);
+        for event in 0..events {
+            let partition = partition_of(&events::id(event), self.partitions);
+            let Some(numbers) = waiting.get_mut(partition as usize) else { continue };
+            numbers.push(event);
+            if (numbers.len() as u64) < per_record {
+                continue;
+            }
+            let model = events::model_name(records % u64::from(self.models));
+            let value = events::record(format, &model, &std::mem::take(numbers))?;
+            records += 1;
+            held += value.len();
+            batch.push(record(format, partition, value));
+            if held > APPEND_BYTES {
+                grounds.log.append(&std::mem::take(&mut batch))?;
+                bytes += std::mem::take(&mut held) as u64;
+            }
+        }
+        grounds.log.append(&batch)?;
+        Ok((records * per_record, bytes + held as u64))
+    }
+}
+
+/// A model as the configuration has it.
+fn model(number: u64, settings: &Settings<'_>) -> String {
+    let Settings { window, model, .. } = settings;
+    let features = (0..events::NUMBERS).map(|place| format!("{}: numeric", events::number_name(place)));
+    let features = features.chain(events::CATEGORIES.map(|(name, _)| format!("{name}: categorical")));
+    let features = features.collect::<Vec<_>>().join(", ");
+    let name = events::model_name(number);
+    format!(
+        "
+  {name}:
+    task: {{type: binary, positive: \"1\", negative: \"0\"}}
+    features: {{{features}}}
+    windows: {{size: {window}}}
+    {model}
+    reference: {{file: reference.csv, columns: {{prediction: prediction, score: score}}}}"
+    )
+}
+
+fn record(format: Format, partition: PartitionId, value: Bytes) -> NewRecord {
+    let headers = vec![("content-type".to_owned(), format.content_type().into())];
+    NewRecord { topic: topics::INFERENCES.to_owned(), partition, key: None, value: Some(value), headers }
+}
+
+/// Waits until a stage has committed so far in every partition of a topic; how far that is.
+fn until_committed(log: &dyn Log, (stage, topic): (&StageSpec, &str), wanted: &[Offset]) -> Result<Vec<Offset>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let committed = (0..).zip(wanted).map(|(partition, _)| committed(log, (stage, topic), partition));
+        let committed = committed.collect::<Result<Vec<_>>>()?;
+        if committed.iter().zip(wanted).all(|(committed, wanted)| committed >= wanted) {
+            return Ok(committed);
+        }
+        let name = &stage.name;
+        ensure!(Instant::now() < deadline, "{name} stands at offsets {committed:?} of {wanted:?} after {PATIENCE:?}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn committed(log: &dyn Log, (stage, topic): (&StageSpec, &str), partition: PartitionId) -> Result<Offset> {
+    let group = StageSpec { share: Share::One(partition), ..stage.clone() }.group();
+    Ok(log.committed(&group, topic, partition)?.map_or(0, |committed| committed.offset))
+}
+
+/// The offset of the last record of each partition, or of the mark of the transaction that wrote it.
+fn lasts(log: &dyn Log, topic: &str, partitions: u32) -> Result<Vec<Offset>> {
+    (0..partitions).map(|partition| Ok(log.bounds(topic, partition)?.end - 1)).collect()
+}

@@ -1,0 +1,133 @@
+//! `driftline bench replay`: a topic read twice, and whether both readings say the same.
+//!
+//! The first pass follows the topic while it is loaded; the second begins when it is whole, with topics, groups and a
+//! folder of its own, from the earliest offset. Verdicts are compared as they were written, all of each.
+
+use super::memory::{MemoryWatch, most_mib};
+use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed};
+use crate::cli::{BenchReplayArgs, Exit};
+use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use anyhow::{Context, Result, ensure};
+use detectors::verdict::{MonitorEvent, Verdict};
+use ingest::capture::Capture;
+use ingest::cloud_event;
+use ingest::control::Control;
+use ingest::log::{Log, ReadBudget};
+use ingest::monitor::MonitorStage;
+use ingest::topics;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+const READ: ReadBudget = ReadBudget { records: 1_000, bytes: 8 << 20 };
+
+/// What one pass showed.
+#[derive(Debug, Serialize)]
+struct Pass {
+    seconds: f64,
+    /// Of this process: in the first pass what loads the topic is part of it.
+    most_resident_mib: f64,
+    #[serde(skip)]
+    verdicts: BTreeMap<String, Verdict>,
+}
+
+#[derive(Debug, Serialize)]
+struct Replayed {
+    events: u64,
+    bytes: u64,
+    partitions: u32,
+    compression: &'static str,
+    first: Pass,
+    second: Pass,
+    verdicts: usize,
+    differing: usize,
+}
+
+/// Reads twice, and tells.
+///
+/// # Errors
+/// When the brokers cannot be reached, a stage fails, or the passes differ.
+pub fn replay(args: &BenchReplayArgs, json: bool) -> Result<Exit> {
+    let folder = folder_with_reference()?;
+    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models));
+    let settings = Settings { options: "compression.type: zstd", ..Settings::default() };
+    let grounds = place.grounds("first", &settings)?;
+    let mut loaded = (0, 0);
+    let first = pass(grounds, |grounds| {
+        loaded = place.load(grounds, args.format.of_events(), (args.per_record, args.events))?;
+        end_of_input(grounds, loaded.0)
+    })?;
+    let second = pass(place.grounds("second", &settings)?, |_| Ok(()))?;
+    let differing = differing(&first.verdicts, &second.verdicts);
+    let ((events, bytes), partitions, verdicts) = (loaded, args.partitions, first.verdicts.len());
+    let replayed = Replayed { events, bytes, partitions, compression: "zstd", first, second, verdicts, differing };
+    tell(&replayed, json)?;
+    ensure!(verdicts > 0, "no window was closed: replay more events (--events)");
+    ensure!(differing == 0, "{differing} of {verdicts} verdicts are not those of the first pass");
+    Ok(Exit::Done)
+}
+
+/// One run of capture and the monitor, until everything is judged.
+fn pass(grounds: Arc<Grounds>, meanwhile: impl FnOnce(&Grounds) -> Result<()>) -> Result<Pass> {
+    let (memory, started) = (MemoryWatch::start()?, Instant::now());
+    let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
+    let options = ServiceOptions { pace: Pace::Live, listen: None, stages };
+    let service = Service::start(Arc::clone(&grounds), &options)?;
+    meanwhile(&grounds)?;
+    let (log, partitions) = (grounds.log.as_ref(), grounds.partitions);
+    let read = [(Capture::spec(), topics::INFERENCES), (MonitorStage::spec(), topics::PARTIALS)];
+    for (stage, topic) in &read {
+        until_committed(log, (stage, topic), &lasts(log, topic, partitions)?)?;
+    }
+    service.wait_until_quiet(PATIENCE)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let most_resident_mib = most_mib(&memory.stop()?);
+    let verdicts = verdicts(grounds.log.as_ref())?;
+    service.shutdown()?;
+    Ok(Pass { seconds, most_resident_mib, verdicts })
+}
+
+/// Has every window close, however its events were spread.
+fn end_of_input(grounds: &Grounds, events: u64) -> Result<()> {
+    let end = Control::EndOfInput(super::events::time_ms(events));
+    let ends: Vec<_> = (0..grounds.partitions).map(|partition| end.to_record(topics::INFERENCES, partition)).collect();
+    Ok(grounds.log.append(&ends)?)
+}
+
+/// All that was judged, by id.
+fn verdicts(log: &dyn Log) -> Result<BTreeMap<String, Verdict>> {
+    let (mut from, mut verdicts) = (log.bounds(topics::VERDICTS, 0)?.first, BTreeMap::new());
+    loop {
+        let records = log.read(topics::VERDICTS, 0, from, READ)?;
+        let Some(last) = records.last() else { return Ok(verdicts) };
+        from = last.offset + 1;
+        for record in &records {
+            let event: MonitorEvent = cloud_event::decode(record).context("reading a verdict")?;
+            let MonitorEvent::Verdict(verdict) = event else { continue };
+            let told = verdicts.insert(verdict.id.clone(), *verdict);
+            ensure!(told.is_none(), "a window was judged twice: {told:?}");
+        }
+    }
+}
+
+fn differing(first: &BTreeMap<String, Verdict>, second: &BTreeMap<String, Verdict>) -> usize {
+    let changed = first.iter().filter(|(id, verdict)| second.get(*id) != Some(verdict)).count();
+    changed + second.keys().filter(|id| !first.contains_key(*id)).count()
+}
+
+fn tell(replayed: &Replayed, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(replayed)?);
+        return Ok(());
+    }
+    let Replayed { events, bytes, partitions, compression, first, second, verdicts, differing } = replayed;
+    println!("{events} events of {bytes} bytes in {partitions} partitions, {compression}\n");
+    println!("| pass                 | seconds | most resident MiB |");
+    println!("|----------------------|---------|-------------------|");
+    for (name, pass) in [("while it was loaded", first), ("from the start again", second)] {
+        println!("| {name:<20} | {:>7.1} | {:>17.0} |", pass.seconds, pass.most_resident_mib);
+    }
+    println!("\n{verdicts} verdicts, {differing} of which differ");
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! `driftline bench steady`: a service under a load that does not change: how soon it judges, and what memory it takes.
+//!
+//! One process produces, captures, judges and shows, so what it takes is that of all of these. The events of a record happen
+//! when it is handed to the log. A window's delay is from handing over the records that moved the last partition's watermark
+//! past its end, until `/metrics`, which is asked over and over, shows the window.
+
+use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
+use super::{Place, Settings, events, folder_with_reference, record};
+use crate::cli::{BenchSteadyArgs, Exit};
+use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use anyhow::{Context, Result, anyhow, ensure};
+use bytes::Bytes;
+use ingest::decode::Format;
+use ingest::log::NewRecord;
+use ingest::partition::partition_of;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Size of the windows, and how far events may be behind others.
+const WINDOW_MS: i64 = 5_000;
+const DISORDER_MS: i64 = 1_000;
+/// How often events are handed over.
+const BATCH_EVERY: Duration = Duration::from_millis(50);
+/// How often is asked what is shown.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+/// Records that are sent over and over, with new times.
+const TEMPLATES: u64 = 64;
+/// How long windows that have ended may be waited for at the end.
+const LAST_WINDOWS: Duration = Duration::from_secs(60);
+/// Windows that have ended and may wait to be looked for.
+const MOST_ENDED: usize = 10_000;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Figures {
+    events_per_second: f64,
+    minutes: f64,
+    windows: usize,
+    /// From a window's last record to its verdict.
+    delay_p50_s: f64,
+    delay_p99_s: f64,
+    delay_most_s: f64,
+    most_resident_mib: f64,
+    /// Over the second half.
+    growth_mib_per_minute: f64,
+    #[serde(skip)]
+    samples: Vec<Sample>,
+}
+
+/// A window that has ended: its end in event time, and when that was so.
+type Ended = (i64, Instant);
+
+/// Runs so long, and tells.
+///
+/// # Errors
+/// When the brokers cannot be reached, a stage fails, or the load cannot be kept up.
+pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
+    let folder = folder_with_reference()?;
+    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, 1));
+    let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
+    let file = "max_disorder: 1s\nidle_after: 2s";
+    let grounds = place.grounds("steady", &Settings { file, log: &log, window: "5s", ..Settings::default() })?;
+    let load = Load::new(args)?;
+    let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
+    let listen = Some(([127, 0, 0, 1], 0).into());
+    let service = Service::start(Arc::clone(&grounds), &ServiceOptions { pace: Pace::Live, listen, stages })?;
+    let address = service.address().context("the service has no address")?;
+    let memory = MemoryWatch::start()?;
+    let (say, ended) = sync_channel(MOST_ENDED);
+    let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&grounds, &say))?;
+    let delays = delays(&format!("http://{address}/metrics"), &ended)?;
+    let (sent, took) = producer.join().map_err(|_| anyhow!("the thread that produces panicked"))??;
+    let samples = memory.stop()?;
+    service.shutdown()?;
+    ensure!(!delays.is_empty(), "no window was judged: measure for longer (--minutes)");
+    let delay =
+        |share: f64| delays.get(((delays.len() - 1) as f64 * share).round() as usize).copied().unwrap_or(f64::NAN);
+    let figures = Figures {
+        events_per_second: sent as f64 / took.as_secs_f64(),
+        minutes: took.as_secs_f64() / 60.0,
+        windows: delays.len(),
+        delay_p50_s: delay(0.5),
+        delay_p99_s: delay(0.99),
+        delay_most_s: delay(1.0),
+        most_resident_mib: most_mib(&samples),
+        growth_mib_per_minute: growth_mib_per_minute(&samples),
+        samples,
+    };
+    figures.tell(json)?;
+    Ok(Exit::Done)
+}
+
+/// What is sent, and how much of it.
+struct Load {
+    templates: Vec<Vec<Template>>,
+    events_per_record: u64,
+    records_per_batch: f64,
+    lasts: Duration,
+}
+
+/// A record whose events' times are written anew each time.
+struct Template {
+    bytes: Vec<u8>,
+    /// Where the times stand.
+    times: Vec<usize>,
+}
+
+impl Template {
+    fn new(numbers: &[u64]) -> Result<Self> {
+        // A time of now is a whole number of 64 bits in MessagePack, marked with 0xcf.
+        const TIME: &[u8] = b"\xa4time\xcf";
+        let bytes = events::record(Format::MessagePack, &events::model_name(0), numbers)?.to_vec();
+        let found = bytes.windows(TIME.len()).enumerate().filter(|(_, window)| *window == TIME);
+        let times: Vec<_> = found.map(|(at, _)| at + TIME.len()).collect();
+        ensure!(times.len() == numbers.len(), "a record has {} times for {} events", times.len(), numbers.len());
+        Ok(Self { bytes, times })
+    }
+
+    fn at(&mut self, time_ms: u64) -> Bytes {
+        for at in &self.times {
+            if let Some(time) = self.bytes.get_mut(*at..at + 8) {
+                time.copy_from_slice(&time_ms.to_be_bytes());
+            }
+        }
+        Bytes::copy_from_slice(&self.bytes)
+    }
+}
+
+impl Load {
+    fn new(args: &BenchSteadyArgs) -> Result<Self> {
+        let mut waiting = vec![Vec::new(); args.partitions as usize];
+        let mut templates: Vec<Vec<Template>> = waiting.iter().map(|_| Vec::new()).collect();
+        let mut event = 0;
+        while templates.iter().any(|own| (own.len() as u64) < TEMPLATES) {
+            let partition = partition_of(&events::id(event), args.partitions) as usize;
+            event += 1;
+            let (Some(numbers), Some(own)) = (waiting.get_mut(partition), templates.get_mut(partition)) else {
+                continue;
+            };
+            numbers.push(event - 1);
+            if numbers.len() as u64 == args.per_record {
+                own.push(Template::new(&std::mem::take(numbers))?);
+            }
+        }
+        let batches_per_second = 1.0 / BATCH_EVERY.as_secs_f64();
+        let records_per_batch = args.rate as f64 / args.per_record as f64 / batches_per_second;
+        let lasts = Duration::from_secs_f64(args.minutes * 60.0);
+        Ok(Self { templates, events_per_record: args.per_record, records_per_batch, lasts })
+    }
+
+    /// Sends batches at their times; how many events that were, and how long it took.
+    fn run(mut self, grounds: &Grounds, ended: &SyncSender<Ended>) -> Result<(u64, Duration)> {
+        let started = Instant::now();
+        let (mut sent, mut batches, mut next_end_ms) = (0, 0_u32, None);
+        while started.elapsed() < self.lasts {
+            let due = started + BATCH_EVERY * batches;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            batches += 1;
+            let wanted = (f64::from(batches) * self.records_per_batch) as u64;
+            let (now_ms, handed_over) = (now_ms()?, Instant::now());
+            let records: Vec<_> = (sent..wanted).filter_map(|number| self.record(number, now_ms)).collect();
+            sent = wanted;
+            grounds.log.append(&records)?;
+            let watermark_ms = now_ms as i64 - DISORDER_MS;
+            let end_ms = next_end_ms.get_or_insert((watermark_ms / WINDOW_MS + 1) * WINDOW_MS);
+            while *end_ms <= watermark_ms {
+                ended.send((*end_ms, handed_over)).context("no one looks for the windows any more")?;
+                *end_ms += WINDOW_MS;
+            }
+        }
+        Ok((sent * self.events_per_record, started.elapsed()))
+    }
+
+    /// Records of all partitions in turn.
+    fn record(&mut self, number: u64, time_ms: u64) -> Option<NewRecord> {
+        let partitions = self.templates.len() as u64;
+        let partition = (number % partitions) as u32;
+        let own = self.templates.get_mut(partition as usize)?;
+        let template = own.get_mut((number / partitions % TEMPLATES) as usize)?;
+        Some(record(Format::MessagePack, partition, template.at(time_ms)))
+    }
+}
+
+/// Seconds from the end of each window until it was shown, ascending.
+fn delays(url: &str, ended: &Receiver<Ended>) -> Result<Vec<f64>> {
+    let agent = ureq::Agent::new_with_defaults();
+    let mut waiting: Vec<Ended> = Vec::new();
+    let (mut delays, mut until): (Vec<f64>, Option<Instant>) = (Vec::new(), None);
+    loop {
+        loop {
+            match ended.try_recv() {
+                Ok(window) => waiting.push(window),
+                Err(std::sync::mpsc::TryRecvError::Empty) => break,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    until.get_or_insert_with(|| Instant::now() + LAST_WINDOWS);
+                    break;
+                }
+            }
+        }
+        let shown_ms = newest_window_ms(&agent.get(url).call()?.into_body().read_to_string()?);
+        let now = Instant::now();
+        waiting.retain(|(end_ms, since)| {
+            let is_shown = shown_ms.is_some_and(|shown_ms| *end_ms <= shown_ms);
+            delays.extend(is_shown.then(|| (now - *since).as_secs_f64()));
+            !is_shown
+        });
+        if until.is_some() && waiting.is_empty() {
+            delays.sort_by(f64::total_cmp);
+            return Ok(delays);
+        }
+        ensure!(until.is_none_or(|until| now < until), "{} windows were not judged", waiting.len());
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+/// The end of the newest window whose drift was judged.
+fn newest_window_ms(metrics: &str) -> Option<i64> {
+    let shown = metrics.lines().filter(|line| line.starts_with("driftline_window_end_timestamp_seconds{"));
+    let ends = shown.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    ends.reduce(f64::max).map(|seconds| (seconds * 1_000.0) as i64)
+}
+
+impl Figures {
+    fn tell(&self, json: bool) -> Result<()> {
+        if json {
+            println!("{}", serde_json::to_string(self)?);
+            return Ok(());
+        }
+        println!("{:.0} events/s for {:.1} minutes, {} windows", self.events_per_second, self.minutes, self.windows);
+        let Self { delay_p50_s, delay_p99_s, delay_most_s, most_resident_mib, growth_mib_per_minute, .. } = self;
+        println!(
+            "delay from a window's last record to /metrics: p50 {delay_p50_s:.2} s, p99 {delay_p99_s:.2} s, most {delay_most_s:.2} s"
+        );
+        println!(
+            "resident memory: most {most_resident_mib:.0} MiB, {growth_mib_per_minute:+.2} MiB a minute over the second half"
+        );
+        for Sample { at_s, resident_mib } in self.samples.iter().step_by((self.samples.len() / 10).max(1)) {
+            println!("  {:>6.0} s {resident_mib:>6.0} MiB", at_s);
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    Ok(u64::try_from(now.as_millis())?)
+}
