@@ -210,7 +210,14 @@ fn bytes_of(log: &dyn Log, topic: &str) -> Result<u64> {
 
 fn record(format: Format, value: Bytes) -> NewRecord {
     let headers = vec![("content-type".to_owned(), format.content_type().into())];
-    NewRecord { topic: topics::INFERENCES.to_owned(), partition: 0, key: None, value: Some(value), headers }
+    NewRecord {
+        topic: topics::INFERENCES.to_owned(),
+        partition: 0,
+        key: None,
+        value: Some(value),
+        headers,
+        appended_ms: None,
+    }
 }
 
 fn configuration((bootstrap, prefix, kind): (&str, &str, &str), models: u64, labels: &str) -> Result<String> {

@@ -4,11 +4,12 @@
 //! there are none.
 
 use super::error::{ConfigError, Problem, Validated, refuse};
-use super::raw::{RawKafka, RawMechanism, RawOption, RawSasl, RawTls};
+use super::raw::{RawKafka, RawMechanism, RawOption, RawRepartitioned, RawSasl, RawTls};
 use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
 use ingest::log::LogError;
 use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
+use ingest::topics;
 use std::path::{Path, PathBuf};
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
@@ -19,6 +20,8 @@ const MOST_PREFIX_LETTERS: usize = 100;
 pub struct KafkaConfig {
     /// All that is no secret.
     options: KafkaOptions,
+    /// Input topics that are made by a repartition of the users' own.
+    pub repartitioned: Vec<&'static str>,
     sasl: Option<(SaslMechanism, String, SecretSource)>,
     tls: Option<(Tls, Option<SecretSource>)>,
 }
@@ -52,9 +55,11 @@ pub(super) fn kafka(raw: RawKafka, folder: &Path) -> Validated<KafkaConfig> {
         let reason = format!("`{wrong}` is not an address and port: write them as `kafka-1:9092,kafka-2:9092`");
         return refuse(format!("{path}.bootstrap"), Problem::Refused { reason });
     }
+    let repartitioned = repartitioned(&raw.repartition);
     let mut options = KafkaOptions::new(addresses.join(","))
         .with_prefix(prefix(&format!("{path}.prefix"), raw.prefix)?)
-        .with_input_prefix(prefix(&format!("{path}.input_prefix"), raw.input_prefix)?);
+        .with_input_prefix(prefix(&format!("{path}.input_prefix"), raw.input_prefix)?)
+        .with_repartitioned(&repartitioned);
     match raw.replication {
         Some(0) => return refuse(format!("{path}.replication"), out_of_range("at least 1", 0)),
         Some(replication) => options = options.with_replication(replication),
@@ -72,9 +77,21 @@ pub(super) fn kafka(raw: RawKafka, folder: &Path) -> Validated<KafkaConfig> {
     let path = format!("{path}.security");
     Ok(KafkaConfig {
         options,
+        repartitioned,
         sasl: raw.security.sasl.map(|raw| sasl(&format!("{path}.sasl"), raw, folder)).transpose()?,
         tls: raw.security.tls.map(|raw| tls(&format!("{path}.tls"), raw, folder)).transpose()?,
     })
+}
+
+/// Each topic once, in the order of the data.
+fn repartitioned(raw: &[RawRepartitioned]) -> Vec<&'static str> {
+    let is_listed = |topic: &&str| {
+        raw.iter().any(|listed| match listed {
+            RawRepartitioned::Inferences => *topic == topics::INFERENCES,
+            RawRepartitioned::Labels => *topic == topics::LABELS,
+        })
+    };
+    topics::REPARTITIONABLE.into_iter().filter(is_listed).collect()
 }
 
 fn is_address(address: &str) -> bool {

@@ -94,6 +94,9 @@ pub(super) struct RawKafka {
     /// What the names of input topics begin with.
     #[serde(default)]
     pub(super) input_prefix: String,
+    /// Input topics whose keys are not the events' ids, or that have another number of partitions.
+    #[serde(default)]
+    pub(super) repartition: Vec<RawRepartitioned>,
     /// Copies of each partition of a topic that Driftline makes; the broker's default without it.
     pub(super) replication: Option<u16>,
     #[serde(default)]
@@ -107,6 +110,14 @@ impl RawKafka {
     fn default_prefix() -> String {
         "driftline-".to_owned()
     }
+}
+
+/// An input topic that a stage reads.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawRepartitioned {
+    Inferences,
+    Labels,
 }
 
 /// Neither for plain connections.
