@@ -4,16 +4,25 @@
 //! there are none.
 
 use super::error::{ConfigError, Problem, Validated, refuse};
-use super::raw::{RawKafka, RawMechanism, RawOption, RawRepartitioned, RawSasl, RawTls};
+use super::raw::{RawKafka, RawMechanism, RawOption, RawSasl, RawTls};
 use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
 use ingest::log::LogError;
 use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
 use ingest::topics;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
 const MOST_PREFIX_LETTERS: usize = 100;
+
+/// An input topic that a stage reads, as it is written.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawRepartitioned {
+    Inferences,
+    Labels,
+}
 
 /// A Kafka that holds the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

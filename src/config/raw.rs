@@ -96,7 +96,7 @@ pub(super) struct RawKafka {
     pub(super) input_prefix: String,
     /// Input topics whose keys are not the events' ids, or that have another number of partitions.
     #[serde(default)]
-    pub(super) repartition: Vec<RawRepartitioned>,
+    pub(super) repartition: Vec<super::kafka::RawRepartitioned>,
     /// Copies of each partition of a topic that Driftline makes; the broker's default without it.
     pub(super) replication: Option<u16>,
     #[serde(default)]
@@ -110,14 +110,6 @@ impl RawKafka {
     fn default_prefix() -> String {
         "driftline-".to_owned()
     }
-}
-
-/// An input topic that a stage reads.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawRepartitioned {
-    Inferences,
-    Labels,
 }
 
 /// Neither for plain connections.

@@ -104,24 +104,8 @@ fn make(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, Strin
 
 fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
     let found = link.partitions(&topic.name)?;
-    if found != topic.partitions && topics::REPARTITIONABLE.contains(&topic.name.as_str()) {
-        let (name, wanted) = (&topic.name, topic.partitions);
-        return Err(LogError::TopicDiffers {
-            topic: link.names.topic(name),
-            setting: "partitions",
-            found: found.to_string(),
-            wanted: wanted.to_string(),
-            mend: if link.names.is_repartitioned(name) {
-                format!("set `partitions` to {found}, or start with another prefix")
-            } else {
-                format!(
-                    "add `{name}` to log.kafka.repartition, or set `partitions` to {found} if every record's key is its events' id"
-                )
-            },
-        });
-    }
     if found != topic.partitions {
-        return Err(LogError::PartitionsDiffer { topic: topic.name.clone(), found, wanted: topic.partitions });
+        return Err(other_partitions(link, topic, found));
     }
     let name = link.names.topic(&topic.name);
     let described = described(link, &name);
@@ -130,6 +114,27 @@ fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, Stri
         check_setting(&name, &described, (setting, wanted))?;
     }
     Ok(())
+}
+
+/// What is said of a topic with another number of partitions; an input can be taken in as it is.
+fn other_partitions(link: &Link, topic: &TopicSpec, found: u32) -> LogError {
+    let (name, wanted) = (&topic.name, topic.partitions);
+    if !topics::REPARTITIONABLE.contains(&name.as_str()) {
+        return LogError::PartitionsDiffer { topic: name.clone(), found, wanted };
+    }
+    let mend = if link.names.is_repartitioned(name) {
+        format!("set `partitions` to {found}, or start with another prefix")
+    } else {
+        let fits = "if the key of each record is its events' id";
+        format!("add `{name}` to log.kafka.repartition, or set `partitions` to {found} {fits}")
+    };
+    LogError::TopicDiffers {
+        topic: link.names.topic(name),
+        setting: "partitions",
+        found: found.to_string(),
+        wanted: wanted.to_string(),
+        mend,
+    }
 }
 
 /// The settings of a topic that is there, though the broker that is asked may not have heard of it yet.
