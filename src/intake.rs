@@ -55,7 +55,7 @@ impl EventIntake for LogIntake {
         let routed = self.router.route(kind, format, &submission.body);
         let records = routed.records.into_iter().map(|RoutedRecord { partition, format, value }| {
             let (value, headers) = self.stored(kind, format, value);
-            NewRecord { topic: topic.to_owned(), partition, key: None, value: Some(value), headers }
+            NewRecord { topic: topic.to_owned(), partition, key: None, value: Some(value), headers, appended_ms: None }
         });
         let records: Vec<_> = records.collect();
         if !records.is_empty() {

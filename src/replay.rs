@@ -221,6 +221,7 @@ fn new_record(topic: &str, record: EncodedRecord) -> NewRecord {
         key: None,
         value: Some(record.value),
         headers: vec![("content-type".to_owned(), content_type), redacted],
+        appended_ms: None,
     }
 }
 

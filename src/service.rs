@@ -5,6 +5,7 @@
 //!                  └──► archive ─► Parquet                    └─────────┴───────────────┴──► follower ─► metrics, board
 //! ```
 //!
+//! Where the configuration lists an input below `log.kafka.repartition`, a repartition makes it from the users' topic first.
 //! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
@@ -32,8 +33,9 @@ use ingest::crash::Crash;
 use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
-use ingest::log::{Log, Retention, TopicSpec};
+use ingest::log::{Log, LogError, Retention, TopicSpec};
 use ingest::references::ReferenceBook;
+use ingest::repartition::Repartition;
 use ingest::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
 use ingest::schemas::Schemas;
 use ingest::stage::StageError;
@@ -57,6 +59,9 @@ const MOST_SERIES: usize = 5_000;
 /// Windows of the longest that partitions may be apart, and the least event time.
 const WINDOWS_APART: u32 = 4;
 const LEAST_APART: Duration = Duration::from_secs(600);
+
+/// How often the partitions of a repartition tell each other how far they are.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
 const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
@@ -119,6 +124,9 @@ impl Grounds {
         let monitors = if log.is_shared() { partitions } else { 1 };
         for topic in topic_specs((partitions, monitors), config.log.retention) {
             log.ensure_topic(&topic)?;
+        }
+        for topic in config.log.repartitioned() {
+            ensure_source(log.as_ref(), topic, config)?;
         }
         let store = match &config.artifacts {
             ArtifactLocation::Directory(directory) => Store::in_directory(directory),
@@ -211,6 +219,19 @@ fn topic_specs((partitions, monitors): (u32, u32), retention: Retention) -> Vec<
     let kept = [topics::VERDICTS, topics::CAUSES, topics::COMMANDS, topics::RETRAIN, topics::MODELS, topics::ARCHIVED];
     specs.extend(kept.iter().map(|name| spec(name, 1, forever)));
     specs
+}
+
+/// The users' topic, of as many partitions as they like, and what its repartition is told by.
+fn ensure_source(log: &dyn Log, topic: &str, config: &Config) -> Result<()> {
+    let name = topics::source_of(topic);
+    let partitions = match log.partitions(&name) {
+        Err(LogError::NoSuchPartition { .. }) => config.partitions.get(),
+        found => found?,
+    };
+    log.ensure_topic(&TopicSpec { name, partitions, retention: config.log.retention })?;
+    let (name, retention) = (topics::standings_of(topic), Retention::default());
+    log.ensure_topic(&TopicSpec { name, partitions: 1, retention })?;
+    Ok(())
 }
 
 /// The stages, running.
@@ -340,12 +361,14 @@ impl Service {
     }
 }
 
-/// Capture gathers for the configured time; the stages behind it commit as soon as there is nothing more to read.
+/// Capture gathers for the configured time; the others commit as soon as there is nothing more to read. A repartition that
+/// has more to read commits often, because its partitions go on by what they tell each other.
 fn epoch_policy(config: &Config, pace: Pace, stage: &str) -> EpochPolicy {
     let gathers = pace == Pace::Live && stage == Capture::spec().name;
+    let tells = config.log.repartitioned().iter().any(|topic| stage == Repartition::spec(topic).name);
     let never = Duration::from_secs(u64::from(u32::MAX));
     EpochPolicy {
-        interval: config.epoch_interval,
+        interval: if tells { config.epoch_interval.min(TELL_EVERY) } else { config.epoch_interval },
         bytes: MOST_EPOCH_BYTES,
         seal_when: if gathers { SealWhen::Interval } else { SealWhen::CaughtUp },
         idle_after: if pace == Pace::Live { config.idle_after } else { never },

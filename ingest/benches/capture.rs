@@ -186,7 +186,14 @@ fn with_segment() -> WatchedModel {
 }
 
 fn new_record(topic: &str, value: Bytes) -> NewRecord {
-    NewRecord { topic: topic.to_owned(), partition: 0, key: None, value: Some(value), headers: Vec::new() }
+    NewRecord {
+        topic: topic.to_owned(),
+        partition: 0,
+        key: None,
+        value: Some(value),
+        headers: Vec::new(),
+        appended_ms: None,
+    }
 }
 
 fn records(numbers: std::ops::Range<u64>) -> Vec<NewRecord> {

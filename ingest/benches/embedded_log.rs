@@ -28,7 +28,14 @@ fn open(synchronous: Durability) -> (TempDir, Arc<EmbeddedLog>) {
 
 fn batch() -> Vec<NewRecord> {
     let value = Some(Bytes::from(vec![42; RECORD_BYTES]));
-    let record = NewRecord { topic: "inferences".into(), partition: 0, key: None, value, headers: Vec::new() };
+    let record = NewRecord {
+        topic: "inferences".into(),
+        partition: 0,
+        key: None,
+        value,
+        headers: Vec::new(),
+        appended_ms: None,
+    };
     vec![record; BATCH]
 }
 

@@ -90,6 +90,7 @@ pub fn encode<T: Serialize>(topic: &str, attributes: Attributes<'_>, data: &T) -
         key: Some(Bytes::copy_from_slice(subject.as_bytes())),
         value: Some(Bytes::from(value)),
         headers: vec![("content-type".to_owned(), Bytes::from_static(b"application/cloudevents+json"))],
+        appended_ms: None,
     })
 }
 

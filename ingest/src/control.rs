@@ -33,6 +33,7 @@ impl Control {
             key: None,
             value: Some(Bytes::from(time_ms.to_string())),
             headers: vec![(HEADER.to_owned(), Bytes::from_static(kind.as_bytes()))],
+            appended_ms: None,
         }
     }
 

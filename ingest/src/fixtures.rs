@@ -78,15 +78,18 @@ pub(crate) fn watched() -> WatchedModel {
     }
 }
 
-pub(crate) fn decoder(watched: &WatchedModel) -> Decoder {
-    let source = Source {
+pub(crate) fn source(watched: &WatchedModel) -> Source {
+    Source {
         model: Arc::clone(&watched.name),
         schema: watched.schema.clone(),
         segments: watched.segments_from_events(),
         privacy: Privacy::default(),
         mapping: None,
-    };
-    Decoder::new(vec![source], Limits::default())
+    }
+}
+
+pub(crate) fn decoder(watched: &WatchedModel) -> Decoder {
+    Decoder::new(vec![source(watched)], Limits::default())
 }
 
 /// An event whose columns follow from `value`; numbers are dyadic, so that their sums are exact.
@@ -104,7 +107,7 @@ pub(crate) fn label(id: &str, time_ms: i64, label: i64) -> Value {
 
 pub(crate) fn new_record(topic: &str, partition: PartitionId, value: &Value) -> NewRecord {
     let value = Some(Bytes::from(value.to_string()));
-    NewRecord { topic: topic.to_owned(), partition, key: None, value, headers: Vec::new() }
+    NewRecord { topic: topic.to_owned(), partition, key: None, value, headers: Vec::new(), appended_ms: None }
 }
 
 pub(crate) fn as_stored(record: NewRecord, offset: i64, append_time_ms: i64) -> Record {

@@ -20,6 +20,7 @@ pub mod schemas;
 
 pub mod decode;
 pub mod partition;
+pub mod repartition;
 
 pub mod join;
 pub mod segments;

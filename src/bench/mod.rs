@@ -178,7 +178,8 @@ fn model(number: u64, settings: &Settings<'_>) -> String {
 
 fn record(format: Format, partition: PartitionId, value: Bytes) -> NewRecord {
     let headers = vec![("content-type".to_owned(), format.content_type().into())];
-    NewRecord { topic: topics::INFERENCES.to_owned(), partition, key: None, value: Some(value), headers }
+    let topic = topics::INFERENCES.to_owned();
+    NewRecord { topic, partition, key: None, value: Some(value), headers, appended_ms: None }
 }
 
 /// Waits until a stage has committed so far in every partition of a topic; how far that is.

@@ -16,7 +16,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// Runs the service; a signal seals, commits and ends it.
 pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;
-    check_stages(&args.stages)?;
+    check_stages(&args.stages, &config)?;
     super::reference::check_files(&config)?;
     check(&config).iter().for_each(|finding| tracing::warn!("{finding}"));
     let grounds = Arc::new(Grounds::open(&config)?);

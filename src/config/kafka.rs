@@ -9,16 +9,28 @@ use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
 use ingest::log::LogError;
 use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
+use ingest::topics;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
 const MOST_PREFIX_LETTERS: usize = 100;
+
+/// An input topic that a stage reads, as it is written.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawRepartitioned {
+    Inferences,
+    Labels,
+}
 
 /// A Kafka that holds the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// All that is no secret.
     options: KafkaOptions,
+    /// Input topics that are made by a repartition of the users' own.
+    pub repartitioned: Vec<&'static str>,
     sasl: Option<(SaslMechanism, String, SecretSource)>,
     tls: Option<(Tls, Option<SecretSource>)>,
 }
@@ -52,9 +64,11 @@ pub(super) fn kafka(raw: RawKafka, folder: &Path) -> Validated<KafkaConfig> {
         let reason = format!("`{wrong}` is not an address and port: write them as `kafka-1:9092,kafka-2:9092`");
         return refuse(format!("{path}.bootstrap"), Problem::Refused { reason });
     }
+    let repartitioned = repartitioned(&raw.repartition);
     let mut options = KafkaOptions::new(addresses.join(","))
         .with_prefix(prefix(&format!("{path}.prefix"), raw.prefix)?)
-        .with_input_prefix(prefix(&format!("{path}.input_prefix"), raw.input_prefix)?);
+        .with_input_prefix(prefix(&format!("{path}.input_prefix"), raw.input_prefix)?)
+        .with_repartitioned(&repartitioned);
     match raw.replication {
         Some(0) => return refuse(format!("{path}.replication"), out_of_range("at least 1", 0)),
         Some(replication) => options = options.with_replication(replication),
@@ -72,9 +86,21 @@ pub(super) fn kafka(raw: RawKafka, folder: &Path) -> Validated<KafkaConfig> {
     let path = format!("{path}.security");
     Ok(KafkaConfig {
         options,
+        repartitioned,
         sasl: raw.security.sasl.map(|raw| sasl(&format!("{path}.sasl"), raw, folder)).transpose()?,
         tls: raw.security.tls.map(|raw| tls(&format!("{path}.tls"), raw, folder)).transpose()?,
     })
+}
+
+/// Each topic once, in the order of the data.
+fn repartitioned(raw: &[RawRepartitioned]) -> Vec<&'static str> {
+    let is_listed = |topic: &&str| {
+        raw.iter().any(|listed| match listed {
+            RawRepartitioned::Inferences => *topic == topics::INFERENCES,
+            RawRepartitioned::Labels => *topic == topics::LABELS,
+        })
+    };
+    topics::REPARTITIONABLE.into_iter().filter(is_listed).collect()
 }
 
 fn is_address(address: &str) -> bool {

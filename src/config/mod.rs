@@ -136,6 +136,16 @@ pub struct ArchiveConfig {
     pub compact_every: Duration,
 }
 
+impl LogConfig {
+    /// Input topics that are made by a repartition of the users' own.
+    pub fn repartitioned(&self) -> &[&'static str] {
+        match &self.place {
+            LogPlace::Kafka(kafka) => &kafka.repartitioned,
+            LogPlace::Embedded(_) => &[],
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks a configuration file.
     ///

@@ -94,6 +94,9 @@ pub(super) struct RawKafka {
     /// What the names of input topics begin with.
     #[serde(default)]
     pub(super) input_prefix: String,
+    /// Input topics whose keys are not the events' ids, or that have another number of partitions.
+    #[serde(default)]
+    pub(super) repartition: Vec<super::kafka::RawRepartitioned>,
     /// Copies of each partition of a topic that Driftline makes; the broker's default without it.
     pub(super) replication: Option<u16>,
     #[serde(default)]

@@ -240,6 +240,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("log: {directory: data}", "log: {directory: data, durability: full, kafka: {bootstrap: \"k:9092\"}}"),
         ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: \"k:9092\", prefix: a b}}"),
         ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: \"k:9092\", replication: 0}}"),
+        ("log: {directory: data}", "log: {directory: data, kafka: {bootstrap: \"k:9092\", repartition: [feedback]}}"),
         (
             "log: {directory: data}",
             "log: {directory: data, kafka: {bootstrap: \"k:9092\", security: {sasl: {mechanism: plain, username: u}}}}",

@@ -4,15 +4,19 @@
 //! starting them, which is the service's.
 
 use super::Grounds;
+use crate::config::Config;
 use crate::setup::decoder;
 use crate::workshop::{WorkshopParts, random_name};
 use anyhow::Result;
 use ingest::archive::Archive;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::catch_up::CatchUp;
+use ingest::decode::{EventKind, Limits, Splitter};
 use ingest::monitor::{MonitorSpec, MonitorStage};
+use ingest::repartition::{Repartition, RepartitionSpec};
 use ingest::runner::StageFactory;
 use ingest::stage::{Stage, StageError, StageSpec};
+use ingest::topics;
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use std::sync::Arc;
@@ -27,13 +31,14 @@ pub struct UnknownStage {
     known: String,
 }
 
-/// Refuses names that no stage has.
+/// Refuses names that no stage of the configuration has.
 ///
 /// # Errors
 /// When there is one; the message names the stages.
-pub fn check_stages(names: &[String]) -> Result<(), UnknownStage> {
+pub fn check_stages(names: &[String], config: &Config) -> Result<(), UnknownStage> {
+    let repartitions = config.log.repartitioned().iter().map(|topic| Repartition::spec(topic));
     let specs = [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()];
-    let known = specs.map(|spec| spec.name);
+    let known: Vec<_> = repartitions.chain(specs).map(|spec| spec.name).collect();
     match names.iter().find(|name| !known.contains(name)) {
         Some(unknown) => Err(UnknownStage { stage: unknown.clone(), known: known.join(", ") }),
         None => Ok(()),
@@ -49,16 +54,38 @@ pub(super) fn stages(
     (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
     only: &[String],
 ) -> Result<Vec<NamedStage>> {
-    check_stages(only)?;
-    let mut stages = vec![
+    check_stages(only, &grounds.config)?;
+    let mut stages: Vec<_> =
+        grounds.config.log.repartitioned().iter().map(|topic| repartition(grounds, topic)).collect();
+    stages.extend([
         capture(grounds, catch_up),
         archive(grounds),
         monitor(grounds),
         controller(grounds),
         trainer(grounds, stop),
-    ];
+    ]);
     stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
     Ok(stages)
+}
+
+fn repartition(grounds: &Arc<Grounds>, topic: &'static str) -> NamedStage {
+    let grounds = Arc::clone(grounds);
+    let kind = if topic == topics::LABELS { EventKind::Label } else { EventKind::Inference };
+    let factory = move || -> Result<Box<dyn Stage>, StageError> {
+        let source = topics::source_of(topic);
+        let sources = grounds.log.partitions(&source);
+        let models = grounds.models.iter().map(|model| model.source.clone()).collect();
+        let splitter = Splitter::new(models, Limits::default(), kind, grounds.partitions);
+        Ok(Box::new(Repartition::new(RepartitionSpec {
+            topic,
+            sources: sources.map_err(|error| StageError::failed(format!("looking for {source}"), error))?,
+            partitions: grounds.partitions,
+            disorder: grounds.config.max_disorder,
+            life: random_name(),
+            splitter: splitter.with_schemas(Arc::clone(&grounds.schemas)),
+        })))
+    };
+    (Repartition::spec(topic), Arc::new(factory))
 }
 
 fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStage {

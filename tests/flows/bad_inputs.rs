@@ -152,6 +152,7 @@ fn write_records(place: &Workplace, promised: &mut Promised) {
             key: None,
             value: value.map(Into::into),
             headers: Vec::new(),
+            appended_ms: None,
         };
         let [before, after] = good.each_ref().map(|id| record(Some(bad.to.json(id))));
         let mut bad_record = record(bad.value.map(<[u8]>::to_vec));

@@ -66,7 +66,7 @@ fn topic(name: &str) -> TopicSpec {
 
 fn record(topic: &str, value: &str) -> NewRecord {
     let value = Some(Bytes::copy_from_slice(value.as_bytes()));
-    NewRecord { topic: topic.to_owned(), partition: 0, key: None, value, headers: Vec::new() }
+    NewRecord { topic: topic.to_owned(), partition: 0, key: None, value, headers: Vec::new(), appended_ms: None }
 }
 
 fn values(log: &dyn Log, topic: &str) -> Vec<String> {

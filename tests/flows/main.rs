@@ -7,6 +7,7 @@ mod demo;
 mod faults;
 mod kafka_log;
 mod kill;
+mod repartition;
 mod schemas;
 mod sea_losing;
 mod windows_oracle;

@@ -91,6 +91,7 @@ fn write_records(place: &Workplace) {
         key: None,
         value: Some(value.into()),
         headers: Vec::new(),
+        appended_ms: None,
     };
     let mut records: Vec<_> = (0..RECORDS).map(|number| record(number % 2, framed(7, &answer(number)))).collect();
     let json = format!(

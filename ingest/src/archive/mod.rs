@@ -181,7 +181,7 @@ pub(crate) fn record_of(archived: &Archived) -> Result<NewRecord, StageError> {
     let value =
         serde_json::to_vec(archived).map_err(|error| StageError::failed("writing an archived record", error))?;
     let topic = topics::ARCHIVED.to_owned();
-    Ok(NewRecord { topic, partition: 0, key: None, value: Some(value.into()), headers: Vec::new() })
+    Ok(NewRecord { topic, partition: 0, key: None, value: Some(value.into()), headers: Vec::new(), appended_ms: None })
 }
 
 /// The rows of each day of event time.

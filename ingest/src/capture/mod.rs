@@ -486,6 +486,7 @@ fn epoch_record(epoch: &CaptureEpoch, partition: PartitionId) -> Result<NewRecor
         key: None,
         value: Some(value.into()),
         headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
+        appended_ms: None,
     })
 }
 

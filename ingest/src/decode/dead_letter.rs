@@ -62,7 +62,7 @@ impl BadRow {
             headers.push(header(BYTES_HEADER, self.bytes.len().to_string()));
         }
         let topic = dead_letters_of(topic);
-        NewRecord { topic, partition, key: record.key.clone(), value: Some(held), headers }
+        NewRecord { topic, partition, key: record.key.clone(), value: Some(held), headers, appended_ms: None }
     }
 }
 

@@ -32,6 +32,7 @@ mod privacy;
 mod redactor;
 mod route;
 mod source;
+mod split;
 
 pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
@@ -44,6 +45,7 @@ pub use privacy::{HashKey, Policy, Privacy, PrivacyError};
 pub use redactor::{REDACTED_HEADER, Redactor};
 pub use route::{EventKind, Rejected, Routed, RoutedRecord, Router};
 pub use source::Source;
+pub use split::{Part, Split, Splitter};
 
 use crate::log::{PartitionId, Record};
 use crate::schemas::{Outage, Schemas};

@@ -76,9 +76,17 @@ pub struct Rejected {
 }
 
 /// An event that was accepted: where it goes, and its bytes in the body.
-struct Accepted {
-    partition: PartitionId,
-    bytes: Range<usize>,
+pub(super) struct Accepted {
+    pub(super) partition: PartitionId,
+    pub(super) bytes: Range<usize>,
+}
+
+/// How the events of a body are put into records.
+pub(super) struct Packing {
+    pub(super) format: Format,
+    pub(super) partitions: u32,
+    /// Bytes at which a partition gets another record.
+    pub(super) max_record_bytes: usize,
 }
 
 /// Bytes that the head of a MessagePack array takes in the form used here.
@@ -117,7 +125,8 @@ impl Router {
         };
         let rejected = spoilt.iter().map(|row| rejected(row.index, &row.fault));
         let rejected = rejected.collect();
-        Routed { accepted: accepted.len() as u64, records: self.assemble(format, body, &accepted), rejected }
+        let packing = Packing { format, partitions: self.partitions, max_record_bytes: self.max_record_bytes };
+        Routed { accepted: accepted.len() as u64, records: packing.pack(body, &accepted), rejected }
     }
 
     /// Rows that are good as they stand go their way as columns, the others as JSON.
@@ -129,7 +138,7 @@ impl Router {
             Ok(sorted) => sorted,
             Err(fault) => return Routed { rejected: vec![rejected(0, &fault)], ..Routed::default() },
         };
-        let Sorted { streams, accepted, lines, line_rows, too_large } = sorted;
+        let Sorted { streams, accepted, lines, line_rows, too_large, .. } = sorted;
         let mut routed = self.route_rows(kind, Format::Json, &lines);
         for row in &mut routed.rejected {
             let place = usize::try_from(row.index).ok().and_then(|line| line_rows.get(line));
@@ -203,8 +212,12 @@ impl Router {
         cursor.seek(end);
         Ok(head)
     }
+}
 
-    fn assemble(&self, format: Format, body: &[u8], accepted: &[Accepted]) -> Vec<RoutedRecord> {
+impl Packing {
+    /// Records with the events' bytes; those of a partition are in the body's order.
+    pub(super) fn pack(&self, body: &[u8], accepted: &[Accepted]) -> Vec<RoutedRecord> {
+        let format = self.format;
         let mut open: Vec<Assembly> = (0..self.partitions.max(1)).map(|_| Assembly::default()).collect();
         let mut records = Vec::new();
         for event in accepted {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 mod avro;
 mod columnar;
+mod split;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

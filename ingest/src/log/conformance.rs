@@ -299,7 +299,7 @@ fn create(log: &dyn Log, name: &str, partitions: u32) {
 
 fn record(topic: &str, partition: u32, value: &str) -> NewRecord {
     let value = Some(Bytes::copy_from_slice(value.as_bytes()));
-    NewRecord { topic: topic.into(), partition, key: None, value, headers: Vec::new() }
+    NewRecord { topic: topic.into(), partition, key: None, value, headers: Vec::new(), appended_ms: None }
 }
 
 fn commit_of(made: NewRecord, offset: i64, resume: &str) -> Transaction {

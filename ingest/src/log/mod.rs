@@ -77,6 +77,9 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
     /// Names and values beside it.
     pub headers: Vec<(String, Bytes)>,
+    /// When a log took it that it was forwarded from; `None` for what is new. Only the topics of a repartition keep it:
+    /// every other stamps what it takes by its own clock.
+    pub appended_ms: Option<i64>,
 }
 
 /// The offsets a partition holds, `[first, end)`.

@@ -211,7 +211,7 @@ impl House {
 
 fn record_for(topic: &str, partition: u32, value: &str) -> NewRecord {
     let value = Some(Bytes::copy_from_slice(value.as_bytes()));
-    NewRecord { topic: topic.into(), partition, key: None, value, headers: Vec::new() }
+    NewRecord { topic: topic.into(), partition, key: None, value, headers: Vec::new(), appended_ms: None }
 }
 
 fn text(record: &Record) -> String {

@@ -7,8 +7,11 @@
 //! Invariant: a dead letter holds the record as it came, frame included.
 
 use super::gathered::{Arrival, Kind};
+use super::table::{Budget, Table};
+use super::{Outgoing, Sorted};
 use crate::decode::builders::append::Hashes;
 use crate::decode::fault::{Fault, Read, Reason};
+use crate::decode::route::EventKind;
 use crate::decode::{Decoder, Task};
 use crate::log::Record;
 use crate::schemas::{Misfit, SchemaId};
@@ -30,6 +33,20 @@ impl Decoder {
                 self.refuse(record, fault);
             }
         }
+    }
+
+    /// Sorts a record of Avro without its frame as a body of one row.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(in crate::decode) fn sort_avro(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        kind: EventKind,
+        (schema, bytes): (SchemaId, &[u8]),
+    ) -> Read<Sorted> {
+        let table = Table::new(&self.read_avro(schema, bytes)?, &mut Budget::new(bytes.len()))?;
+        outgoing.sort_tables(kind, &[table])
     }
 
     fn read_avro(&mut self, schema: SchemaId, bytes: &[u8]) -> Read<RecordBatch> {

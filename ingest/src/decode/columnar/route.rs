@@ -47,6 +47,8 @@ pub(in crate::decode) struct Sorted {
     /// Rows that are to be looked at, as lines of JSON, and their places in the body.
     pub(in crate::decode) lines: Vec<u8>,
     pub(in crate::decode) line_rows: Vec<u32>,
+    /// The latest time of the rows that the streams hold.
+    pub(in crate::decode) latest_ms: Option<i64>,
     /// Rows that do not fit into a record.
     pub(in crate::decode) too_large: Vec<(u32, Box<Fault>)>,
 }
@@ -66,10 +68,15 @@ impl Outgoing<'_> {
     /// When the body as a whole cannot be read.
     pub(in crate::decode) fn sort(&self, kind: EventKind, body: &Bytes) -> Read<Sorted> {
         let stream = Stream::read(body, &self.limits, None)?;
+        self.sort_tables(kind, &tables(&stream.batches, body.len())?)
+    }
+
+    /// Sorts the rows of a body that was read.
+    pub(super) fn sort_tables(&self, kind: EventKind, tables: &[Table]) -> Read<Sorted> {
         let mut sorted = Sorted::default();
         let mut first_row = 0;
-        for table in tables(&stream.batches, body.len())? {
-            self.sort_table(kind, &table, first_row, &mut sorted)?;
+        for table in tables {
+            self.sort_table(kind, table, first_row, &mut sorted)?;
             first_row += u32::try_from(table.rows).unwrap_or(u32::MAX);
         }
         Ok(sorted)
@@ -85,6 +92,7 @@ impl Outgoing<'_> {
             let at = row as usize;
             let found = heads.as_ref().filter(|_| good).and_then(|heads| {
                 let source = *names.get(heads.models.value(at))?;
+                sorted.latest_ms = sorted.latest_ms.max(Some(heads.times.value(at)));
                 Some((source, partition_of(heads.ids.value(at), self.partitions)))
             });
             match found {

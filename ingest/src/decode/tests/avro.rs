@@ -398,3 +398,24 @@ proptest! {
         assert_decodes(&mut decoder, &record(framed(&good)), &expected("a"));
     }
 }
+
+#[test]
+fn a_record_of_avro_goes_to_the_partition_of_its_id_as_it_is() {
+    let ids = [SchemaId::Number(7), SchemaId::Guid(GUID)];
+    let schemas = || Arc::new(Schemas::default().with_avro(&event_schema().to_string(), &ids).unwrap());
+    let splitter = |privacy| {
+        Splitter::new(vec![source(privacy)], Limits::default(), EventKind::Inference, 4).with_schemas(schemas())
+    };
+    let home = crate::partition::partition_of("a", 4);
+    let parts = splitter(Privacy::default()).split(&record(framed(&avro("a"))), (home + 1) % 4).unwrap().parts;
+    let whole = Part { partition: home, value: Some(framed(&avro("a")).into()), headers: Vec::new() };
+    assert_eq!(parts, [whole]);
+    let privacy = Privacy::new([("town".to_owned(), Policy::Drop)].into(), None, &schema(), &[]).unwrap();
+    let parts = splitter(privacy.clone()).split(&record(framed(&avro("a"))), (home + 1) % 4).unwrap().parts;
+    assert_eq!((parts.len(), parts[0].partition), (1, home));
+    let mut decoder = Decoder::new(vec![source(privacy)], Limits::default());
+    let part = Record { value: parts[0].value.clone(), headers: parts[0].headers.clone(), ..record("") };
+    let decoded = decode_record(&mut decoder, &part).events.remove(0).batch;
+    assert_eq!(decoded.column_by_name("age"), expected("a").column_by_name("age"));
+    assert!(!parts[0].value.as_ref().unwrap().windows(5).any(|bytes| bytes == "Köln".as_bytes()));
+}

@@ -25,7 +25,14 @@ fn topic(name: &str, retention: Retention) -> TopicSpec {
 }
 
 fn record(value: impl Into<Bytes>) -> NewRecord {
-    NewRecord { topic: "t".into(), partition: 0, key: None, value: Some(value.into()), headers: Vec::new() }
+    NewRecord {
+        topic: "t".into(),
+        partition: 0,
+        key: None,
+        value: Some(value.into()),
+        headers: Vec::new(),
+        appended_ms: None,
+    }
 }
 
 /// A closed log with records of which some spill to further pages.

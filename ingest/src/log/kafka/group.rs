@@ -252,6 +252,7 @@ impl Group {
             key: Some(self.chunk_key(number).into()),
             value: Some(snapshot.slice(start..snapshot.len().min(start + CHUNK_BYTES))),
             headers: Vec::new(),
+            appended_ms: None,
         };
         starts.enumerate().map(chunk).collect()
     }

@@ -1,30 +1,51 @@
 //! What topics, groups and transactions are called on the broker.
 //!
 //! Stages know names without a prefix. Input topics are the users' and have theirs; everything else carries the prefix.
+//!
+//! An input that is repartitioned is two topics: the users', which only the repartition reads (`inferences-source` to the
+//! stages, and called as ever on the broker), and one of Driftline's own, which everyone else reads as `inferences`.
 
 use super::options::KafkaOptions;
 use crate::partition::partition_of;
 use crate::topics;
+use std::collections::BTreeSet;
 
 /// The topic of snapshots, as Driftline calls it.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 /// Its partitions: a group that is stuck in a transaction holds up those of its own partition only.
 pub(super) const SNAPSHOT_PARTITIONS: u32 = 8;
 
-/// The prefixes.
+/// What the name of an input topic ends with that a repartition makes.
+const REPARTITIONED: &str = "-repartitioned";
+
+/// The prefixes, and which inputs are not read as the users write them.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,
     input_prefix: String,
+    repartitioned: BTreeSet<String>,
 }
 
 impl Names {
     pub(super) fn of(options: &KafkaOptions) -> Self {
-        Self { prefix: options.prefix.clone(), input_prefix: options.input_prefix.clone() }
+        Self {
+            prefix: options.prefix.clone(),
+            input_prefix: options.input_prefix.clone(),
+            repartitioned: options.repartitioned.clone(),
+        }
+    }
+
+    /// Whether an input topic is made by a repartition.
+    pub(super) fn is_repartitioned(&self, topic: &str) -> bool {
+        self.repartitioned.contains(topic)
     }
 
     /// What a topic is called on the broker.
     pub(super) fn topic(&self, topic: &str) -> String {
+        if self.is_repartitioned(topic) {
+            return format!("{}{topic}{REPARTITIONED}", self.prefix);
+        }
+        let topic = topics::repartitioned_from(topic).unwrap_or(topic);
         let prefix = if topics::is_input(topic) { &self.input_prefix } else { &self.prefix };
         format!("{prefix}{topic}")
     }
@@ -38,4 +59,26 @@ impl Names {
 /// The partition that a group's snapshots are in.
 pub(super) fn snapshot_partition(group: &str) -> u32 {
     partition_of(group, SNAPSHOT_PARTITIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_is_repartitioned_is_two_topics() {
+        let options = KafkaOptions::new("localhost:9092").with_prefix("own-").with_input_prefix("theirs-");
+        let names = Names::of(&options.with_repartitioned(&[topics::LABELS]));
+        let topics = ["inferences", "inferences-dlt", "labels", "labels-source", "labels-dlt", "labels-standings"];
+        let called = topics.map(|topic| names.topic(topic));
+        let expected = [
+            "theirs-inferences",
+            "theirs-inferences-dlt",
+            "own-labels-repartitioned",
+            "theirs-labels",
+            "theirs-labels-dlt",
+            "own-labels-standings",
+        ];
+        assert_eq!(called, expected);
+    }
 }

@@ -8,7 +8,7 @@ use crate::log::LogError;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -118,6 +118,7 @@ pub struct KafkaOptions {
     bootstrap: String,
     pub(super) prefix: String,
     pub(super) input_prefix: String,
+    pub(super) repartitioned: BTreeSet<String>,
     pub(super) replication: Option<u16>,
     security: Security,
     free: BTreeMap<String, String>,
@@ -132,6 +133,7 @@ impl KafkaOptions {
             bootstrap: bootstrap.into(),
             prefix: "driftline-".to_owned(),
             input_prefix: String::new(),
+            repartitioned: BTreeSet::new(),
             replication: None,
             security: Security::default(),
             free: BTreeMap::new(),
@@ -150,6 +152,12 @@ impl KafkaOptions {
     #[must_use]
     pub fn with_input_prefix(self, input_prefix: impl Into<String>) -> Self {
         Self { input_prefix: input_prefix.into(), ..self }
+    }
+
+    /// Input topics that are made from the users' topics by a repartition; none by default.
+    #[must_use]
+    pub fn with_repartitioned(self, topics: &[&str]) -> Self {
+        Self { repartitioned: topics.iter().map(|topic| (*topic).to_owned()).collect(), ..self }
     }
 
     /// Copies of each partition of a topic that Driftline makes; the broker's default without it.

@@ -2,7 +2,7 @@
 //!
 //! What stages rest on is checked: the number of partitions, that nothing is compacted away, that records are kept as
 //! long as is asked for, and that they bear the time at which the broker took them (the watermark must not follow a
-//! producer's clock). Deliberately absent: changing a topic that exists. It is its owner's.
+//! producer's clock; what a repartition makes bears the time at which the broker took the original). Deliberately absent: changing a topic that exists. It is its owner's.
 
 use super::link::{ASK_AGAIN, Link, UNTIL_HEARD, storage};
 use super::options::MOST_RECORD_BYTES;
@@ -35,7 +35,10 @@ pub(super) enum Cleanup {
 
 /// Makes the topic, or checks the one that is there.
 pub(super) fn ensure(link: &Link, topic: &TopicSpec, cleanup: Cleanup) -> Result<(), LogError> {
-    let wanted = settings(topic, cleanup);
+    let mut wanted = settings(topic, cleanup);
+    if link.names.is_repartitioned(&topic.name) {
+        repartitioned(&mut wanted);
+    }
     match link.partitions(&topic.name) {
         Ok(_) => {}
         Err(LogError::NoSuchPartition { .. }) => make(link, (topic, &wanted))?,
@@ -61,6 +64,15 @@ fn settings(topic: &TopicSpec, cleanup: Cleanup) -> BTreeMap<&'static str, Strin
     let bytes = unless_said(topic.retention.bytes_per_partition.map(|bytes| bytes.to_string()));
     settings.extend(bytes.map(|bytes| (RETENTION_BYTES, bytes)));
     settings
+}
+
+/// What is different for a topic that a repartition makes: records bear the time that they are given, and nobody but the
+/// configuration says how long Driftline's own are kept.
+fn repartitioned(wanted: &mut BTreeMap<&'static str, String>) {
+    wanted.insert(TIMESTAMP, "CreateTime".to_owned());
+    for setting in [RETENTION_MS, RETENTION_BYTES] {
+        wanted.entry(setting).or_insert_with(|| "-1".to_owned());
+    }
 }
 
 fn make(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
@@ -93,7 +105,7 @@ fn make(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, Strin
 fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
     let found = link.partitions(&topic.name)?;
     if found != topic.partitions {
-        return Err(LogError::PartitionsDiffer { topic: topic.name.clone(), found, wanted: topic.partitions });
+        return Err(other_partitions(link, topic, found));
     }
     let name = link.names.topic(&topic.name);
     let described = described(link, &name);
@@ -102,6 +114,27 @@ fn check(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, Stri
         check_setting(&name, &described, (setting, wanted))?;
     }
     Ok(())
+}
+
+/// What is said of a topic with another number of partitions; an input can be taken in as it is.
+fn other_partitions(link: &Link, topic: &TopicSpec, found: u32) -> LogError {
+    let (name, wanted) = (&topic.name, topic.partitions);
+    if !topics::REPARTITIONABLE.contains(&name.as_str()) {
+        return LogError::PartitionsDiffer { topic: name.clone(), found, wanted };
+    }
+    let mend = if link.names.is_repartitioned(name) {
+        format!("set `partitions` to {found}, or start with another prefix")
+    } else {
+        let fits = "if the key of each record is its events' id";
+        format!("add `{name}` to log.kafka.repartition, or set `partitions` to {found} {fits}")
+    };
+    LogError::TopicDiffers {
+        topic: link.names.topic(name),
+        setting: "partitions",
+        found: found.to_string(),
+        wanted: wanted.to_string(),
+        mend,
+    }
 }
 
 /// The settings of a topic that is there, though the broker that is asked may not have heard of it yet.

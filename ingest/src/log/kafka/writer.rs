@@ -110,6 +110,7 @@ impl Writer {
         let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(native(record.partition));
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
+        message.timestamp = record.appended_ms;
         if !record.headers.is_empty() {
             let empty = OwnedHeaders::new_with_capacity(record.headers.len());
             message.headers = Some(
