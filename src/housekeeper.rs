@@ -7,7 +7,9 @@ use crate::orders::{cause_record, now_ms};
 use crate::service::Grounds;
 use anyhow::Result;
 use ingest::archive::compaction::{CompactionPolicy, compact};
+use ingest::capture::Capture;
 use ingest::log::Log;
+use ingest::runner::absorbed_again_from;
 use ingest::store::Store;
 use retrain::schedule::Schedule;
 use std::sync::Arc;
@@ -86,7 +88,9 @@ impl Housekeeping {
     }
 
     fn compact(&self) {
-        match compact(self.log.as_ref(), &self.store, &self.compaction) {
+        let log = self.log.as_ref();
+        let needed = |topic: &str, partition| absorbed_again_from(log, Capture::spec(), (topic, partition));
+        match compact(log, &self.store, &self.compaction, &needed) {
             Ok(done) if done.removed > 0 => {
                 tracing::info!(written = done.written, removed = done.removed, "archive compacted");
             }

@@ -9,6 +9,7 @@
 //! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
+mod horizons;
 mod stages;
 
 pub use stages::{UnknownStage, check_stages};
@@ -257,6 +258,7 @@ impl Service {
     /// # Errors
     /// When a stage or the API cannot be started.
     pub fn start(grounds: Arc<Grounds>, options: &ServiceOptions) -> Result<Self> {
+        horizons::check_horizons(&grounds, &options.stages)?;
         let exporter = Arc::new(Exporter::new(&ExporterOptions {
             most_series_per_metric: MOST_SERIES,
             version: env!("CARGO_PKG_VERSION").to_owned(),

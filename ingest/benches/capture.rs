@@ -111,6 +111,7 @@ impl House {
                 decoder: decoder(),
                 references: ReferenceBook::new(Arc::clone(&store) as _),
                 label_space: Arc::clone(&space),
+                archive: None,
             };
             let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
             Ok(Box::new(capture))

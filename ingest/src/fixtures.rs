@@ -1,17 +1,22 @@
 //! What the tests of the stages share: one watched model, its events as JSON, a reference of it, and a driver that takes
 //! capture through any interleaving, any epochs and any crash.
 
+mod totals;
+
+pub(crate) use totals::{Totals, assert_alike, tree};
+
+use crate::archive::reader::ArchiveReader;
+use crate::archive::reader::tests::Past;
 use crate::capture::{Capture, CaptureSpec};
 use crate::control::Control;
 use crate::decode::{Decoder, Limits, Privacy, Source};
 use crate::join::{LabelPolicy, LabelSpace};
 use crate::learn::learn_reference;
 use crate::log::{NewRecord, PartitionId, Record};
-use crate::partial::{CaptureEpoch, EventCounts, Partial, PartialBody};
 use crate::partition::partition_of;
 use crate::references::ReferenceBook;
 use crate::segments::{SegmentSource, SegmentSpec};
-use crate::stage::{Delivery, Epoch, Input, Seal, Stage};
+use crate::stage::{Delivery, Epoch, Gone, Input, Seal, Stage};
 use crate::store::{Artifacts, Store};
 use crate::topics;
 use crate::watched::{SequentialPolicy, WatchedModel};
@@ -21,7 +26,6 @@ use detectors::panel::{PanelPolicy, Thresholds};
 use detectors::reference::{Origin, Reference};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use detectors::statistics::Statistic;
-use detectors::verdict::Segment;
 use detectors::windows::WindowSpec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -236,7 +240,9 @@ pub(crate) struct Run<'a> {
     announced: &'a Announced,
     inputs: &'a Inputs,
     space: Arc<LabelSpace>,
-    capture: Capture,
+    /// The archive, and how many quarters of what a restart absorbs again the topics have forgotten.
+    past: Option<(&'a Past, usize)>,
+    pub(crate) capture: Capture,
     /// Places read to, as indices into the inputs' records.
     read: BTreeMap<(&'static str, PartitionId), usize>,
     committed: BTreeMap<(&'static str, PartitionId), usize>,
@@ -256,6 +262,7 @@ impl<'a> Run<'a> {
             inputs,
             capture: capture_in(watched, announced, &space),
             space,
+            past: None,
             read: BTreeMap::new(),
             committed: BTreeMap::new(),
             resume: BTreeMap::new(),
@@ -270,6 +277,11 @@ impl<'a> Run<'a> {
         self.capture = capture_in(self.watched, self.announced, space);
         self.space = Arc::clone(space);
         self
+    }
+
+    /// Has this archive, where topics forget so many quarters of what a restart absorbs again.
+    pub(crate) fn forgetting(self, quarters: usize, past: &'a Past) -> Self {
+        Self { past: Some((past, quarters)), ..self }
     }
 
     /// Takes these turns, then reads what is left and ends the last epoch.
@@ -318,7 +330,8 @@ impl<'a> Run<'a> {
 
     /// Starts anew from what is committed, as the runner does: all that is muted first.
     pub(crate) fn crash(&mut self) {
-        self.capture = capture_in(self.watched, self.announced, &self.space);
+        let archive = self.past.map(|(past, _)| past.reader());
+        self.capture = capture_with(self.watched, self.announced, (&self.space, archive));
         if let Some(snapshot) = &self.snapshot {
             self.capture.restore(snapshot).unwrap();
         }
@@ -327,10 +340,26 @@ impl<'a> Run<'a> {
             let resume = self.resume.get(&(place.0.to_owned(), place.1)).copied().unwrap_or(0);
             let from = self.inputs[&place].partition_point(|record| record.offset < resume);
             assert!(from <= committed, "a restart begins no later than where it had committed");
+            let from = self.recall(place, resume, (from, committed));
             let half = from + (committed - from) / 2;
             self.absorb(place, (from, half), Delivery::Muted);
             self.absorb(place, (half, committed), Delivery::Muted);
         }
+    }
+
+    /// Has what the topic has forgotten of these records recalled; says how many are left to be absorbed.
+    fn recall(&mut self, place: (&'static str, PartitionId), resume: i64, (from, committed): (usize, usize)) -> usize {
+        let Some((_, quarters)) = self.past else { return from };
+        let until = from + (committed - from) * quarters / 4;
+        let Some(last) = until.checked_sub(1).filter(|_| until > from) else { return from };
+        let records = &self.inputs[&place];
+        let (topic, partition) = place;
+        let mut offsets = resume..records.get(until).map_or(records[last].offset + 1, |first| first.offset);
+        while !offsets.is_empty() {
+            let gone = Gone { topic, partition, offsets: offsets.clone() };
+            offsets.start = self.capture.recall(&gone).unwrap().unwrap();
+        }
+        until
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -362,6 +391,15 @@ pub(crate) fn capture(watched: &Arc<WatchedModel>, announced: &Announced) -> Cap
 
 /// Capture that holds ids which wait for labels in this space.
 pub(crate) fn capture_in(watched: &Arc<WatchedModel>, announced: &Announced, space: &Arc<LabelSpace>) -> Capture {
+    capture_with(watched, announced, (space, None))
+}
+
+/// The same with an archive.
+pub(crate) fn capture_with(
+    watched: &Arc<WatchedModel>,
+    announced: &Announced,
+    (space, archive): (&Arc<LabelSpace>, Option<ArchiveReader>),
+) -> Capture {
     let mut capture = Capture::new(CaptureSpec {
         models: vec![Arc::clone(watched)],
         partitions: PARTITIONS,
@@ -371,104 +409,9 @@ pub(crate) fn capture_in(watched: &Arc<WatchedModel>, announced: &Announced, spa
         decoder: decoder(watched),
         references: book(announced),
         label_space: Arc::clone(space),
+        archive,
     })
     .unwrap();
     announce(&mut capture, announced);
     capture
-}
-
-/// Where a partial belongs: version, segment, what it is, start, and age or lateness.
-pub(crate) type Place = (String, Option<Segment>, &'static str, i64, u8);
-
-/// The sums over epochs.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) partials: BTreeMap<Place, PartialBody>,
-    pub(crate) counts: BTreeMap<(String, PartitionId, String), EventCounts>,
-    pub(crate) dead_letters: BTreeMap<(String, PartitionId, String), i64>,
-    pub(crate) ends: BTreeMap<(String, PartitionId), (i64, Option<i64>)>,
-    pub(crate) ticks: BTreeMap<(String, PartitionId), Vec<(i64, i64)>>,
-}
-
-impl Totals {
-    pub(crate) fn add(&mut self, epoch: CaptureEpoch) {
-        for entry in epoch.ledger {
-            let place = (entry.to.topic.clone(), entry.to.partition);
-            let (end, watermark_ms) = self.ends.entry(place.clone()).or_default();
-            assert_eq!(entry.from, *end, "ranges of {place:?} join");
-            (*end, *watermark_ms) = (entry.to.offset, entry.watermark_ms);
-            self.ticks
-                .entry(place.clone())
-                .or_default()
-                .extend(entry.ticks.iter().map(|tick| (tick.at_ms, tick.offset)));
-            for (model, counts) in &entry.counts {
-                self.counts.entry((place.0.clone(), place.1, model.clone())).or_default().add(counts);
-            }
-            for (reason, count) in entry.dead_letters {
-                *self.dead_letters.entry((place.0.clone(), place.1, reason)).or_default() += count;
-            }
-        }
-        epoch.partials.into_iter().for_each(|partial| self.add_partial(partial));
-    }
-
-    fn add_partial(&mut self, partial: Partial) {
-        let (what, start_ms, age) = match &partial.body {
-            PartialBody::Inputs { pane_start_ms, late, .. } => ("inputs", *pane_start_ms, u8::from(*late)),
-            PartialBody::Rows { pane_start_ms, .. } => ("rows", *pane_start_ms, 0),
-            PartialBody::Outcomes { pane_start_ms, age, .. } => ("outcomes", *pane_start_ms, *age),
-            PartialBody::Step { step_start_ms, age, .. } => ("step", *step_start_ms, *age),
-        };
-        let place = (partial.version, partial.segment, what, start_ms, age);
-        let Some(so_far) = self.partials.get_mut(&place) else {
-            self.partials.insert(place, partial.body);
-            return;
-        };
-        match (so_far, partial.body) {
-            (PartialBody::Inputs { profile: so_far, .. }, PartialBody::Inputs { profile, .. }) => {
-                so_far.merge(&profile).unwrap();
-            }
-            (PartialBody::Rows { rows: so_far, .. }, PartialBody::Rows { rows, .. }) => *so_far += rows,
-            (PartialBody::Outcomes { quality: so_far, .. }, PartialBody::Outcomes { quality, .. }) => {
-                so_far.merge(&quality).unwrap();
-            }
-            (PartialBody::Step { moments: so_far, .. }, PartialBody::Step { moments, .. }) => so_far.merge(&moments),
-            (so_far, other) => panic!("{so_far:?} and {other:?} stand in one place"),
-        }
-    }
-
-    /// Integers are equal, floats within rounding.
-    pub(crate) fn assert_same(&self, other: &Self) {
-        assert_eq!(self.counts, other.counts);
-        assert_eq!(self.dead_letters, other.dead_letters);
-        assert_eq!(self.ends, other.ends);
-        assert_eq!(self.ticks, other.ticks);
-        assert_eq!(self.partials.keys().collect::<Vec<_>>(), other.partials.keys().collect::<Vec<_>>());
-        for (place, body) in &self.partials {
-            assert_alike(&tree(body), &tree(&other.partials[place]), &format!("{place:?}"));
-        }
-    }
-}
-
-pub(crate) fn tree<T: serde::Serialize>(value: &T) -> Value {
-    serde_json::to_value(value).unwrap()
-}
-
-/// Equal, but for the rounding of sums of floats in another order.
-pub(crate) fn assert_alike(one: &Value, other: &Value, place: &str) {
-    match (one, other) {
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            one.iter().zip(other).for_each(|(one, other)| assert_alike(one, other, place));
-        }
-        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => {
-            one.iter().for_each(|(key, one)| assert_alike(one, &other[key], &format!("{place}.{key}")));
-        }
-        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
-            // A standard error is the root of a difference: what is rounding in the variance is its root here.
-            let power = if place.ends_with("standard_error") { 2 } else { 1 };
-            let of = |number: &serde_json::Number| number.as_f64().unwrap().powi(power);
-            let (one, other) = (of(one), of(other));
-            assert!((one - other).abs() <= 1e-9 * one.abs().max(1.0), "{place}: {one} and {other}");
-        }
-        _ => assert_eq!(one, other, "{place}"),
-    }
 }

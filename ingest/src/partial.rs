@@ -6,8 +6,11 @@
 //! different references never merge.
 
 use crate::join::Matched;
-use crate::log::PartitionId;
+use crate::log::{NewRecord, PartitionId};
 use crate::partition::partition_of;
+use crate::stage::StageError;
+use crate::topics;
+use bytes::Bytes;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
@@ -113,6 +116,22 @@ impl CaptureEpoch {
             first.ledger = self.ledger;
         }
         epochs
+    }
+
+    /// The record that tells one partition of `partials` of an epoch.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn to_record(&self, partition: PartitionId) -> Result<NewRecord, StageError> {
+        let value = rmp_serde::to_vec(self).map_err(|error| StageError::failed("writing partials", error))?;
+        Ok(NewRecord {
+            topic: topics::PARTIALS.to_owned(),
+            partition,
+            key: None,
+            value: Some(value.into()),
+            headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
+            appended_ms: None,
+        })
     }
 }
 

@@ -12,7 +12,8 @@
 //!   whether the error came before or after it was stored.
 //! - **Back-pressure.** One read is in memory at a time, and an epoch ends with the record that reaches
 //!   [`EpochPolicy::bytes`]: a stage that is slow reads late, and the log holds what waits.
-//! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage.
+//! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage. One that was
+//!   read, and that state is rebuilt from, the stage may recall from elsewhere; else it is that error too.
 //! - **One at a time.** A life begins by taking the stage over: another process that still runs it cannot commit any more.
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
@@ -28,6 +29,7 @@ mod life;
 mod tests;
 
 pub use crew::{Crew, Sharing, StageFactory};
+pub use cursor::absorbed_again_from;
 pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
 
 use crate::crash::Crash;

@@ -11,6 +11,7 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use detectors::verdict::Segment;
@@ -94,6 +95,11 @@ impl Segmenter {
     /// The dimensions with their columns.
     pub fn dimensions(&self) -> &[Dimension] {
         &self.dimensions
+    }
+
+    /// Whether the value of any expression follows from this column.
+    pub fn reads(&self, column: &str) -> bool {
+        self.expressions.iter().any(|expression| collect_columns(expression).iter().any(|read| read.name() == column))
     }
 
     /// The batch with one more Utf8 column for each expression.

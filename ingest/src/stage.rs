@@ -5,10 +5,12 @@
 //!
 //! Recovery: a stage's state is its snapshot plus a muted re-absorb. [`Epoch::resume_from`] names for each input the
 //! offset from which a restart reads again; records between that and the committed offset are absorbed with
-//! [`Delivery::Muted`], so that they rebuild state and are written nowhere twice.
+//! [`Delivery::Muted`], so that they rebuild state and are written nowhere twice. What of them the topic's retention has
+//! deleted, a stage may have from elsewhere ([`Stage::recall`]); what was not read before it was deleted, never.
 
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use bytes::Bytes;
+use std::ops::Range;
 use thiserror::Error;
 
 /// What failed in a stage. The runner drops the stage's state and rebuilds it from the log.
@@ -37,6 +39,22 @@ pub enum StageError {
         expected: Offset,
         /// Where this one starts.
         found: Offset,
+    },
+    /// What the state is rebuilt from is neither in its topic nor in the archive.
+    #[error(
+        "{topic}/{partition} has passed its retention up to offset {first}, and offsets {from} to {last}, whose rows may wait for labels, are not in the archive: let the stage `archive` run until it has passed them, or restore its files; where they are lost, start anew in another directory or with another prefix, and keep the topic's records longer", last = .to - 1
+    )]
+    NotArchived {
+        /// Input topic.
+        topic: String,
+        /// Input partition.
+        partition: PartitionId,
+        /// The first offset that is missing.
+        from: Offset,
+        /// One past the last of these.
+        to: Offset,
+        /// The first offset that the topic still holds.
+        first: Offset,
     },
     /// Anything a library reported while the stage worked.
     #[error("{doing}: {source}")]
@@ -88,6 +106,18 @@ pub enum Input<'a> {
     },
     /// Every input has been read to its end. Stages that do long work do it here, when they know all that is known.
     CaughtUp,
+}
+
+/// Offsets of an input that were absorbed before the last commit, that state is to be rebuilt from, and whose records the
+/// topic's retention has deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone<'a> {
+    /// One of the stage's inputs.
+    pub topic: &'a str,
+    /// Its partition.
+    pub partition: PartitionId,
+    /// From where the stage is to go on, to the first offset that the topic still holds.
+    pub offsets: Range<Offset>,
 }
 
 /// A file that must be durable before the epoch's records.
@@ -194,6 +224,16 @@ pub trait Stage: Send {
     /// # Errors
     /// When the stage cannot go on; the runner rebuilds it from the log.
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError>;
+
+    /// Absorbs, muted, some of what is gone from wherever the stage has it from, in log order from the first offset on; says
+    /// up to where. It is called until all is absorbed. `None` says that there is nowhere to have it from.
+    ///
+    /// # Errors
+    /// When it is not to be had in full, or the stage cannot go on.
+    fn recall(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        let _ = gone;
+        Ok(None)
+    }
 
     /// Whether an input partition is so far ahead of others that it is better not read for now.
     fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {

@@ -11,7 +11,7 @@ mod run;
 use crate::bench;
 use crate::cli::{BenchSubject, Command, CommandLine, Exit, InitArgs};
 use crate::compare::CompareError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, WaitsTooLong};
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
 use crate::remote::Unreachable;
@@ -97,6 +97,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<ConfigError>()
+        || cause.is::<WaitsTooLong>()
         || cause.is::<InitError>()
         || cause.is::<CompareError>()
         || cause.is::<SourceError>()

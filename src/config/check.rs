@@ -36,7 +36,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     }
     for model in config.models.values() {
         check_windows(config, model, &mut findings);
-        check_labels(config, model, &mut findings);
+        check_labels(model, &mut findings);
         check_sequential(model, &mut findings);
         check_training(model, &mut findings);
         check_privacy(config, model, &mut findings);
@@ -74,7 +74,7 @@ fn check_windows(config: &Config, model: &ModelConfig, findings: &mut Vec<Findin
     }
 }
 
-fn check_labels(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
+fn check_labels(model: &ModelConfig, findings: &mut Vec<Finding>) {
     let path = format!("models.{}.labels", model.name);
     let Some(labels) = &model.watched.labels else {
         if model.trainer.is_some() {
@@ -104,9 +104,6 @@ fn check_labels(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding
                 span(horizon)
             ),
         ));
-    }
-    if let Some(age) = config.log.retention.age.filter(|age| *age < horizon) {
-        findings.push(finding("log.retention.age", format!("records are deleted after {}, but predictions of {} wait {} for their labels: a restart then forgets those that wait longest", span(age), model.name, span(horizon))));
     }
 }
 

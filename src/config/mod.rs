@@ -10,6 +10,7 @@
 
 mod check;
 mod error;
+mod horizon;
 mod kafka;
 mod lines;
 mod model;
@@ -22,6 +23,7 @@ mod validate;
 
 pub use check::{Finding, check};
 pub use error::{ConfigError, Problem};
+pub use horizon::{ArchiveKept, Kept, WaitsTooLong, check_horizon};
 pub use kafka::KafkaConfig;
 pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 pub use schemas::SchemasConfig;
@@ -230,7 +232,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         let model = validate::model(&name, model, folder)?;
         models.insert(model.name.clone(), model);
     }
-    Ok(Config {
+    let config = Config {
         file: file.to_owned(),
         partitions: partitions(raw.partitions)?,
         api: api(&raw.api)?,
@@ -244,7 +246,21 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
         schemas: schemas::schemas(raw.schemas, file, folder)?,
         models,
-    })
+    };
+    horizons(&config)?;
+    Ok(config)
+}
+
+/// Refuses label horizons that are longer than the file says that anything is kept.
+fn horizons(config: &Config) -> Validated<()> {
+    let kept = Kept { topics: config.log.retention.age, archive: ArchiveKept::For(config.archive.compaction.keep) };
+    for model in config.models.values() {
+        check_horizon(&model.watched, config.max_disorder, &kept).map_err(|error| Misfit {
+            path: format!("models.{}.labels.horizon", model.name),
+            problem: Problem::Refused { reason: error.to_string() },
+        })?;
+    }
+    Ok(())
 }
 
 fn log(raw: RawLog, folder: &Path) -> Validated<LogConfig> {

@@ -386,9 +386,26 @@ fn settings_that_work_but_hardly_as_meant_are_found() {
         api.listen: 0.0.0.0:80 can be reached from other machines, and the API asks for no password: put a proxy before it
         models.fraud.windows.size: windows of 5m are shorter than max_disorder 10m: each is judged long after it ended; lengthen the windows or allow less disorder
         models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
-        log.retention.age: records are deleted after 1day, but predictions of fraud wait 30days for their labels: a restart then forgets those that wait longest
         models.fraud.retrain: without a `trainer` the model is never retrained"#]],
     );
+}
+
+#[test]
+fn a_label_horizon_beyond_the_topics_and_the_archive_is_refused_and_one_within_either_is_not() {
+    let with = |retention: &str, keep: &str| {
+        let log = format!("{{directory: data, retention: {retention}}}\narchive: {keep}");
+        let text = VALID.replace("{directory: data}", &log);
+        parse(&text.replace("{size: 1h}", "{size: 1h}\n    labels: {horizon: 30d}"))
+    };
+    let message = with("{age: 7d}", "{keep: 20d}").unwrap_err().to_string();
+    expect!["etc/driftline.yaml:11: models.fraud.labels.horizon: predictions of fraud wait 30days 1h 10m for their labels (a horizon of 30days, a window of 1h, and max_disorder 10m), and are kept nowhere as long: their topics keep them 7days (log.retention.age; on Kafka also the topics' own retention.ms), and the archive 20days (archive.keep); shorten models.fraud.labels.horizon, or have either keep them longer"].assert_eq(&message);
+    // A window and the disorder are part of what is needed.
+    assert!(with("{age: 7d}", "{keep: 30d}").is_err());
+    for (retention, keep) in
+        [("{age: 7d}", "{keep: 31d}"), ("{age: 7d}", "{}"), ("{age: 31d}", "{keep: 1d}"), ("{}", "{keep: 1d}")]
+    {
+        assert!(with(retention, keep).is_ok(), "{retention} {keep}");
+    }
 }
 
 #[test]

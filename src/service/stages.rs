@@ -9,6 +9,7 @@ use crate::setup::decoder;
 use crate::workshop::{WorkshopParts, random_name};
 use anyhow::Result;
 use ingest::archive::Archive;
+use ingest::archive::reader::ArchiveReader;
 use ingest::capture::{Capture, CaptureSpec};
 use ingest::catch_up::CatchUp;
 use ingest::decode::{EventKind, Limits, Splitter};
@@ -100,6 +101,7 @@ fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStag
             decoder: decoder(&grounds.models, &grounds.schemas),
             references: grounds.references(),
             label_space: Arc::clone(&grounds.label_space),
+            archive: Some(ArchiveReader::new(Arc::clone(&grounds.log), Arc::clone(&grounds.store))),
         };
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
         Ok(Box::new(capture))

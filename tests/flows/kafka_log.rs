@@ -133,6 +133,33 @@ fn what_retention_deleted_is_an_error_that_names_the_first_record() {
     assert_eq!(house.log.read("t", 0, first, ALL).unwrap().len(), 2, "it reads on elsewhere");
 }
 
+/// What capture does where the archive makes up for what is gone.
+#[test]
+fn a_reader_that_asked_for_what_retention_deleted_reads_on_from_what_is_there() {
+    let Some(bootstrap) = shared().unwrap() else { return };
+    let house = Fixture::new(&bootstrap);
+    house.log.ensure_topic(&TopicSpec { partitions: 2, ..topic("t") }).unwrap();
+    for value in ["a", "b", "c"] {
+        house.log.append(&[record("t", value)]).unwrap();
+    }
+    let mut deleted = TopicPartitionList::new();
+    deleted.add_partition_offset(&house.topic("t"), 0, Offset::Offset(2)).unwrap();
+    house.run(house.admin().delete_records(&deleted, &AdminOptions::new())).unwrap();
+    let mut reader = house.log.reader().unwrap();
+    let mut answer = |partition, from| loop {
+        match reader.read("t", partition, from, ALL) {
+            Ok(Read::Pending) => reader.wait(Duration::from_millis(100)),
+            answer => return answer,
+        }
+    };
+    // The other partition shares the consumer.
+    assert_eq!(answer(1, 0).unwrap(), Read::End);
+    let error = answer(0, 0).unwrap_err();
+    assert!(matches!(error, LogError::Expired { wanted: 0, first: 2, .. }), "{error}");
+    let Read::Records(records) = answer(0, 2).unwrap() else { panic!("there are two") };
+    assert_eq!(records.first().map(|record| record.offset), Some(2));
+}
+
 #[test]
 fn a_topic_that_was_made_anew_is_an_error_that_says_so() {
     let Some(bootstrap) = shared().unwrap() else { return };

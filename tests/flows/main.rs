@@ -5,6 +5,7 @@
 mod bad_inputs;
 mod demo;
 mod faults;
+mod forgotten;
 mod kafka_log;
 mod kill;
 mod repartition;

@@ -48,6 +48,27 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// The offset up to which a stage has committed a partition of an input; 0 before its first commit.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn reached(&self, stage: &StageSpec, topic: &str, partition: u32) -> Result<i64> {
+        match self {
+            Self::Embedded(log) => {
+                let asked = "SELECT COALESCE(MAX(next_offset), 0) FROM progress
+                    WHERE consumer = ?1 AND topic = ?2 AND partition = ?3";
+                Ok(log.query_row(asked, (stage.group(), topic, partition), |row| row.get(0))?)
+            }
+            Self::Kafka(log) => {
+                let share = StageSpec { share: Share::One(partition), ..stage.clone() };
+                let committed = log.committed(&share.group(), topic, partition)?;
+                Ok(committed.map_or(0, |committed| committed.offset))
+            }
+        }
+    }
+}
+
 fn stages() -> [StageSpec; 5] {
     [Capture::spec(), Archive::spec(), MonitorStage::spec(), ControllerStage::spec(), TrainerStage::spec()]
 }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -78,11 +78,7 @@ impl Workplace {
     /// # Errors
     /// When it ends instead; the message holds what it said.
     pub fn start_with(&self, variables: &[(&str, &str)]) -> Result<Running> {
-        let mut running = self.spawn(variables)?;
-        running.url = running.until("its API listens", |running| {
-            Ok(running.heard.iter().find_map(|line| line.strip_prefix(LISTENS)).map(str::to_owned))
-        })?;
-        Ok(running)
+        until_it_listens(self.spawn(variables)?)
     }
 
     /// Starts `driftline run` with these variables in its environment, and waits until it has ended by SIGKILL.
@@ -93,17 +89,18 @@ impl Workplace {
         self.spawn(variables)?.until_killed()
     }
 
+    /// Starts `driftline run` with these stages only, and waits until its API listens.
+    ///
+    /// # Errors
+    /// When it ends instead; the message holds what it said.
+    pub fn start_stages(&self, stages: &str) -> Result<Running> {
+        until_it_listens(spawn(self.command(&["run", "--stages", stages]))?)
+    }
+
     fn spawn(&self, variables: &[(&str, &str)]) -> Result<Running> {
         let mut command = self.command(&["run"]);
-        command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().context("starting driftline")?;
-        let stderr = process.stderr.take().context("driftline has no standard error")?;
-        let (say, said) = channel();
-        std::thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| say.send(line))
-        });
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
-        Ok(Running { process, said, heard: Vec::new(), url: String::new(), agent: agent.into() })
+        command.envs(variables.iter().copied());
+        spawn(command)
     }
 }
 
@@ -235,4 +232,23 @@ impl Drop for Running {
             let _ = self.process.wait();
         }
     }
+}
+
+fn spawn(mut command: Command) -> Result<Running> {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = command.spawn().context("starting driftline")?;
+    let stderr = process.stderr.take().context("driftline has no standard error")?;
+    let (say, said) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| say.send(line))
+    });
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+    Ok(Running { process, said, heard: Vec::new(), url: String::new(), agent: agent.into() })
+}
+
+fn until_it_listens(mut running: Running) -> Result<Running> {
+    running.url = running.until("its API listens", |running| {
+        Ok(running.heard.iter().find_map(|line| line.strip_prefix(LISTENS)).map(str::to_owned))
+    })?;
+    Ok(running)
 }

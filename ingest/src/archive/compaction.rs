@@ -2,12 +2,15 @@
 //!
 //! A pass plans from the index, writes the merged files, commits one `archived` record, and deletes what it replaced after
 //! the commit. Killed in between, it leaves files that no record names, and nothing is lost. Rows keep their log order.
+//!
+//! A file that holds what a stage may still have to absorb again stays however old it is: once its topic has forgotten the
+//! rows too, nothing else has them.
 
 use super::index::{ArchiveIndex, IndexError};
 use super::parquet_file::{from_parquet, to_parquet};
 use super::record::{Archived, ArchivedFile};
-use super::{in_log_order, record_of};
-use crate::log::{Log, LogError};
+use super::{in_log_order, offset_spans, record_of};
+use crate::log::{Log, LogError, Offset, PartitionId};
 use crate::stage::StageError;
 use crate::store::{Store, StoreError, digest};
 use parquet::errors::ParquetError;
@@ -61,14 +64,29 @@ pub struct Compacted {
     pub removed: usize,
 }
 
-/// Runs one pass.
+/// The first offset of an input partition that a stage may have to absorb again; `None` where none has read it.
+pub type NeededFrom<'a> = &'a dyn Fn(&str, PartitionId) -> Result<Option<Offset>, LogError>;
+
+/// Runs one pass; files with rows from `needed` on are not deleted.
 ///
 /// # Errors
 /// When the store or the log fails; nothing has changed then but for files that are no one's.
-pub fn compact(log: &dyn Log, store: &Store, policy: &CompactionPolicy) -> Result<Compacted, CompactionError> {
+pub fn compact(
+    log: &dyn Log,
+    store: &Store,
+    policy: &CompactionPolicy,
+    needed: NeededFrom<'_>,
+) -> Result<Compacted, CompactionError> {
     let mut index = ArchiveIndex::default();
     index.refresh(log)?;
-    let mut change = Archived { ranges: Vec::new(), files: Vec::new(), replaced: expired(&index, policy) };
+    let expired = expired(&index, policy, needed)?;
+    let mut change = Archived {
+        ranges: Vec::new(),
+        files: Vec::new(),
+        replaced: expired.iter().map(|file| file.path.clone()).collect(),
+        controls: None,
+        expired: expired.iter().flat_map(|file| file.ranges()).collect(),
+    };
     for group in small_groups(&index, policy, &change.replaced) {
         change.files.push(merge(store, &group)?);
         change.replaced.extend(group.iter().map(|file| file.path.clone()));
@@ -83,13 +101,33 @@ pub fn compact(log: &dyn Log, store: &Store, policy: &CompactionPolicy) -> Resul
     Ok(Compacted { written: change.files.len(), removed: change.replaced.len() })
 }
 
-fn expired(index: &ArchiveIndex, policy: &CompactionPolicy) -> Vec<String> {
+fn expired<'a>(
+    index: &'a ArchiveIndex,
+    policy: &CompactionPolicy,
+    needed: NeededFrom<'_>,
+) -> Result<Vec<&'a ArchivedFile>, LogError> {
     let (Some(keep), Some(newest_ms)) = (policy.keep, index.all().map(|file| file.max_time_ms).max()) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let oldest_ms = newest_ms.saturating_sub(keep_ms);
-    index.all().filter(|file| file.max_time_ms < oldest_ms).map(|file| file.path.clone()).collect()
+    let mut asked: BTreeMap<(&str, PartitionId), Option<Offset>> = BTreeMap::new();
+    let mut expired = Vec::new();
+    for file in index.all().filter(|file| file.max_time_ms < oldest_ms) {
+        let mut is_needed = false;
+        for span in &file.offsets {
+            let place = (file.topic.as_str(), span.partition);
+            let from = match asked.get(&place) {
+                Some(from) => *from,
+                None => *asked.entry(place).or_insert(needed(place.0, place.1)?),
+            };
+            is_needed |= from.is_some_and(|from| span.to > from);
+        }
+        if !is_needed {
+            expired.push(file);
+        }
+    }
+    Ok(expired)
 }
 
 fn small_groups<'a>(index: &'a ArchiveIndex, policy: &CompactionPolicy, gone: &[String]) -> Vec<Vec<&'a ArchivedFile>> {
@@ -122,6 +160,7 @@ fn merge(store: &Store, group: &[&ArchivedFile]) -> Result<ArchivedFile, Compact
         digest,
         min_time_ms: group.iter().map(|file| file.min_time_ms).min().unwrap_or(first.min_time_ms),
         max_time_ms: group.iter().map(|file| file.max_time_ms).max().unwrap_or(first.max_time_ms),
+        offsets: offset_spans(&rows)?,
         ..(*first).clone()
     };
     store.write(&path, bytes)?;

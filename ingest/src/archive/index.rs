@@ -1,9 +1,12 @@
 //! The archive's table of contents: the fold of the `archived` topic.
 
-use super::record::{Archived, ArchivedFile};
+use super::record::{Archived, ArchivedFile, ArchivedRange};
+use super::spans::Spans;
+use crate::control::Control;
 use crate::log::{Log, LogError, Offset, PartitionId, ReadBudget};
 use crate::topics;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use thiserror::Error;
 
 /// Why the archive's contents cannot be told.
@@ -27,8 +30,17 @@ pub enum IndexError {
 #[derive(Debug, Clone, Default)]
 pub struct ArchiveIndex {
     files: BTreeMap<String, ArchivedFile>,
-    ends: BTreeMap<(String, PartitionId), Offset>,
+    partitions: BTreeMap<(String, PartitionId), ArchivedPartition>,
     next: Offset,
+}
+
+/// What the archive has of one input partition.
+#[derive(Debug, Clone, Default)]
+struct ArchivedPartition {
+    end: Offset,
+    /// Offsets of which every good row and every control record is here.
+    whole: Spans,
+    controls: BTreeMap<Offset, Control>,
 }
 
 impl ArchiveIndex {
@@ -54,10 +66,28 @@ impl ArchiveIndex {
         for path in &archived.replaced {
             self.files.remove(path);
         }
-        for range in archived.ranges {
-            self.ends.insert((range.topic, range.partition), range.to);
+        for control in archived.controls.iter().flatten() {
+            self.partition((&control.topic, control.partition)).controls.insert(control.offset, control.control);
+        }
+        for ArchivedRange { topic, partition, from, to } in archived.ranges {
+            let partition = self.partition((&topic, partition));
+            partition.end = to;
+            if archived.controls.is_some() {
+                partition.whole.insert(from..to);
+            }
+        }
+        for ArchivedRange { topic, partition, from, to } in archived.expired {
+            self.partition((&topic, partition)).whole.remove(from..to);
         }
         self.files.extend(archived.files.into_iter().map(|file| (file.path.clone(), file)));
+    }
+
+    fn partition(&mut self, (topic, partition): (&str, PartitionId)) -> &mut ArchivedPartition {
+        self.partitions.entry((topic.to_owned(), partition)).or_default()
+    }
+
+    fn known(&self, (topic, partition): (&str, PartitionId)) -> Option<&ArchivedPartition> {
+        self.partitions.get(&(topic.to_owned(), partition))
     }
 
     /// The files of a topic and model that may hold rows of `[from_ms, until_ms)`, by path.
@@ -72,8 +102,33 @@ impl ArchiveIndex {
         self.files.values()
     }
 
+    /// The files that may hold rows of these offsets of a partition, by the offset of their first.
+    pub fn files_between(&self, place: (&str, PartitionId), offsets: &Range<Offset>) -> Vec<&ArchivedFile> {
+        let (topic, partition) = place;
+        let first = |file: &&ArchivedFile| file.span(partition).map_or(Offset::MAX, |span| span.from);
+        let holds = |file: &&ArchivedFile| {
+            let span = file.span(partition).filter(|_| file.topic == topic);
+            span.is_some_and(|span| span.from < offsets.end && span.to > offsets.start)
+        };
+        let mut files: Vec<_> = self.files.values().filter(holds).collect();
+        files.sort_by_key(first);
+        files
+    }
+
+    /// The control records of these offsets of a partition.
+    pub fn controls_between(&self, place: (&str, PartitionId), offsets: &Range<Offset>) -> Vec<(Offset, Control)> {
+        let controls = self.known(place).map(|known| known.controls.range(offsets.clone()));
+        controls.into_iter().flatten().map(|(offset, control)| (*offset, *control)).collect()
+    }
+
+    /// The first of these offsets that the archive does not have in full: it never read them, or has let rows of them go.
+    pub fn missing(&self, place: (&str, PartitionId), offsets: &Range<Offset>) -> Option<Range<Offset>> {
+        let nothing = Spans::default();
+        self.known(place).map_or(&nothing, |known| &known.whole).first_gap(offsets.clone())
+    }
+
     /// The offset up to which a partition is archived.
     pub fn end(&self, topic: &str, partition: PartitionId) -> Offset {
-        self.ends.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
+        self.known((topic, partition)).map_or(0, |known| known.end)
     }
 }

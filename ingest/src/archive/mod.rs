@@ -4,11 +4,17 @@
 //! commits their `archived` record, and their names carry the writer's nonce: what a killed writer left behind is named by
 //! no record and is no one's. An epoch stays open until it holds enough rows or has lasted long enough by the log's own
 //! append times, so its files are of a useful size; a crash reads its records again.
+//!
+//! The ranges of one epoch begin where those of the last one ended, though offsets have holes there: what the archive does
+//! not have is told from what never was. The snapshot is where they ended.
 
 pub mod compaction;
+mod controls;
 pub mod index;
 pub mod parquet_file;
+pub mod reader;
 pub mod record;
+mod spans;
 
 use crate::columns::{self, EVENT_TIME};
 use crate::control::Control;
@@ -20,8 +26,10 @@ use crate::topics;
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use bytes::Bytes;
+use controls::Controls;
 use parquet_file::to_parquet;
-use record::{Archived, ArchivedFile, ArchivedRange};
+use record::{Archived, ArchivedFile, ArchivedRange, OffsetSpan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +54,9 @@ pub struct Archive {
     rows: BTreeMap<FileKey, Vec<RecordBatch>>,
     held: usize,
     ranges: BTreeMap<(String, PartitionId), (Offset, Offset)>,
+    /// Where the ranges of earlier epochs ended.
+    ends: BTreeMap<(String, PartitionId), Offset>,
+    controls: Controls,
     opened_ms: Option<i64>,
     latest_ms: i64,
 }
@@ -73,6 +84,8 @@ impl Archive {
             rows: BTreeMap::new(),
             held: 0,
             ranges: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            controls: Controls::default(),
             opened_ms: None,
             latest_ms: i64::MIN,
         }
@@ -80,8 +93,10 @@ impl Archive {
 
     fn absorb_records(&mut self, topic: &str, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let range = self.ranges.entry((topic.to_owned(), partition)).or_insert((first.offset, last.offset + 1));
-        range.1 = last.offset + 1;
+        let place = (topic.to_owned(), partition);
+        let from = self.ends.get(&place).copied().unwrap_or(first.offset);
+        self.ranges.entry(place).or_insert((from, last.offset + 1)).1 = last.offset + 1;
+        self.controls.take_in((topic, partition), records);
         self.opened_ms.get_or_insert(first.append_time_ms);
         self.latest_ms = self.latest_ms.max(last.append_time_ms);
         for record in records.iter().filter(|record| Control::read(record).is_none()) {
@@ -117,6 +132,22 @@ impl Archive {
             || i128::from(lasted_ms) >= i128::try_from(self.roll.after.as_millis()).unwrap_or(i128::MAX)
     }
 
+    /// The ranges of the epoch that ends; the next ones begin there.
+    fn take_ranges(&mut self) -> Vec<ArchivedRange> {
+        let mut ranges = Vec::new();
+        for ((topic, partition), (from, to)) in std::mem::take(&mut self.ranges) {
+            self.ends.insert((topic.clone(), partition), to);
+            ranges.push(ArchivedRange { topic, partition, from, to });
+        }
+        ranges
+    }
+
+    fn snapshot(&self) -> Result<Bytes, StageError> {
+        let ends: Vec<_> = self.ends.iter().collect();
+        let bytes = rmp_serde::to_vec(&ends).map_err(|error| StageError::failed("writing a snapshot", error))?;
+        Ok(bytes.into())
+    }
+
     fn file(&self, key: &FileKey, rows: &[RecordBatch]) -> Result<(EpochFile, ArchivedFile), StageError> {
         let (topic, model, day) = key;
         let rows = in_log_order(rows)?;
@@ -136,13 +167,17 @@ impl Archive {
             digest,
             min_time_ms,
             max_time_ms,
+            offsets: offset_spans(&rows)?,
         };
         Ok((EpochFile { path, bytes }, archived))
     }
 }
 
 impl Stage for Archive {
-    fn restore(&mut self, _snapshot: &[u8]) -> Result<(), StageError> {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
+        let ends: Vec<((String, PartitionId), Offset)> = rmp_serde::from_slice(snapshot)
+            .map_err(|error| StageError::failed("reading the archive's snapshot", error))?;
+        self.ends = ends.into_iter().collect();
         Ok(())
     }
 
@@ -167,12 +202,17 @@ impl Stage for Archive {
             files.push(file);
             archived.push(of_file);
         }
-        let ranges = std::mem::take(&mut self.ranges).into_iter();
-        let ranges = ranges.map(|((topic, partition), (from, to))| ArchivedRange { topic, partition, from, to });
-        let archived = Archived { ranges: ranges.collect(), files: archived, replaced: Vec::new() };
+        let archived = Archived {
+            ranges: self.take_ranges(),
+            files: archived,
+            replaced: Vec::new(),
+            controls: Some(self.controls.take()),
+            expired: Vec::new(),
+        };
         self.held = 0;
         self.opened_ms = None;
-        Ok(Some(Epoch { files, records: vec![record_of(&archived)?], ..Epoch::default() }))
+        let (records, snapshot) = (vec![record_of(&archived)?], Some(self.snapshot()?));
+        Ok(Some(Epoch { files, records, snapshot, ..Epoch::default() }))
     }
 }
 
@@ -198,6 +238,24 @@ fn by_day(rows: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, StageError> {
     let of_day = |(day, places): (i64, Vec<u32>)| Ok((day, take_record_batch(rows, &UInt32Array::from(places))?));
     let split: Result<Vec<_>, arrow::error::ArrowError> = days.into_iter().map(of_day).collect();
     split.map_err(|error| StageError::failed("archiving", error))
+}
+
+/// Where rows in log order lie in each partition.
+fn offset_spans(rows: &RecordBatch) -> Result<Vec<OffsetSpan>, StageError> {
+    let partitions = rows.column_by_name(columns::PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let offsets = rows.column_by_name(columns::OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let Some((partitions, offsets)) = partitions.zip(offsets) else {
+        return Err(StageError::failed("archiving", "a batch lacks its place in the log"));
+    };
+    let mut spans: Vec<OffsetSpan> = Vec::new();
+    for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
+        let partition = PartitionId::try_from(*partition).unwrap_or_default();
+        match spans.last_mut().filter(|span| span.partition == partition) {
+            Some(span) => span.to = offset + 1,
+            None => spans.push(OffsetSpan { partition, from: *offset, to: offset + 1 }),
+        }
+    }
+    Ok(spans)
 }
 
 /// One batch, sorted by partition, offset and place within the record.

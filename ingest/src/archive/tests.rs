@@ -1,6 +1,6 @@
 //! What the archive promises: every good row once, whoever is killed and whatever is compacted.
 
-use super::compaction::{Compacted, CompactionPolicy, compact};
+use super::compaction::{Compacted, CompactionPolicy, NeededFrom, compact};
 use super::index::ArchiveIndex;
 use super::parquet_file::from_parquet;
 use super::*;
@@ -17,6 +17,8 @@ use std::ops::Range;
 use tempfile::TempDir;
 
 const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };
+/// No stage needs any row again.
+const NOTHING: NeededFrom<'static> = &|_, _| Ok(None);
 const MERGE: CompactionPolicy = CompactionPolicy { least_files: 2, small_bytes: u64::MAX, keep: None };
 
 /// A log and a store, and the archive's place in the log.
@@ -210,13 +212,13 @@ fn an_epoch_is_closed_when_it_holds_enough_rows_or_has_lasted_long_enough() {
 fn compaction_keeps_rows_and_their_log_order_and_deletes_what_it_replaced() {
     let house = filled();
     let replaced: Vec<_> = house.index().all().map(|file| file.path.clone()).collect();
-    let done = compact(house.log.as_ref(), &house.store, &MERGE).unwrap();
+    let done = compact(house.log.as_ref(), &house.store, &MERGE, NOTHING).unwrap();
     assert_eq!(done, Compacted { written: 2, removed: 10 });
     let in_order = ["a0", "a1", "a2", "a3", "a4", "b0", "c0", "b1", "c1", "b2", "c2", "b3", "c3", "b4", "c4"];
     assert_eq!(house.ids(topics::INFERENCES), in_order);
     assert!(replaced.iter().all(|path| house.store.read(path).is_err()));
     assert_eq!(house.index().end(topics::INFERENCES, 1), 5, "the archive reaches as far as before");
-    assert_eq!(compact(house.log.as_ref(), &house.store, &MERGE).unwrap(), Compacted::default());
+    assert_eq!(compact(house.log.as_ref(), &house.store, &MERGE, NOTHING).unwrap(), Compacted::default());
 }
 
 #[test]
@@ -227,7 +229,7 @@ fn files_that_are_too_old_go_by_event_time() {
         house.archive();
     }
     let keep = Some(Duration::from_secs(5 * 86_400));
-    let done = compact(house.log.as_ref(), &house.store, &CompactionPolicy { keep, ..MERGE }).unwrap();
+    let done = compact(house.log.as_ref(), &house.store, &CompactionPolicy { keep, ..MERGE }, NOTHING).unwrap();
     assert_eq!((done.removed, house.ids(topics::INFERENCES)), (1, vec!["young".to_owned()]));
 }
 
@@ -249,7 +251,7 @@ fn history_is_the_same_before_and_after_archiving_and_compaction() {
         assert!(!from_log.is_empty());
         house.archive();
         assert_eq!(seen(&house, &mut house.history(), span_ms.clone()), from_log, "archived");
-        compact(house.log.as_ref(), &house.store, &MERGE).unwrap();
+        compact(house.log.as_ref(), &house.store, &MERGE, NOTHING).unwrap();
         assert_eq!(seen(&house, &mut house.history(), span_ms), from_log, "compacted");
     }
 }

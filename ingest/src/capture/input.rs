@@ -45,7 +45,7 @@ pub(super) struct InputSnapshot {
     pub(super) source: Source,
     pub(super) partition: PartitionId,
     /// Where the last committed epoch ended.
-    sealed: Offset,
+    pub(super) sealed: Offset,
     /// Where the restart begins.
     pub(super) resume: Checkpoint,
     /// Places from there on of duplicates whose first may lie before.
@@ -154,10 +154,16 @@ impl InputState {
         self.watermark.advance_to(watermark_ms);
     }
 
-    /// Notes that all records up to and including `offset` have been read.
-    pub(super) fn read_through(&mut self, offset: Offset) {
+    /// Notes that all records from `first` up to and including `last` have been read.
+    pub(super) fn read_through(&mut self, first: Offset, last: Offset) {
         self.end_record();
-        self.read_to = offset + 1;
+        if self.read_to == 0
+            && let Some(checkpoint) = self.checkpoints.front_mut()
+        {
+            // The topic began here when it was read for the first time: a restart need look no further back.
+            checkpoint.offset = checkpoint.offset.max(first);
+        }
+        self.read_to = last + 1;
         self.idle = false;
         self.touched = true;
     }

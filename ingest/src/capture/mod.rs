@@ -6,14 +6,17 @@
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
 //! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
-//! oldest checkpoint whose events a label may still reach.
+//! oldest checkpoint whose events a label may still reach, or from the archive what the topics have forgotten of that.
 
 mod input;
 mod model;
+mod recall;
 mod rows;
 
 pub use model::{input_query, outcome_arguments};
+pub use recall::unarchived_column;
 
+use crate::archive::reader::ArchiveReader;
 use crate::catch_up::CatchUp;
 use crate::control::Control;
 use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch, UnknownFeature};
@@ -23,7 +26,7 @@ use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
 use crate::references::ReferenceBook;
 use crate::segments::SegmentError;
-use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
+use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
 use bytes::Bytes;
@@ -55,6 +58,8 @@ pub struct CaptureSpec {
     pub references: ReferenceBook,
     /// Where ids that wait for labels are held.
     pub label_space: Arc<LabelSpace>,
+    /// Has what the topics' retention deleted while it waits for labels; without it that is an error.
+    pub archive: Option<ArchiveReader>,
 }
 
 /// Why capture cannot be set up.
@@ -81,6 +86,7 @@ pub struct Capture {
     catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
     references: ReferenceBook,
+    archive: Option<ArchiveReader>,
     runtime: Runtime,
     dead_letters: Vec<NewRecord>,
     /// Models and their unknown features that have been told of; the decoder bounds their number.
@@ -122,6 +128,7 @@ impl Capture {
             catch_up: spec.catch_up,
             decoder: spec.decoder,
             references: spec.references,
+            archive: spec.archive,
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
             dead_letters: Vec::new(),
             told_unknown: BTreeSet::new(),
@@ -170,8 +177,8 @@ impl Capture {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
             self.bad_row(source, partition, &records[place], bad);
         }
-        if let Some(last) = records.last() {
-            self.input(source, partition).read_through(last.offset);
+        if let Some((first, last)) = records.first().zip(records.last()) {
+            self.input(source, partition).read_through(first.offset, last.offset);
         }
         Ok(())
     }
@@ -211,7 +218,7 @@ impl Capture {
             Some(watermark_ms) => input.advance_to(offset, watermark_ms),
             None => input.dead_letter("control_record"),
         }
-        input.read_through(offset);
+        input.read_through(offset, offset);
     }
 
     /// When every window that holds this time has ended and its labels are mature.
@@ -395,7 +402,9 @@ impl Capture {
             .iter_mut()
             .map(|((_, partition), input)| input.snapshot(needed.get(partition).copied().unwrap_or(i64::MIN)))
             .collect();
-        let resume = snapshots.iter().map(|input| ResumePoint {
+        // Where nothing was read yet there is nothing to read again, wherever the topic begins by then.
+        let read = snapshots.iter().filter(|input| input.sealed > 0);
+        let resume = read.map(|input| ResumePoint {
             topic: input.source.topic().to_owned(),
             partition: input.partition,
             offset: input.resume.offset,
@@ -429,10 +438,7 @@ impl Stage for Capture {
                 let source = Source::of(topic);
                 self.absorb_records(source, partition, records)?;
                 if delivery == Delivery::Muted {
-                    self.input(source, partition).forget_epoch();
-                    self.input(Source::Labels, partition).forget_epoch();
-                    self.models.values_mut().for_each(CaptureModel::discard);
-                    self.dead_letters.clear();
+                    self.mute(source, partition);
                 } else {
                     self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
                 }
@@ -442,6 +448,10 @@ impl Stage for Capture {
             Input::CaughtUp => {}
         }
         Ok(())
+    }
+
+    fn recall(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        self.recall_part(gone)
     }
 
     fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
@@ -470,24 +480,11 @@ impl Stage for Capture {
         let mut records = std::mem::take(&mut self.dead_letters);
         let epochs = CaptureEpoch { ledger, partials }.spread(self.monitors);
         for (partition, epoch) in (0..).zip(&epochs) {
-            records.push(epoch_record(epoch, partition)?);
+            records.push(epoch.to_record(partition)?);
         }
         let (snapshot, resume_from) = self.snapshot()?;
         Ok(Some(Epoch { files: Vec::new(), records, snapshot: Some(snapshot), resume_from }))
     }
-}
-
-/// The record that tells one partition of `partials` of an epoch.
-fn epoch_record(epoch: &CaptureEpoch, partition: PartitionId) -> Result<NewRecord, StageError> {
-    let value = rmp_serde::to_vec(epoch).map_err(|error| StageError::failed("writing partials", error))?;
-    Ok(NewRecord {
-        topic: topics::PARTIALS.to_owned(),
-        partition,
-        key: None,
-        value: Some(value.into()),
-        headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
-        appended_ms: None,
-    })
 }
 
 fn input_of<'a>(

@@ -1,5 +1,7 @@
 //! What capture promises: sums and ledger are a function of each partition's records, whatever the runner does with them.
 
+mod recall;
+
 use super::*;
 use crate::fixtures::{
     self, Act, DISORDER_MS, Inputs, MODEL, Run, START_MS, announced, as_stored, event, label, new_record,

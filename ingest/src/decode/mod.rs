@@ -258,6 +258,12 @@ impl Decoder {
         Ok(decoded)
     }
 
+    /// What may be stored of a model's columns; `None` where the model is not decoded.
+    pub fn privacy(&self, model: &str) -> Option<&Privacy> {
+        let source = self.sources.iter().find(|source| *source.source.model == *model);
+        source.map(|source| &source.source.privacy)
+    }
+
     fn decode(&mut self, partition: PartitionId, record: &Record, rows: Rows) -> Result<(), Outage> {
         let no_bytes = Bytes::new();
         let value = record.value.as_ref().unwrap_or(&no_bytes);

@@ -21,12 +21,13 @@ const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };
 
 /// Runs every promise, each on a log of its own.
 pub fn keeps_every_promise<L: AsRef<dyn Log>>(mut empty_log: impl FnMut() -> L) {
-    let promises: [fn(&dyn Log); 14] = [
+    let promises: [fn(&dyn Log); 15] = [
         records_come_back_in_order_with_all_their_parts,
         partitions_do_not_mix,
         a_read_keeps_to_its_budget_but_returns_one_record,
         an_append_to_a_partition_that_does_not_exist_appends_nothing,
         a_topic_keeps_its_number_of_partitions,
+        a_topic_tells_how_long_it_keeps_records,
         a_commit_is_all_or_nothing,
         groups_do_not_see_each_other,
         append_times_never_go_backwards_and_can_be_looked_up,
@@ -105,6 +106,15 @@ pub fn a_topic_keeps_its_number_of_partitions(log: &dyn Log) {
     let other = TopicSpec { name: "t".into(), partitions: 3, retention: Retention::default() };
     let error = log.ensure_topic(&other).expect_err("it has two");
     assert!(matches!(error, LogError::PartitionsDiffer { found: 2, wanted: 3, .. }), "{error}");
+}
+
+pub fn a_topic_tells_how_long_it_keeps_records(log: &dyn Log) {
+    let bounded = Retention { age: Some(Duration::from_secs(3_600)), bytes_per_partition: Some(1 << 30) };
+    for (name, retention) in [("bounded", bounded), ("unbounded", Retention::default())] {
+        log.ensure_topic(&TopicSpec { name: name.into(), partitions: 2, retention }).expect("it can be made");
+        assert_eq!(log.retention(name).expect("it is there"), retention);
+    }
+    assert!(log.retention("none").is_err(), "there is no such topic");
 }
 
 pub fn a_commit_is_all_or_nothing(log: &dyn Log) {

@@ -30,8 +30,8 @@ mod tests;
 mod writer;
 
 use super::{
-    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, TopicSpec,
-    Transaction,
+    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, Retention,
+    TopicSpec, Transaction,
 };
 use bytes::Bytes;
 use catalogue::{Partition, Published};
@@ -150,6 +150,14 @@ impl Log for EmbeddedLog {
         let found = catalogue.topic(topic);
         found
             .map(|topic| topic.count())
+            .ok_or_else(|| LogError::NoSuchPartition { topic: topic.to_owned(), partition: 0 })
+    }
+
+    fn retention(&self, topic: &str) -> Result<Retention, LogError> {
+        let catalogue = self.published.catalogue();
+        let found = catalogue.topic(topic);
+        found
+            .map(|topic| topic.retention)
             .ok_or_else(|| LogError::NoSuchPartition { topic: topic.to_owned(), partition: 0 })
     }
 

@@ -86,6 +86,10 @@ impl Log for KafkaLog {
         self.link.partitions(topic)
     }
 
+    fn retention(&self, topic: &str) -> Result<Retention, LogError> {
+        topic::retention(&self.link, topic)
+    }
+
     fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {
         if records.is_empty() {
             return Ok(());

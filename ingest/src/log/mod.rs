@@ -322,6 +322,12 @@ pub trait Log: Send + Sync {
     /// When the topic does not exist.
     fn partitions(&self, topic: &str) -> Result<u32, LogError>;
 
+    /// What may be deleted from a topic, as it is set now.
+    ///
+    /// # Errors
+    /// When the topic does not exist, or the storage fails.
+    fn retention(&self, topic: &str) -> Result<Retention, LogError>;
+
     /// Appends records; durable when it returns, all or none.
     ///
     /// # Errors

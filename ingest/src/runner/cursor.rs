@@ -2,13 +2,28 @@
 
 use super::life::Failure;
 use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progress, Read, ReadBudget, Record};
-use crate::stage::{Delivery, Stage, StageError};
+use crate::stage::{Delivery, Share, Stage, StageError, StageSpec};
 use std::time::Instant;
 
 /// Records in one delivery.
 const DELIVERY_RECORDS: usize = 4_096;
 /// Bytes of values in one delivery.
 const DELIVERY_BYTES: usize = 4 << 20;
+
+/// The first offset that a stage would absorb again of an input partition; `None` where it has read nothing of it.
+///
+/// # Errors
+/// When the log fails.
+pub fn absorbed_again_from(
+    log: &dyn Log,
+    stage: StageSpec,
+    (topic, partition): (&str, PartitionId),
+) -> Result<Option<Offset>, LogError> {
+    let share = if log.is_shared() { Share::One(partition) } else { Share::All };
+    let committed = log.committed(&StageSpec { share, ..stage }.group(), topic, partition)?;
+    // A resume offset that cannot be read may be any.
+    Ok(committed.map(|committed| committed.metadata.parse().unwrap_or(0)))
+}
 
 /// What a partition is to a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +44,8 @@ pub(super) enum Taken {
     End,
     /// Nothing yet.
     Pending,
+    /// What comes next is muted, and has passed its retention up to this offset.
+    Gone(Offset),
 }
 
 /// How far one partition is read.
@@ -47,6 +64,8 @@ pub(super) struct Cursor {
     pub(super) at_end_since: Option<Instant>,
     /// Whether the stage has been told that it is idle.
     pub(super) told_idle: bool,
+    /// The first offset that the topic still held when less was read.
+    first: Offset,
     /// Whether it is not read because it is far ahead of others.
     waits: bool,
 }
@@ -85,6 +104,7 @@ impl Cursor {
             read_to_ms: None,
             at_end_since: None,
             told_idle: false,
+            first: 0,
             waits: false,
         })
     }
@@ -112,9 +132,7 @@ impl Cursor {
 
     /// Reads on, at most so many bytes.
     pub(super) fn read(&mut self, reader: &mut dyn LogReader, bytes: usize) -> Result<Taken, Failure> {
-        let budget = ReadBudget { records: DELIVERY_RECORDS, bytes: bytes.clamp(1, DELIVERY_BYTES) };
-        let read = reader.read(&self.topic, self.partition, self.position, budget);
-        let read = read.map_err(|error| self.failure(error))?;
+        let Some(read) = self.look(reader, bytes)? else { return Ok(Taken::Gone(self.first)) };
         let Some((committed, _)) = self.committed.filter(|_| self.is_muted()) else {
             return Ok(match read {
                 Read::Records(records) => self.take(records, Delivery::Live),
@@ -137,6 +155,38 @@ impl Cursor {
             return Ok(Taken::Passed);
         }
         Ok(self.take(records, Delivery::Muted))
+    }
+
+    /// What the log has from here; `None` where it is gone after it was absorbed.
+    fn look(&mut self, reader: &mut dyn LogReader, bytes: usize) -> Result<Option<Read>, Failure> {
+        if self.position < self.first {
+            return Ok(None);
+        }
+        let budget = ReadBudget { records: DELIVERY_RECORDS, bytes: bytes.clamp(1, DELIVERY_BYTES) };
+        match reader.read(&self.topic, self.partition, self.position, budget) {
+            Err(LogError::Expired { first, .. }) if self.was_absorbed_to(first) => {
+                self.first = first;
+                Ok(None)
+            }
+            read => read.map(Some).map_err(|error| self.failure(error)),
+        }
+    }
+
+    /// Whether everything from here to this offset was absorbed before the last commit.
+    fn was_absorbed_to(&self, first: Offset) -> bool {
+        self.role == Role::Input && self.committed.is_some_and(|(offset, _)| self.position < first && first <= offset)
+    }
+
+    /// Goes on from where the stage has recalled what is gone to; it has come further than it was.
+    pub(super) fn recalled_to(&mut self, offset: Offset) {
+        debug_assert!(offset > self.position, "a stage that recalls comes further");
+        self.position = offset;
+    }
+
+    /// What is wrong where a stage cannot recall what is gone.
+    pub(super) fn expired(&self) -> Failure {
+        let (topic, first) = (self.topic.clone(), self.first);
+        self.failure(LogError::Expired { topic, partition: self.partition, wanted: self.position, first })
     }
 
     fn take(&mut self, records: Vec<Record>, delivery: Delivery) -> Taken {

@@ -5,7 +5,7 @@ use super::handle::{Position, Shared};
 use super::{EpochFigures, Lag, RestartCause, RunnerContext, SealWhen};
 use crate::crash::Step;
 use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
-use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
+use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -250,15 +250,10 @@ impl<'a> Life<'a> {
             }
             let (records, delivery) = match cursor.read(self.reader.as_mut(), room)? {
                 Taken::Records(records, delivery) => (records, delivery),
-                Taken::Passed => {
-                    round = Round::Read;
+                other => {
+                    round = round.max(self.without_records(index, other)?);
                     continue;
                 }
-                Taken::Pending => {
-                    round = round.max(Round::Waiting);
-                    continue;
-                }
-                Taken::End => continue,
             };
             round = Round::Read;
             self.absorb(index, &records, delivery)?;
@@ -270,6 +265,26 @@ impl<'a> Life<'a> {
             }
         }
         Ok(round)
+    }
+
+    /// How far a read came that brought no records.
+    fn without_records(&mut self, index: usize, taken: Taken) -> Result<Round, Failure> {
+        match taken {
+            Taken::Passed | Taken::Records(..) => Ok(Round::Read),
+            Taken::Pending => Ok(Round::Waiting),
+            Taken::End => Ok(Round::Ended),
+            Taken::Gone(first) => self.recall(index, first).map(|()| Round::Read),
+        }
+    }
+
+    /// Has the stage absorb some of what has passed its retention.
+    fn recall(&mut self, index: usize, first: Offset) -> Result<(), Failure> {
+        let Some(cursor) = self.cursors.get_mut(index) else { return Ok(()) };
+        let gone = Gone { topic: &cursor.topic, partition: cursor.partition, offsets: cursor.position..first };
+        let Some(reached) = self.stage.recall(&gone)? else { return Err(cursor.expired()) };
+        cursor.recalled_to(reached);
+        self.told = Told::Nothing;
+        Ok(())
     }
 
     fn absorb(&mut self, index: usize, records: &[Record], delivery: Delivery) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ mod faulty;
 use super::*;
 use crate::log::embedded::{Durability, EmbeddedLog, Options};
 use crate::log::{NewRecord, Offset, ReadBudget, Record, Retention, TopicSpec};
-use crate::stage::{Delivery, Epoch, EpochFile, Input, ResumePoint, Seal, Share, Stage};
+use crate::stage::{Delivery, Epoch, EpochFile, Gone, Input, ResumePoint, Seal, Share, Stage};
 use faulty::{Fault, Faulty};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -25,6 +25,7 @@ struct Seen {
     restarts: AtomicUsize,
     panics: AtomicBool,
     holds: AtomicBool,
+    recalls: AtomicBool,
 }
 
 impl Seen {
@@ -87,6 +88,18 @@ impl Stage for Counting {
             Input::CaughtUp => self.seen.tell("caught up"),
         }
         Ok(())
+    }
+
+    fn recall(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        self.seen.tell(format!("recall {:?}", gone.offsets));
+        if !self.seen.recalls.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let first = gone.offsets.start;
+        // As it was fed.
+        let value = format!("value {}", 2 * first + Offset::from(gone.partition));
+        self.before.insert(gone.partition, (first, value));
+        Ok(Some(first + 1))
     }
 
     fn seal(&mut self, reason: Seal) -> Result<Option<Epoch>, StageError> {
@@ -407,6 +420,39 @@ fn records_that_expired_before_they_were_read_end_the_stage() {
     let message = handle.join().unwrap_err().to_string();
     assert!(message.contains("reading in/0") && message.contains("lengthen the topic's retention"), "{message}");
     assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 0);
+}
+
+/// A house that has read ten records, of which the log has none any more.
+fn forgetful() -> House {
+    let house = House::new();
+    house.feed(0, 10);
+    house.run();
+    let short = Retention { age: None, bytes_per_partition: Some(0) };
+    house.log.ensure_topic(&TopicSpec { name: "in".into(), partitions: 2, retention: short }).unwrap();
+    house.log.enforce_retention(0).unwrap();
+    assert_eq!(house.log.bounds("in", 0).unwrap().first, 5);
+    house.feed(10, 20);
+    house
+}
+
+#[test]
+fn what_expired_after_it_was_read_is_recalled_by_a_stage_that_has_it_from_elsewhere() {
+    let house = forgetful();
+    house.seen.recalls.store(true, Ordering::SeqCst);
+    house.run();
+    house.expect(20);
+    let told = house.seen.told();
+    assert_eq!(told.iter().filter(|what| *what == "recall 4..5").count(), 2, "{told:?}");
+}
+
+#[test]
+fn what_expired_after_it_was_read_ends_a_stage_that_has_it_from_nowhere() {
+    let house = forgetful();
+    let handle = house.start();
+    assert!(handle.ends_within(PATIENCE));
+    let message = handle.join().unwrap_err();
+    let message = sentence(&message);
+    assert!(message.contains("in/0 offset 4 has passed its retention; the oldest record is 5"), "{message}");
 }
 
 #[test]

@@ -44,16 +44,6 @@ fn retention_that_passed_what_was_not_read_is_an_error_that_names_it() {
     assert!(said.contains("inferences/") && said.contains("has passed its retention"), "{said}");
 }
 
-/// Everything was read; but of what waits for labels the log is the only memory.
-#[test]
-fn retention_that_passed_what_waits_for_labels_is_an_error_that_names_it() {
-    let Some(on) = On::kafka().unwrap() else { return };
-    let house = captured(&on);
-    expire(&house, |end| end - 1);
-    let said = not_ready(&mut house.start());
-    assert!(said.contains("inferences/") && said.contains("has passed its retention"), "{said}");
-}
-
 /// A house whose driftline has read everything and ended.
 fn captured(on: &On) -> House {
     let mut house = House::new(on, PARTITIONS);

@@ -147,6 +147,21 @@ impl KafkaReader {
         Ok(self.followed.len() - 1)
     }
 
+    /// Lets go of a partition, which the next read takes up anew: of one that was asked for an offset that is not there,
+    /// librdkafka fetches no more, and refuses to seek.
+    fn let_go(&mut self, topic: &str, partition: PartitionId) -> Result<(), LogError> {
+        let is_it = |followed: &Followed| followed.partition == partition && followed.topic == topic;
+        let Some(consumer) = self.followed.iter().find(|it| is_it(it)).map(|it| Arc::clone(&it.consumer)) else {
+            return Ok(());
+        };
+        self.followed.retain(|followed| !is_it(followed));
+        let name = self.link.names.topic(topic);
+        let mut unassigned = TopicPartitionList::new();
+        unassigned.add_partition(&name, native(partition));
+        let doing = || format!("letting go of {name}/{partition}");
+        consumer.incremental_unassign(&unassigned).map_err(|error| storage(doing(), error))
+    }
+
     /// What is wrong with an offset that the broker does not have.
     fn out_of_range(&self, (topic, partition): (&str, PartitionId), wanted: Offset) -> LogError {
         match self.link.bounds(topic, partition) {
@@ -187,6 +202,7 @@ impl LogReader for KafkaReader {
             Ok(records) => records,
             Err(error) => match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                    self.let_go(topic, partition)?;
                     return Err(self.out_of_range((topic, partition), from));
                 }
                 _ => return Err(storage(format!("reading {topic}/{partition} from offset {from}"), error)),

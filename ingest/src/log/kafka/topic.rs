@@ -6,14 +6,14 @@
 
 use super::link::{ASK_AGAIN, Link, UNTIL_HEARD, storage};
 use super::options::MOST_RECORD_BYTES;
-use crate::log::{LogError, TopicSpec};
+use crate::log::{LogError, Retention, TopicSpec};
 use crate::topics;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is deleted or compacted.
 const CLEANUP: &str = "cleanup.policy";
@@ -151,6 +151,18 @@ fn described(link: &Link, name: &str) -> KafkaResult<ConfigResource> {
             None => return Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
         }
     }
+}
+
+/// What may be deleted from a topic, whoever made it. What the broker does not tell it is taken to keep.
+pub(super) fn retention(link: &Link, topic: &str) -> Result<Retention, LogError> {
+    // Of a topic that is not there, a broker may tell its defaults.
+    link.partitions(topic)?;
+    let name = link.names.topic(topic);
+    let described = described(link, &name);
+    let described = described.map_err(|error| storage(format!("looking at the settings of topic {name}"), error))?;
+    let bound = |setting| described.get(setting).and_then(|entry| entry.value.as_ref()?.parse::<u64>().ok());
+    let age = bound(RETENTION_MS).map(Duration::from_millis);
+    Ok(Retention { age, bytes_per_partition: bound(RETENTION_BYTES) })
 }
 
 fn check_setting(

@@ -28,6 +28,10 @@ impl Log for SharedLog {
         self.log.partitions(topic)
     }
 
+    fn retention(&self, topic: &str) -> Result<Retention, LogError> {
+        self.log.retention(topic)
+    }
+
     fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {
         self.log.append(records)
     }

@@ -2,8 +2,8 @@
 
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{
-    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, Read, ReadBudget, Record, TopicSpec,
-    Transaction, Waker,
+    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, Read, ReadBudget, Record, Retention,
+    TopicSpec, Transaction, Waker,
 };
 use crate::runner::{FileError, FileStore};
 use bytes::Bytes;
@@ -60,6 +60,10 @@ impl Log for Faulty {
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         self.log.partitions(topic)
+    }
+
+    fn retention(&self, topic: &str) -> Result<Retention, LogError> {
+        self.log.retention(topic)
     }
 
     fn append(&self, records: &[NewRecord]) -> Result<(), LogError> {

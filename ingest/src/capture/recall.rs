@@ -1,0 +1,161 @@
+//! What the topics have forgotten comes back from the archive.
+//!
+//! A restart absorbs again, muted, what a label may still reach. Where retention has deleted that part of a topic, its rows
+//! come from the archive, in log order and with the control records between them, and go the way of decoded ones; so they
+//! leave the same state. What the archive does not hold changes none:
+//! - bad rows and records that are empty move no watermark and join nothing, and were counted when they were read first;
+//! - columns that the joins do not keep are profiled with the epoch that read them, and a muted row is profiled nowhere;
+//! - rows of a model that was not configured when they were archived were dead letters then.
+//!
+//! Two things that would change it are refused. A segment may follow from a column that is `profile_only`, of which the
+//! archive holds no values; and a column that the joins keep may have another type by now.
+//!
+//! Deliberately absent: what was not read before it was deleted. That is lost, and the runner says so.
+
+use super::input::Source;
+use super::model::CaptureModel;
+use super::{Capture, CaptureError};
+use crate::archive::reader::Part;
+use crate::columns::{VERSION, event_schema, label_schema};
+use crate::decode::{EventBatch, LabelBatch, Policy, Privacy};
+use crate::log::{Offset, PartitionId};
+use crate::segments::Segmenter;
+use crate::stage::{Gone, StageError};
+use crate::watched::WatchedModel;
+use arrow::array::{AsArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Capture {
+    /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
+    pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        if self.archive.is_none() {
+            return Ok(None);
+        }
+        self.models.values().try_for_each(|model| check_segments(model, self.decoder.privacy(&model.watched.name)))?;
+        let Some(archive) = &mut self.archive else { return Ok(None) };
+        let Part { rows, control, until } = archive.read(gone)?;
+        let (source, partition) = (Source::of(gone.topic), gone.partition);
+        match source {
+            Source::Inferences => {
+                let events = self.archived_events(rows)?;
+                self.predictions(partition, &events)?;
+            }
+            Source::Labels => {
+                let labels = self.archived_labels(rows)?;
+                self.labels(partition, &labels)?;
+            }
+        }
+        // Before the control record, which may be the first that is there, but not the first that is read.
+        self.input(source, partition).read_through(gone.offsets.start, until - 1);
+        if let Some((offset, control)) = control {
+            self.control(source, partition, offset, Ok(control));
+        }
+        self.pass(partition)?;
+        self.mute(source, partition);
+        Ok(Some(until))
+    }
+
+    /// Forgets what an input has counted and profiled: it was written before a restart.
+    pub(super) fn mute(&mut self, source: Source, partition: PartitionId) {
+        self.input(source, partition).forget_epoch();
+        self.input(Source::Labels, partition).forget_epoch();
+        self.models.values_mut().for_each(CaptureModel::discard);
+        self.dead_letters.clear();
+    }
+
+    /// The archived rows of the models that are watched, as the decoder would give them.
+    fn archived_events(&self, rows: Vec<(Arc<str>, RecordBatch)>) -> Result<Vec<EventBatch>, StageError> {
+        let mut events = Vec::new();
+        for (name, batch) in rows {
+            let Some(model) = self.models.get(&name) else { continue };
+            let watched = &model.watched;
+            let schema = event_schema(&watched.schema, &watched.segments_from_events());
+            for (version, batch) in by_version(&fitted(&name, &batch, &schema)?)? {
+                events.push(EventBatch { model: Arc::clone(&name), version, batch });
+            }
+        }
+        Ok(events)
+    }
+
+    fn archived_labels(&self, rows: Vec<(Arc<str>, RecordBatch)>) -> Result<Vec<LabelBatch>, StageError> {
+        let mut labels = Vec::new();
+        for (name, batch) in rows {
+            let Some(model) = self.models.get(&name) else { continue };
+            let batch = fitted(&name, &batch, &label_schema(&model.watched.schema))?;
+            labels.push(LabelBatch { model: name, batch });
+        }
+        Ok(labels)
+    }
+}
+
+/// The column of which the archive holds no values and that a segment of the model follows from, where its predictions wait
+/// for labels: these cannot be had from the archive.
+///
+/// # Errors
+/// When a segment expression cannot be used.
+pub fn unarchived_column(watched: &WatchedModel, privacy: &Privacy) -> Result<Option<String>, CaptureError> {
+    let events = event_schema(&watched.schema, &watched.segments_from_events());
+    let segmenter = Segmenter::new(&events, &watched.segments)?;
+    Ok(unarchived(watched, &segmenter, privacy).map(str::to_owned))
+}
+
+fn unarchived<'a>(watched: &'a WatchedModel, segmenter: &Segmenter, privacy: &Privacy) -> Option<&'a str> {
+    watched.labels.as_ref()?;
+    let mut columns = watched.schema.columns.iter().map(|column| column.name.as_str());
+    columns.find(|name| privacy.of(name) == Policy::ProfileOnly && segmenter.reads(name))
+}
+
+fn check_segments(model: &CaptureModel, privacy: Option<&Privacy>) -> Result<(), StageError> {
+    let unarchived = privacy.and_then(|privacy| unarchived(&model.watched, &model.segmenter, privacy));
+    match unarchived {
+        None => Ok(()),
+        Some(column) => Err(StageError::failed(
+            format!("rebuilding what waits for labels of {} from the archive", model.watched.name),
+            format!(
+                "a segment follows from `{column}`, which is profile_only and in no archive: keep the topics' records longer than labels are waited for"
+            ),
+        )),
+    }
+}
+
+/// The rows with these columns: one that they lack is null, as a feature that an event lacks.
+pub(super) fn fitted(model: &str, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StageError> {
+    let failed = |reason: String| StageError::failed(format!("reading rows of {model} from the archive"), reason);
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        columns.push(match rows.column_by_name(field.name()) {
+            Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
+            Some(column) => {
+                let (name, then, now) = (field.name(), column.data_type(), field.data_type());
+                return Err(failed(format!(
+                    "`{name}` is {now} in the configuration and was {then} when they were archived: give the new kind another name"
+                )));
+            }
+            None => new_null_array(field.data_type(), rows.num_rows()),
+        });
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| failed(error.to_string()))
+}
+
+/// The rows of each version.
+fn by_version(rows: &RecordBatch) -> Result<Vec<(Arc<str>, RecordBatch)>, StageError> {
+    let versions = rows.column_by_name(VERSION).and_then(|column| column.as_string_opt::<i32>());
+    let versions = versions.ok_or_else(|| StageError::failed("reading the archive", "rows have no version"))?;
+    let mut places: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (row, version) in (0u32..).zip(versions.iter().map(Option::unwrap_or_default)) {
+        places.entry(version).or_default().push(row);
+    }
+    let of_version = |(version, places): (&str, Vec<u32>)| {
+        let rows = if places.len() == rows.num_rows() {
+            rows.clone()
+        } else {
+            take_record_batch(rows, &UInt32Array::from(places))?
+        };
+        Ok((Arc::from(version), rows))
+    };
+    let split: Result<Vec<_>, arrow::error::ArrowError> = places.into_iter().map(of_version).collect();
+    split.map_err(|error| StageError::failed("reading the archive", error))
+}
