@@ -5,10 +5,10 @@ use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progr
 use crate::stage::{Delivery, Share, Stage, StageError, StageSpec};
 use std::time::Instant;
 
-/// Records in one delivery.
-const DELIVERY_RECORDS: usize = 4_096;
+/// Records in one delivery: what it takes stays in the caches of a processor.
+const DELIVERY_RECORDS: usize = 1_024;
 /// Bytes of values in one delivery.
-const DELIVERY_BYTES: usize = 4 << 20;
+const DELIVERY_BYTES: usize = 1 << 20;
 
 /// The first offset that a stage would absorb again of an input partition; `None` where it has read nothing of it.
 ///
