@@ -123,7 +123,8 @@ impl Grounds {
         let (log, _instance) = open_log(config, &crash)?;
         let partitions = config.partitions.get();
         let monitors = if log.is_shared() { partitions } else { 1 };
-        for topic in topic_specs((partitions, monitors), config.log.retention) {
+        let open_for = longest_open(&models, config.max_disorder);
+        for topic in topic_specs((partitions, monitors), config.log.retention, open_for) {
             log.ensure_topic(&topic)?;
         }
         for topic in config.log.repartitioned() {
@@ -209,14 +210,25 @@ fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Inst
     })
 }
 
-/// Topics with their partitions; what the registry and the retraining are is kept for good.
-fn topic_specs((partitions, monitors): (u32, u32), retention: Retention) -> Vec<TopicSpec> {
+/// How long panes may be open: until the last of their windows is judged, its labels included.
+fn longest_open(models: &[Arc<ModelSetup>], disorder: Duration) -> Duration {
+    let open_ms = models.iter().map(|model| {
+        let watched = &model.watched;
+        watched.windows.size_ms() + watched.judged_at_ms().last().copied().unwrap_or(0)
+    });
+    Duration::from_millis(open_ms.max().unwrap_or(0).unsigned_abs()).saturating_add(disorder)
+}
+
+/// Topics with their partitions; what the registry and the retraining are is kept for good, and partials for twice as long
+/// as panes are open at the least, because open panes are rebuilt from them.
+fn topic_specs((partitions, monitors): (u32, u32), retention: Retention, open_for: Duration) -> Vec<TopicSpec> {
     let spec = |name: &str, partitions, retention| TopicSpec { name: name.to_owned(), partitions, retention };
     let forever = Retention::default();
     let inputs = topics::INPUTS;
     let mut specs: Vec<_> = inputs.iter().map(|name| spec(name, partitions, retention)).collect();
     specs.extend(inputs.iter().map(|name| spec(&topics::dead_letters_of(name), partitions, retention)));
-    specs.push(spec(topics::PARTIALS, monitors, retention));
+    let age = retention.age.map(|age| age.max(open_for.saturating_mul(2)));
+    specs.push(spec(topics::PARTIALS, monitors, Retention { age, bytes_per_partition: None }));
     let kept = [topics::VERDICTS, topics::CAUSES, topics::COMMANDS, topics::RETRAIN, topics::MODELS, topics::ARCHIVED];
     specs.extend(kept.iter().map(|name| spec(name, 1, forever)));
     specs

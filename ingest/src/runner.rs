@@ -14,6 +14,8 @@
 //!   [`EpochPolicy::bytes`]: a stage that is slow reads late, and the log holds what waits.
 //! - **No silent skip.** A record that retention deleted before it was read is an error that ends the stage. One that was
 //!   read, and that state is rebuilt from, the stage may recall from elsewhere; else it is that error too.
+//! - **A stop leaves nothing open.** An epoch that the log does not take when the stage is to stop is absorbed once more and
+//!   offered to it again; if it does not take it then either, the next start reads it.
 //! - **One at a time.** A life begins by taking the stage over: another process that still runs it cannot commit any more.
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
@@ -37,14 +39,16 @@ use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
 use crate::stage::{StageError, StageSpec};
 use bytes::Bytes;
-use handle::{Position, Shared};
-use life::{Failure, Life};
+use handle::Shared;
+use life::{Failure, Life, Owed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The first pause before a stage is rebuilt; each further failure without a commit between doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How long a life may take to absorb what the last epoch of the one before had absorbed, once it is to stop.
+const OWED_WITHIN: Duration = Duration::from_secs(30);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -204,17 +208,12 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(&self) -> Result<(), StageError> {
-        let mut failures_in_a_row = 0;
-        let mut owed = None;
+        let (mut failures_in_a_row, mut owed) = (0, None);
         loop {
-            let Err((failure, committed)) = self.live(owed.as_deref().unwrap_or_default()) else {
-                self.shared.stopped();
-                return Ok(());
-            };
+            let Err((failure, committed)) = self.live(owed.as_ref()) else { return self.stopped() };
             let is_stopping = self.shared.is_stopping();
-            // What the log did not take of a stage's last epoch is absorbed once more, and offered to it again.
             let is_offered_again =
-                is_stopping && owed.is_none() && matches!(failure, Failure::Passing(_, RestartCause::Log));
+                owed.is_none() && is_stopping && !self.shared.is_abandoned() && failure.cause() == RestartCause::Log;
             let is_last = matches!(failure, Failure::Permanent(_)) || (is_stopping && !is_offered_again);
             // Two that take a stage from each other would do so for ever if each commit between ended the pauses.
             let starts_anew = committed && !matches!(failure, Failure::Displaced(_));
@@ -226,21 +225,25 @@ impl Supervisor {
             }
             self.context.telemetry.restarted(&self.spec.name, cause, &error);
             if is_offered_again {
-                owed = Some(self.shared.positions());
+                owed = Some(Owed { positions: self.shared.positions(), until: Instant::now() + OWED_WITHIN });
                 continue;
             }
             failures_in_a_row = if starts_anew { 1 } else { failures_in_a_row + 1 };
             if self.shared.pause(pause_after(failures_in_a_row)) {
                 // Nothing is in flight: the stage was dropped, and what it had committed is in the log.
-                self.shared.stopped();
-                return Ok(());
+                return self.stopped();
             }
         }
     }
 
-    /// One life, which absorbs up to these positions even if it is to stop. The flag beside a failure says whether anything
-    /// was committed before it.
-    fn live(&self, owed: &[Position]) -> Result<(), (Failure, bool)> {
+    fn stopped(&self) -> Result<(), StageError> {
+        self.shared.stopped();
+        Ok(())
+    }
+
+    /// One life, which absorbs what is owed even if it is to stop. The flag beside a failure says whether anything was
+    /// committed before it.
+    fn live(&self, owed: Option<&Owed>) -> Result<(), (Failure, bool)> {
         self.shared.starting();
         let before = self.shared.commits();
         let lived = catch_unwind(AssertUnwindSafe(|| {

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 /// How long a measurement may take.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 /// How often is looked how far a stage is.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Rows that the reference is learned from.
 const REFERENCE_EVENTS: u64 = 20_000;
 /// Bytes of one append while a topic is loaded.
@@ -154,6 +154,10 @@ models:{models}
             }
         }
         grounds.log.append(&batch)?;
+        ensure!(
+            records >= u64::from(self.partitions) * 4,
+            "{records} records are too few: measure with more events (--events)"
+        );
         Ok((records * per_record, bytes + held as u64))
     }
 }

@@ -77,8 +77,8 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
     /// Names and values beside it.
     pub headers: Vec<(String, Bytes)>,
-    /// When a log took it that it was forwarded from; `None` for what is new. Only the topics of a repartition keep it:
-    /// every other stamps what it takes by its own clock.
+    /// When a log took it that it was forwarded from; `None` for what is new. Only the topics of a repartition keep it, so
+    /// that [`Record::append_time_ms`] is that time: of all others the log's own clock is believed.
     pub appended_ms: Option<i64>,
 }
 

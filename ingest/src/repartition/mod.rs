@@ -9,7 +9,7 @@
 //!   partitions. Its headers name the place in Driftline's own topic.
 //! - **When it came stays.** A part bears the time at which the log took the record that it is a part of: an event's time
 //!   counts up to that, and no further.
-//! - **The order in which partitions are read makes no row late.** [`neighbours`] holds back what is more than half of the
+//! - **The order in which partitions are read makes no row late.** `neighbours` holds back what is more than half of the
 //!   allowed disorder ahead of the slowest partition. The other half is for the disorder within partitions: who writes at
 //!   the same time to several decides by that where a row stands, as who writes to one does. A replay so takes a round of
 //!   telling for every half of the disorder.

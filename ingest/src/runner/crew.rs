@@ -160,6 +160,8 @@ impl Runners {
         let deadline = Instant::now() + grace;
         for handle in handles {
             if !handle.ends_within(deadline.saturating_duration_since(Instant::now())) {
+                // Its partition is about to be someone else's.
+                handle.abandon();
                 locked(&self.leaving).push(handle);
             } else if let Err(error) = handle.join() {
                 tracing::warn!(stage = self.spec.name, %error, "a partition was not handed over in order");

@@ -119,6 +119,12 @@ impl Cursor {
         self.position == self.committed.map_or(0, |(offset, _)| offset)
     }
 
+    /// Whether it is to be read up to this offset yet: it does not wait for others, and less is committed.
+    pub(super) fn lacks(&self, offset: Offset) -> bool {
+        let committed = self.committed.map_or(0, |(committed, _)| committed);
+        !self.waits && self.position.max(committed) < offset
+    }
+
     /// Whether it is not to be read for now. What was absorbed before is absorbed again, however far ahead it is.
     pub(super) fn waits_for_others(&mut self, stage: &dyn Stage) -> bool {
         let waits = self.role == Role::Input && !self.is_muted() && stage.is_ahead(&self.topic, self.partition);

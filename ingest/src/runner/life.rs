@@ -111,8 +111,14 @@ pub(super) struct Life<'a> {
     held: Open,
     told: Told,
     told_lag: Option<Instant>,
-    /// Up to where it absorbs even if it is to stop.
-    owed: &'a [Position],
+    /// What it absorbs even if it is to stop.
+    owed: Option<&'a Owed>,
+}
+
+/// What the last epoch of a life had absorbed, and until when the next one tries to.
+pub(super) struct Owed {
+    pub(super) positions: Vec<Position>,
+    pub(super) until: Instant,
 }
 
 impl<'a> Life<'a> {
@@ -153,12 +159,12 @@ impl<'a> Life<'a> {
             held: Open::default(),
             told: Told::Nothing,
             told_lag: None,
-            owed: &[],
+            owed: None,
         })
     }
 
-    /// The same life, which absorbs up to these positions before it stops.
-    pub(super) fn owing(mut self, owed: &'a [Position]) -> Self {
+    /// The same life, which absorbs this before it stops.
+    pub(super) fn owing(mut self, owed: Option<&'a Owed>) -> Self {
         self.owed = owed;
         self
     }
@@ -191,12 +197,14 @@ impl<'a> Life<'a> {
 
     /// Whether it is to stop, and owes nothing more.
     fn is_over(&self) -> bool {
-        let is_owed = |cursor: &Cursor| {
-            let owed =
-                self.owed.iter().find(|(topic, partition, _)| (topic, partition) == (&cursor.topic, &cursor.partition));
-            owed.is_some_and(|(_, _, position)| cursor.position < *position)
+        let is_owed = |owed: &Owed| {
+            let owes = |(topic, partition, position): &Position| {
+                let own = |cursor: &&Cursor| (&cursor.topic, &cursor.partition) == (topic, partition);
+                self.cursors.iter().find(own).is_some_and(|cursor| cursor.lacks(*position))
+            };
+            Instant::now() < owed.until && owed.positions.iter().any(owes)
         };
-        self.shared.is_stopping() && (self.shared.is_abandoned() || !self.cursors.iter().any(is_owed))
+        self.shared.is_stopping() && (self.shared.is_abandoned() || !self.owed.is_some_and(is_owed))
     }
 
     /// Ends the epoch for good, unless the stage is someone else's by now.

@@ -194,7 +194,9 @@ impl House {
     }
 
     /// Ends the processes in order, and checks what is left.
-    pub(super) fn conclude(&self, running: Vec<Running>, (fault, times): (&'static str, u32), recovery: Duration) {
+    pub(super) fn conclude(&self, mut running: Vec<Running>, (fault, times): (&'static str, u32), recovery: Duration) {
+        let has_begun = |_: &Running| Ok(self.archived().iter().all(|offset| *offset > 0).then_some(()));
+        running.last_mut().unwrap().until("the archive has come somewhere everywhere", has_begun).unwrap();
         running.into_iter().for_each(|service| service.stop().unwrap());
         let ledger = Ledger::read(&self.place, self.partitions);
         let (lost, doubled) = ledger.lost_and_doubled();

@@ -99,6 +99,8 @@ impl Group {
         let place = (topic.to_owned(), partition);
         // Both in one request: what is kept may not be younger than what it is held against.
         let asked = [place.clone(), self.snapshot_place()];
+        // Held while the broker is asked: what it answers is not younger than what is committed meanwhile.
+        let mut state = locked(&self.state);
         let [committed, kept] = self.ask(&asked)?;
         let Some(committed) = committed else {
             let kept = kept.map(|kept| self.kept_of(&kept)).transpose()?.unwrap_or_default();
@@ -107,7 +109,7 @@ impl Group {
                 None => Ok(None),
             };
         };
-        locked(&self.state).known.offsets.insert(place, committed.clone());
+        state.known.offsets.insert(place, committed.clone());
         Ok(Some(committed))
     }
 

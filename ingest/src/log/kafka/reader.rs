@@ -26,6 +26,10 @@ use rdkafka::{Message, Offset as Place, TopicPartitionList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The header of a repartition's records that tells when the log took what they were made from. It is the last of its name:
+/// one that a user wrote stands before it, and tells nothing.
+pub(super) const APPENDED: &str = "driftline-appended-ms";
+
 /// A reader with consumers of its own.
 pub(super) struct KafkaReader {
     link: Arc<Link>,
@@ -37,6 +41,8 @@ pub(super) struct KafkaReader {
 struct Followed {
     topic: String,
     partition: PartitionId,
+    /// Whether a repartition wrote it.
+    is_copy: bool,
     /// The topic's; its partitions share it.
     consumer: Arc<BaseConsumer<Telling>>,
     queue: PartitionQueue<Telling>,
@@ -133,10 +139,11 @@ impl KafkaReader {
         let added = assigned.add_partition_offset(&name, native(partition), Place::Offset(from));
         added.map_err(|error| storage(doing(), error))?;
         consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
-        let topic = topic.to_owned();
+        let (topic, is_copy) = (topic.to_owned(), self.link.names.is_repartitioned(topic));
         self.followed.push(Followed {
             topic,
             partition,
+            is_copy,
             consumer,
             queue,
             position: from,
@@ -284,7 +291,7 @@ impl Followed {
                 Some(Ok(message)) => {
                     let record = record_of(&message);
                     self.end = End::Unknown;
-                    return Ok(Some(record));
+                    return Ok(Some(if self.is_copy { as_first_appended(record) } else { record }));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.end = match self.end {
@@ -345,5 +352,31 @@ fn record_of(message: &BorrowedMessage<'_>) -> Record {
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
         headers: message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default(),
+    }
+}
+
+/// The record with the time at which a log took what it was made from.
+fn as_first_appended(mut record: Record) -> Record {
+    let told = record.headers.pop_if(|(name, _)| name == APPENDED);
+    let told_ms = told.and_then(|(_, value)| std::str::from_utf8(&value).ok()?.parse().ok());
+    record.append_time_ms = told_ms.map_or(record.append_time_ms, |told_ms: i64| told_ms.min(record.append_time_ms));
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(told: &[&str]) -> Record {
+        let headers = told.iter().map(|ms| (APPENDED.to_owned(), Bytes::copy_from_slice(ms.as_bytes())));
+        Record { offset: 1, append_time_ms: 1_000, key: None, value: None, headers: headers.collect() }
+    }
+
+    #[test]
+    fn a_copy_bears_the_time_of_its_original_and_what_a_user_wrote_tells_nothing() {
+        let copy = as_first_appended(record(&["7", "900"]));
+        assert_eq!((copy.append_time_ms, copy.headers.len()), (900, 1), "the repartition's own is the last");
+        assert_eq!(as_first_appended(record(&["2000"])).append_time_ms, 1_000, "no record is younger than its copy");
+        assert_eq!(as_first_appended(record(&[])).append_time_ms, 1_000);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What stages rest on is checked: the number of partitions, that nothing is compacted away, that records are kept as
 //! long as is asked for, and that they bear the time at which the broker took them (the watermark must not follow a
-//! producer's clock; what a repartition makes bears the time at which the broker took the original). Deliberately absent: changing a topic that exists. It is its owner's.
+//! producer's clock). Deliberately absent: changing a topic that exists. It is its owner's.
 
 use super::link::{ASK_AGAIN, Link, UNTIL_HEARD, storage};
 use super::options::MOST_RECORD_BYTES;
@@ -66,10 +66,9 @@ fn settings(topic: &TopicSpec, cleanup: Cleanup) -> BTreeMap<&'static str, Strin
     settings
 }
 
-/// What is different for a topic that a repartition makes: records bear the time that they are given, and nobody but the
-/// configuration says how long Driftline's own are kept.
+/// What is different for a topic that a repartition makes: nobody but the configuration says how long Driftline's own are
+/// kept.
 fn repartitioned(wanted: &mut BTreeMap<&'static str, String>) {
-    wanted.insert(TIMESTAMP, "CreateTime".to_owned());
     for setting in [RETENTION_MS, RETENTION_BYTES] {
         wanted.entry(setting).or_insert_with(|| "-1".to_owned());
     }

@@ -7,6 +7,7 @@
 
 use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell, tell_error};
 use super::options::client_error;
+use super::reader::APPENDED;
 use crate::log::{LogError, NewRecord, Offset, PartitionId};
 use rdkafka::Message;
 use rdkafka::TopicPartitionList;
@@ -110,16 +111,7 @@ impl Writer {
         let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(native(record.partition));
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
-        message.timestamp = record.appended_ms;
-        if !record.headers.is_empty() {
-            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-            message.headers = Some(
-                record
-                    .headers
-                    .iter()
-                    .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) })),
-            );
-        }
+        message.headers = headers_of(record);
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
@@ -143,8 +135,9 @@ impl Writer {
                 return Err(self.failure("writing records", error));
             }
             // To poll with a time-out is to spin through the last millisecond of it.
+            let before = self.producer.in_flight_count();
             self.producer.poll(Duration::ZERO);
-            if self.producer.in_flight_count() > 0 {
+            if self.producer.in_flight_count() == before {
                 std::thread::sleep(LOOK_EVERY);
             }
         }
@@ -243,4 +236,19 @@ impl Writer {
         }
         storage(format!("{doing} of {}", self.owner), error)
     }
+}
+
+/// The headers of a record, with the time at which a log took it first as the last of them.
+fn headers_of(record: &NewRecord) -> Option<OwnedHeaders> {
+    if record.headers.is_empty() && record.appended_ms.is_none() {
+        return None;
+    }
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + 1);
+    for (key, value) in &record.headers {
+        headers = headers.insert(Header { key, value: Some(value.as_ref()) });
+    }
+    Some(match record.appended_ms {
+        Some(appended_ms) => headers.insert(Header { key: APPENDED, value: Some(&appended_ms.to_string()) }),
+        None => headers,
+    })
 }
