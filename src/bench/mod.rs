@@ -1,7 +1,7 @@
 //! `driftline bench`: what the service does with a topic of Kafka.
 //!
-//! [`throughput`] reads a preloaded topic as fast as it goes, [`steady`] holds a service under a load that does not change,
-//! [`replay`] reads a topic twice and compares the verdicts. All of them make topics with a prefix of their own, which stay.
+//! `throughput` reads a preloaded topic as fast as it goes, `steady` holds a service under a load that does not change,
+//! `replay` reads a topic twice and compares the verdicts. All of them make topics with a prefix of their own, which stay.
 
 mod events;
 mod memory;
