@@ -1,20 +1,102 @@
-//! The section `log.kafka`: how a Kafka is reached, and where the secrets for it are.
+//! The section `log.kafka`, as it is written and as it is meant: how a Kafka is reached, and where the secrets for it are.
 //!
 //! Options are checked when the file is read; secrets are read when the log is opened, so that a file can be checked where
 //! there are none.
 
 use super::error::{ConfigError, Problem, Validated, refuse};
-use super::raw::{RawKafka, RawMechanism, RawOption, RawSasl, RawTls};
 use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
 use ingest::log::LogError;
 use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
 use ingest::topics;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
 const MOST_PREFIX_LETTERS: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKafka {
+    /// Brokers as `host:port`, comma-separated.
+    pub(super) bootstrap: String,
+    /// What the names of Driftline's own topics, groups and transactions begin with.
+    #[serde(default = "RawKafka::default_prefix")]
+    pub(super) prefix: String,
+    /// What the names of input topics begin with.
+    #[serde(default)]
+    pub(super) input_prefix: String,
+    /// Input topics whose keys are not the events' ids, or that have another number of partitions.
+    #[serde(default)]
+    pub(super) repartition: Vec<RawRepartitioned>,
+    /// Copies of each partition of a topic that Driftline makes; the broker's default without it.
+    pub(super) replication: Option<u16>,
+    #[serde(default)]
+    pub(super) security: RawSecurity,
+    /// Options of librdkafka, by their own names.
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, RawOption>,
+}
+
+impl RawKafka {
+    fn default_prefix() -> String {
+        "driftline-".to_owned()
+    }
+}
+
+/// Neither for plain connections.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecurity {
+    pub(super) sasl: Option<RawSasl>,
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSasl {
+    pub(super) mechanism: RawMechanism,
+    pub(super) username: String,
+    /// File with the password …
+    pub(super) password_file: Option<PathBuf>,
+    /// … or the variable that holds it.
+    pub(super) password_env: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawMechanism {
+    Plain,
+    #[serde(rename = "scram_sha_256")]
+    ScramSha256,
+    #[serde(rename = "scram_sha_512")]
+    ScramSha512,
+}
+
+/// Written `tls: {}` where brokers' certificates are those of the system.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    /// File with the certificates that brokers' ones are signed with.
+    pub(super) ca: Option<PathBuf>,
+    /// Driftline's own certificate, where brokers ask for one; with `key`.
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    /// File with the password of the key …
+    pub(super) key_password_file: Option<PathBuf>,
+    /// … or the variable that holds it.
+    pub(super) key_password_env: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a text, a number, or true or false")]
+pub(super) enum RawOption {
+    Flag(bool),
+    Whole(i64),
+    Fraction(f64),
+    Text(String),
+}
 
 /// An input topic that a stage reads, as it is written.
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -4,6 +4,7 @@
 //! [`super`]. A key that is not listed here is an error, so that a misspelt one is never silently without effect.
 //! Relative paths are relative to the folder of the configuration file.
 
+use super::kafka::RawKafka;
 use super::quantity::{ByteSize, Moment, Span};
 use crate::ordered::Ordered;
 use detectors::panel::PanelPolicy;
@@ -81,88 +82,6 @@ pub(super) struct RawLog {
     pub(super) retention: RawRetention,
     /// The log is on this Kafka.
     pub(super) kafka: Option<RawKafka>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawKafka {
-    /// Brokers as `host:port`, comma-separated.
-    pub(super) bootstrap: String,
-    /// What the names of Driftline's own topics, groups and transactions begin with.
-    #[serde(default = "RawKafka::default_prefix")]
-    pub(super) prefix: String,
-    /// What the names of input topics begin with.
-    #[serde(default)]
-    pub(super) input_prefix: String,
-    /// Input topics whose keys are not the events' ids, or that have another number of partitions.
-    #[serde(default)]
-    pub(super) repartition: Vec<super::kafka::RawRepartitioned>,
-    /// Copies of each partition of a topic that Driftline makes; the broker's default without it.
-    pub(super) replication: Option<u16>,
-    #[serde(default)]
-    pub(super) security: RawSecurity,
-    /// Options of librdkafka, by their own names.
-    #[serde(default)]
-    pub(super) options: BTreeMap<String, RawOption>,
-}
-
-impl RawKafka {
-    fn default_prefix() -> String {
-        "driftline-".to_owned()
-    }
-}
-
-/// Neither for plain connections.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSecurity {
-    pub(super) sasl: Option<RawSasl>,
-    pub(super) tls: Option<RawTls>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSasl {
-    pub(super) mechanism: RawMechanism,
-    pub(super) username: String,
-    /// File with the password …
-    pub(super) password_file: Option<PathBuf>,
-    /// … or the variable that holds it.
-    pub(super) password_env: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawMechanism {
-    Plain,
-    #[serde(rename = "scram_sha_256")]
-    ScramSha256,
-    #[serde(rename = "scram_sha_512")]
-    ScramSha512,
-}
-
-/// Written `tls: {}` where brokers' certificates are those of the system.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawTls {
-    /// File with the certificates that brokers' ones are signed with.
-    pub(super) ca: Option<PathBuf>,
-    /// Driftline's own certificate, where brokers ask for one; with `key`.
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-    /// File with the password of the key …
-    pub(super) key_password_file: Option<PathBuf>,
-    /// … or the variable that holds it.
-    pub(super) key_password_env: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a text, a number, or true or false")]
-pub(super) enum RawOption {
-    Flag(bool),
-    Whole(i64),
-    Fraction(f64),
-    Text(String),
 }
 
 /// What may be deleted from the inputs; without either, nothing is.
