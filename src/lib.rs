@@ -33,3 +33,10 @@ pub mod story;
 
 pub mod bench;
 pub mod demo;
+
+use mimalloc::MiMalloc;
+
+/// Decoding makes and drops many small buffers, on threads of several stages: the system's allocator takes a quarter of a
+/// processor's time for that. It is here so that the binary that is tested has it too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
