@@ -3,9 +3,10 @@
 //! Happens before the stages run, so that `models` still has one writer.
 
 use crate::setup::ModelSetup;
+use crate::topic_reader::TopicReader;
 use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, RecordBatch};
-use detectors::reference::Origin;
+use detectors::reference::{Origin, Reference};
 use ingest::archive::parquet_file::to_parquet;
 use ingest::cloud_event;
 use ingest::columns::{EVENT_TIME, LABEL};
@@ -28,37 +29,46 @@ pub const FIRST_VERSION: &str = "v1";
 
 /// What first versions are made with.
 pub struct Bootstrap<'a> {
-    /// Where the registry is.
-    pub log: &'a Arc<dyn Log>,
-    /// Where artifacts go.
-    pub store: &'a Store,
-    /// Where trainings work.
-    pub work_directory: &'a Path,
+    log: &'a Arc<dyn Log>,
+    store: &'a Store,
+    work_directory: &'a Path,
+    /// As it was read last.
+    registry: ModelRegistry,
 }
 
-impl Bootstrap<'_> {
-    /// Whether the model has a version already.
+/// A first version that has been made and is not registered yet.
+pub struct FirstVersion {
+    model: String,
+    version: ModelVersion,
+    /// The id of its reference, and where that lies.
+    reference: (String, ArtifactId),
+}
+
+impl<'a> Bootstrap<'a> {
+    /// Reads the registry. Artifacts go into the store, and trainings work in the directory.
     ///
     /// # Errors
     /// When the registry cannot be read.
-    pub fn is_done(&self, model: &str) -> Result<bool> {
-        Ok(self.champion(model)?.is_some())
+    pub fn read(log: &'a Arc<dyn Log>, (store, work_directory): (&'a Store, &'a Path)) -> Result<Self> {
+        Ok(Self { log, store, work_directory, registry: registry(log)? })
+    }
+
+    /// Whether the model has a version already.
+    pub fn is_done(&self, model: &str) -> bool {
+        self.champion(model).is_some()
     }
 
     /// The champion of a model.
-    ///
-    /// # Errors
-    /// When the registry cannot be read.
-    pub fn champion(&self, model: &str) -> Result<Option<String>> {
-        Ok(self.registry()?.model(model).and_then(|record| record.champion().map(str::to_owned)))
+    pub fn champion(&self, model: &str) -> Option<&str> {
+        self.registry.model(model)?.champion()
     }
 
-    /// Trains the first version on these rows, learns its reference from them, and makes it champion. The rows have the
-    /// columns of [`ingest::columns::event_schema`] with a label.
+    /// Trains the first version on these rows, and learns its reference from them. The rows have the columns of
+    /// [`ingest::columns::event_schema`] with a label.
     ///
     /// # Errors
-    /// When the training fails, or the registry has a champion already.
-    pub fn train(&self, setup: &ModelSetup, rows: &RecordBatch) -> Result<()> {
+    /// When the training fails.
+    pub fn train(&self, setup: &ModelSetup, rows: &RecordBatch) -> Result<FirstVersion> {
         let Some(of_model) = setup.trainer() else {
             bail!("model {} has no trainer: configure `trainer`, or replay rows that hold predictions", setup.name());
         };
@@ -80,14 +90,19 @@ impl Bootstrap<'_> {
         let answered = self.answered(setup, (&version, &trained), &job)?;
         let origin = Origin::TrainingSet { digest: training_set.0 };
         let reference = learn_reference(&setup.watched, FIRST_VERSION, &answered, origin)?;
-        self.register(setup, version, &reference)
+        self.first(setup, version, &reference)
     }
 
-    /// Learns the reference of a version that is served elsewhere from rows with its predictions, and registers it.
+    /// Learns the reference of a version that is served elsewhere from rows with its predictions.
     ///
     /// # Errors
     /// When the rows make no reference.
-    pub fn observe(&self, setup: &ModelSetup, version: &str, (rows, origin): (&RecordBatch, Origin)) -> Result<()> {
+    pub fn observe(
+        &self,
+        setup: &ModelSetup,
+        version: &str,
+        (rows, origin): (&RecordBatch, Origin),
+    ) -> Result<FirstVersion> {
         let reference = learn_reference(&setup.watched, version, rows, origin)?;
         let version = ModelVersion {
             version: version.to_owned(),
@@ -95,7 +110,29 @@ impl Bootstrap<'_> {
             schema: setup.watched.schema.clone(),
             lineage: lineage("brought from outside", rows),
         };
-        self.register(setup, version, &reference)
+        self.first(setup, version, &reference)
+    }
+
+    /// Makes these the champions of their models, all at once. Of a model that has got one meanwhile, from another process
+    /// that starts, nothing is written.
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub fn register(&mut self, versions: Vec<FirstVersion>) -> Result<()> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        // Anew, because much may have happened while they were made.
+        self.registry = registry(self.log)?;
+        let mut records = Vec::new();
+        for first in versions {
+            if self.is_done(&first.model) {
+                tracing::info!(model = first.model, "another process was faster to make the first version");
+                continue;
+            }
+            self.admit(first, &mut records)?;
+        }
+        Ok(self.log.append(&records)?)
     }
 
     fn version(
@@ -147,52 +184,47 @@ impl Bootstrap<'_> {
         Ok(RecordBatch::try_new(rows.schema(), replaced.collect())?)
     }
 
-    fn register(
-        &self,
-        setup: &ModelSetup,
-        version: ModelVersion,
-        reference: &detectors::reference::Reference,
-    ) -> Result<()> {
-        let mut registry = self.registry()?;
+    fn first(&self, setup: &ModelSetup, version: ModelVersion, reference: &Reference) -> Result<FirstVersion> {
+        let artifact = ArtifactId(self.store.put(reference.to_bytes()?.into())?);
+        let reference = (reference.id().to_owned(), artifact);
+        Ok(FirstVersion { model: setup.name().to_owned(), version, reference })
+    }
+
+    fn admit(&mut self, first: FirstVersion, records: &mut Vec<NewRecord>) -> Result<()> {
+        let FirstVersion { model, version, reference: (reference, artifact) } = first;
         let name = version.version.clone();
         let time_ms = version.lineage.trained_from_ms.unwrap_or_default();
-        let artifact = ArtifactId(self.store.put(reference.to_bytes()?.into())?);
-        let learned =
-            LifecycleEvent::ReferenceLearned { version: name.clone(), reference: reference.id().to_owned(), artifact };
-        let registered = registry.register(setup.name(), &version)?;
-        let mut records = Vec::new();
-        for event in [registered, learned] {
-            self.tell(&mut registry, (setup.name(), time_ms, event), &mut records)?;
-        }
-        let permit = admit_first(setup.name(), &name);
-        let promoted = registry.promote(permit)?;
-        self.tell(&mut registry, (setup.name(), time_ms, promoted), &mut records)?;
-        Ok(self.log.append(&records)?)
+        let registered = self.registry.register(&model, &version)?;
+        let learned = LifecycleEvent::ReferenceLearned { version: name.clone(), reference, artifact };
+        self.tell((&model, time_ms), (0, registered), records)?;
+        self.tell((&model, time_ms), (1, learned), records)?;
+        let promoted = self.registry.promote(admit_first(&model, &name))?;
+        self.tell((&model, time_ms), (2, promoted), records)
     }
 
     fn tell(
-        &self,
-        registry: &mut ModelRegistry,
-        (model, time_ms, event): (&str, i64, LifecycleEvent),
+        &mut self,
+        (model, time_ms): (&str, i64),
+        (number, event): (usize, LifecycleEvent),
         records: &mut Vec<NewRecord>,
     ) -> Result<()> {
         let event = ModelEvent { model: model.to_owned(), time_ms, event, estimates: BTreeMap::new() };
-        registry.apply(&event)?;
-        records.push(event.to_record(&format!("{model}-setup-{}", records.len()))?);
+        self.registry.apply(&event)?;
+        records.push(event.to_record(&format!("{model}-setup-{number}"))?);
         Ok(())
     }
+}
 
-    fn registry(&self) -> Result<ModelRegistry> {
-        let mut registry = ModelRegistry::default();
-        let mut models = crate::topic_reader::TopicReader::new(Arc::clone(self.log), topics::MODELS)?;
-        loop {
-            let records = models.read()?;
-            if records.is_empty() {
-                return Ok(registry);
-            }
-            for record in &records {
-                registry.apply(&cloud_event::decode(record)?)?;
-            }
+fn registry(log: &Arc<dyn Log>) -> Result<ModelRegistry> {
+    let mut registry = ModelRegistry::default();
+    let mut models = TopicReader::new(Arc::clone(log), topics::MODELS)?;
+    loop {
+        let records = models.read()?;
+        if records.is_empty() {
+            return Ok(registry);
+        }
+        for record in &records {
+            registry.apply(&cloud_event::decode(record)?)?;
         }
     }
 }

@@ -35,7 +35,7 @@ use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
 use ingest::log::kafka::KafkaLog;
 use ingest::log::{Log, LogError, Retention, TopicSpec};
-use ingest::references::ReferenceBook;
+use ingest::references::{ReferenceBook, ReferenceShelf};
 use ingest::repartition::Repartition;
 use ingest::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
 use ingest::schemas::Schemas;
@@ -51,8 +51,15 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The most bytes of input that one epoch absorbs.
+/// The most bytes of input that one epoch absorbs, but for those of capture.
 const MOST_EPOCH_BYTES: usize = 64 << 20;
+
+/// The bytes of input that the open epochs of capture share: about a second's at the rate that two processors take. What an
+/// epoch costs for each model that is in it counts the less the longer it is.
+const CAPTURED_BYTES: usize = 512 << 20;
+
+/// The least and the most of them that one epoch has.
+const CAPTURED_BYTES_OF_ONE: (usize, usize) = (16 << 20, 256 << 20);
 
 /// The most series of one metric; more are capped, and the cap is counted.
 const MOST_SERIES: usize = 5_000;
@@ -85,6 +92,8 @@ pub struct Grounds {
     pub work_directory: PathBuf,
     /// Where ids that wait for labels are held.
     label_space: Arc<LabelSpace>,
+    /// References that stages have read.
+    shelf: Arc<ReferenceShelf>,
     config: Config,
     crash: Crash,
     /// The name that this process bears on a log that is shared.
@@ -143,6 +152,7 @@ impl Grounds {
         }
         let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
         let (store, config) = (Arc::new(store?), config.clone());
+        let shelf = ReferenceShelf::new(Arc::clone(&store) as _);
         let grounds = Self {
             log,
             store,
@@ -152,6 +162,7 @@ impl Grounds {
             monitors,
             work_directory,
             label_space,
+            shelf,
             config,
             crash,
             _instance,
@@ -180,7 +191,7 @@ impl Grounds {
     }
 
     fn references(&self) -> ReferenceBook {
-        ReferenceBook::new(Arc::clone(&self.store) as _)
+        ReferenceBook::new(Arc::clone(&self.shelf))
     }
 }
 
@@ -292,7 +303,7 @@ impl Service {
             let context = RunnerContext {
                 log: Arc::clone(&grounds.log),
                 files: Arc::clone(&grounds.store) as _,
-                policy: epoch_policy(&grounds.config, options.pace, &spec.name),
+                policy: epoch_policy(&grounds, options.pace, &spec.name),
                 telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name, Arc::clone(&grounds.log)),
                 crash: grounds.crash.clone(),
             };
@@ -377,16 +388,24 @@ impl Service {
 
 /// Capture gathers for the configured time; the others commit as soon as there is nothing more to read. A repartition that
 /// has more to read commits often, because its partitions go on by what they tell each other.
-fn epoch_policy(config: &Config, pace: Pace, stage: &str) -> EpochPolicy {
-    let gathers = pace == Pace::Live && stage == Capture::spec().name;
+fn epoch_policy(grounds: &Grounds, pace: Pace, stage: &str) -> EpochPolicy {
+    let config = &grounds.config;
+    let captures = stage == Capture::spec().name;
     let tells = config.log.repartitioned().iter().any(|topic| stage == Repartition::spec(topic).name);
     let never = Duration::from_secs(u64::from(u32::MAX));
     EpochPolicy {
         interval: if tells { config.epoch_interval.min(TELL_EVERY) } else { config.epoch_interval },
-        bytes: MOST_EPOCH_BYTES,
-        seal_when: if gathers { SealWhen::Interval } else { SealWhen::CaughtUp },
+        bytes: if captures { captured_bytes(grounds) } else { MOST_EPOCH_BYTES },
+        seal_when: if captures && pace == Pace::Live { SealWhen::Interval } else { SealWhen::CaughtUp },
         idle_after: if pace == Pace::Live { config.idle_after } else { never },
     }
+}
+
+/// One runner captures all of a log of this process' own, and one each partition of a log that is shared.
+fn captured_bytes(grounds: &Grounds) -> usize {
+    let runners = if grounds.log.is_shared() { grounds.partitions } else { 1 };
+    let (least, most) = CAPTURED_BYTES_OF_ONE;
+    (CAPTURED_BYTES / runners.max(1) as usize).clamp(least, most)
 }
 
 fn intake(grounds: &Grounds) -> Arc<LogIntake> {

@@ -1,8 +1,8 @@
 //! From the embedded log to partial profiles: the capture stage on its runner, as the service runs it.
 //!
 //! Measured is the time from the start of the stage until everything on the log is read, decoded, profiled and committed:
-//! records of 256 MessagePack events in one partition, against a reference with 256 fine bins a column, epochs of 64 MB as
-//! in the service, every commit durable (`synchronous = full`). The start itself, with reading the reference and planning
+//! records of 256 MessagePack events in one partition, against a reference with 256 fine bins a column, epochs of 128
+//! MiB, every commit durable (`synchronous = full`). The start itself, with reading the reference and planning
 //! the queries, is included. Appending the same records, durable too, stands apart.
 //!
 //! The promise is a million events a second on 2 cores for `plain`, a model without labels. `segment` slices the traffic by
@@ -35,7 +35,7 @@ use ingest::join::{LabelPolicy, LabelSpace};
 use ingest::learn::learn_reference;
 use ingest::log::embedded::{EmbeddedLog, Options};
 use ingest::log::{Log, NewRecord, Record, Retention, TopicSpec};
-use ingest::references::ReferenceBook;
+use ingest::references::{ReferenceBook, ReferenceShelf};
 use ingest::runner::{
     EpochFigures, EpochPolicy, Lag, RestartCause, Runner, RunnerContext, SealWhen, StageFactory, StageTelemetry,
     wait_until_quiet,
@@ -55,8 +55,8 @@ const RECORDS: u64 = 2_048;
 const EVENTS: u64 = RECORDS * EVENTS_PER_RECORD;
 /// Records of one append.
 const BATCH: usize = 32;
-/// As the service has it.
-const EPOCH_BYTES: usize = 64 << 20;
+/// As the service has it where there are four partitions.
+const EPOCH_BYTES: usize = 128 << 20;
 /// As in the service, by default.
 const LABEL_MEMORY: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,6 +87,7 @@ impl House {
         let mut decoder = decoder();
         for (offset, record) in (0..).zip(records(0..64)) {
             let NewRecord { key, value, headers, .. } = record;
+            let headers = headers.into();
             decoder.decode_events(0, &Record { offset, append_time_ms: i64::MAX / 2, key, value, headers }).unwrap();
         }
         let rows = decoder.take().unwrap().events.remove(0).batch;
@@ -106,10 +107,11 @@ impl House {
                 models: vec![Arc::clone(&watched)],
                 partitions: 1,
                 monitors: 1,
+                record_bytes: usize::MAX,
                 disorder: Duration::from_secs(1),
                 catch_up: None,
                 decoder: decoder(),
-                references: ReferenceBook::new(Arc::clone(&store) as _),
+                references: ReferenceBook::new(ReferenceShelf::new(Arc::clone(&store) as _)),
                 label_space: Arc::clone(&space),
                 archive: None,
             };

@@ -17,7 +17,7 @@ mod event;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use event::{START_MS, decoder, event};
-use ingest::log::Record;
+use ingest::log::{Headers, Record};
 use rmp::Marker;
 use rmp::decode::read_marker;
 use serde::de::IgnoredAny;
@@ -32,7 +32,7 @@ fn records(encode: impl Fn(&event::Event) -> Vec<u8>) -> Vec<Record> {
         append_time_ms: START_MS + n as i64,
         key: None,
         value: Some(encode(&event(n)).into()),
-        headers: Vec::new(),
+        headers: Headers::default(),
     });
     records.collect()
 }

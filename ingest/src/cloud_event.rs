@@ -146,7 +146,7 @@ mod tests {
     };
 
     fn as_read(record: NewRecord) -> Record {
-        Record { offset: 0, append_time_ms: 0, key: record.key, value: record.value, headers: record.headers }
+        Record { offset: 0, append_time_ms: 0, key: record.key, value: record.value, headers: record.headers.into() }
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
             append_time_ms: 0,
             key: None,
             value: value.map(|text| Bytes::from_static(text.as_bytes())),
-            headers: Vec::new(),
+            headers: crate::log::Headers::default(),
         };
         assert!(matches!(decode::<i32>(&record(None)), Err(CloudEventError::Tombstone)));
         assert!(matches!(decode::<i32>(&record(Some("{"))), Err(CloudEventError::Malformed { .. })));

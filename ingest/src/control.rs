@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn stored(record: NewRecord) -> Record {
-        Record { offset: 0, append_time_ms: 0, key: record.key, value: record.value, headers: record.headers }
+        Record { offset: 0, append_time_ms: 0, key: record.key, value: record.value, headers: record.headers.into() }
     }
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn other_records_are_none_of_its_business() {
         let mut record = stored(Control::Heartbeat(1).to_record("inferences", 0));
-        record.headers = vec![("content-type".to_owned(), Bytes::new())];
+        record.headers = [("content-type".to_owned(), Bytes::new())].into();
         assert_eq!(Control::read(&record), None);
     }
 
@@ -81,7 +81,7 @@ mod tests {
         let refused = Control::read(&record).unwrap().unwrap_err();
         assert_eq!(refused, "a control record must hold a time in milliseconds since the epoch");
         let mut record = stored(Control::Heartbeat(1).to_record("inferences", 0));
-        record.headers[0].1 = Bytes::from_static(b"pause");
+        record.headers = [(HEADER.to_owned(), Bytes::from_static(b"pause"))].into();
         assert_eq!(Control::read(&record).unwrap().unwrap_err(), "unknown control record `pause`");
     }
 }

@@ -14,7 +14,7 @@ use crate::join::{LabelPolicy, LabelSpace};
 use crate::learn::learn_reference;
 use crate::log::{NewRecord, PartitionId, Record};
 use crate::partition::partition_of;
-use crate::references::ReferenceBook;
+use crate::references::{ReferenceBook, ReferenceShelf};
 use crate::segments::{SegmentSource, SegmentSpec};
 use crate::stage::{Delivery, Epoch, Gone, Input, Seal, Stage};
 use crate::store::{Artifacts, Store};
@@ -115,7 +115,7 @@ pub(crate) fn new_record(topic: &str, partition: PartitionId, value: &Value) -> 
 }
 
 pub(crate) fn as_stored(record: NewRecord, offset: i64, append_time_ms: i64) -> Record {
-    Record { offset, append_time_ms, key: record.key, value: record.value, headers: record.headers }
+    Record { offset, append_time_ms, key: record.key, value: record.value, headers: record.headers.into() }
 }
 
 /// A reference learned from `rows` ordinary rows, and the record of `models` that announces it.
@@ -372,7 +372,7 @@ impl<'a> Run<'a> {
 }
 
 pub(crate) fn book(announced: &Announced) -> ReferenceBook {
-    ReferenceBook::new(Arc::clone(&announced.artifacts) as Arc<dyn Artifacts>)
+    ReferenceBook::new(ReferenceShelf::new(Arc::clone(&announced.artifacts) as _))
 }
 
 pub(crate) fn announce(stage: &mut dyn Stage, announced: &Announced) {
@@ -404,6 +404,8 @@ pub(crate) fn capture_with(
         models: vec![Arc::clone(watched)],
         partitions: PARTITIONS,
         monitors: 1,
+        // So few that most epochs are told in several records.
+        record_bytes: 2_000,
         disorder: Duration::from_millis(DISORDER_MS as u64),
         catch_up: None,
         decoder: decoder(watched),

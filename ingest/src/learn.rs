@@ -4,12 +4,12 @@
 //! slice by slice, so that a reference's windows and the stream's are the same kind of thing. What it learns holds no raw
 //! rows.
 
-use crate::capture::{input_query, outcome_arguments};
+use crate::capture::{OutcomeQueries, Qualities, input_query};
 use crate::columns::{self, EVENT_TIME, LABEL};
 use crate::join::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::segments::{Segmenter, known_segment};
 use crate::watched::WatchedModel;
-use crate::window_query::{Cell, QuerySpec, WindowQuery};
+use crate::window_query::{Cell, QueryEngine};
 use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::compute::{filter_record_batch, is_not_null};
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
@@ -23,7 +23,6 @@ use detectors::verdict::Segment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::runtime::Runtime;
 
 /// The most values of a dimension that get a slice of their own; the rest share one.
 const MOST_SEGMENTS: usize = 50;
@@ -76,7 +75,7 @@ pub fn learn_reference(
     if rows.num_rows() == 0 {
         return Err(LearnError::NoRows { model: watched.name.to_string() });
     }
-    let learner = Learner { watched, segmenter: segmenter(watched)?, runtime: runtime()? };
+    let learner = Learner { watched, segmenter: segmenter(watched)?, engine: QueryEngine::new()? };
     let failed = |source| LearnError::Query { model: watched.name.to_string(), source: Box::new(source) };
     let layouts = learn_layouts(&watched.schema.columns, rows);
     let rows = event_columns(watched, rows).map_err(|error| failed(error.into()))?;
@@ -106,13 +105,10 @@ fn event_columns(watched: &WatchedModel, rows: &RecordBatch) -> Result<RecordBat
     rows.project(&places.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Quality by pane, and moments by step.
-type Qualities = (Vec<Cell<Quality>>, Vec<Cell<StepMoments>>);
-
 struct Learner<'a> {
     watched: &'a WatchedModel,
     segmenter: Segmenter,
-    runtime: Runtime,
+    engine: QueryEngine,
 }
 
 impl Learner<'_> {
@@ -125,10 +121,7 @@ impl Learner<'_> {
         let mut columns = rows.columns().to_vec();
         columns.push(Arc::new(Int64Array::from(vec![0; rows.num_rows()])));
         let rows = RecordBatch::try_new(Arc::clone(&spec.schema), columns)?;
-        self.runtime.block_on(async {
-            let mut query = WindowQuery::<Profile>::plan(spec, Arc::new(layouts.to_vec())).await?;
-            query.run(vec![rows]).await
-        })
+        self.engine.plan::<Profile>(spec, Arc::new(layouts.to_vec()))?.run(&self.engine, vec![rows])
     }
 
     /// Quality by pane and moments by step of the rows that have a label; nothing where none has.
@@ -141,21 +134,8 @@ impl Learner<'_> {
         let kind = self.watched.schema.task.outcome_kind();
         let schema = outcome_schema(&without_label(&labelled.schema()), kind);
         let outcomes = as_outcomes(&labelled, &schema)?;
-        let spec = QuerySpec {
-            schema,
-            bin_ms: self.watched.windows.pane_ms(),
-            time: EVENT_TIME.to_owned(),
-            tag: OUTCOME_AGE.to_owned(),
-            dimensions: self.segmenter.dimensions().to_vec(),
-            arguments: outcome_arguments(self.watched),
-        };
-        let steps = QuerySpec { bin_ms: self.watched.step_ms, dimensions: Vec::new(), ..spec.clone() };
-        let task = Arc::new(self.watched.schema.task.clone());
-        self.runtime.block_on(async {
-            let mut by_pane = WindowQuery::<Quality>::plan(spec, Arc::clone(&task)).await?;
-            let mut by_step = WindowQuery::<StepMoments>::plan(steps, task).await?;
-            Ok((by_pane.run(vec![outcomes.clone()]).await?, by_step.run(vec![outcomes]).await?))
-        })
+        let mut queries = OutcomeQueries::plan(self.watched, &self.segmenter, schema, &self.engine)?;
+        queries.run(&self.engine, vec![outcomes])
     }
 }
 
@@ -276,10 +256,6 @@ fn steps_of(steps: &[Cell<StepMoments>], step_ms: i64) -> Option<ReferenceSteps>
 
 fn segmenter(watched: &WatchedModel) -> Result<Segmenter, crate::segments::SegmentError> {
     Segmenter::new(&columns::event_schema(&watched.schema, &watched.segments_from_events()), &watched.segments)
-}
-
-fn runtime() -> Result<Runtime, std::io::Error> {
-    tokio::runtime::Builder::new_current_thread().build()
 }
 
 /// Earliest and latest event time of the rows; `None` where there are none.

@@ -1,9 +1,9 @@
 //! What capture sends to the monitor: one record an epoch for each partition of `partials`, holding the ledger of what was
-//! read and the partial profiles of the models that belong there.
+//! read and the partial profiles of the models that belong there; or several, where that is too much for one.
 //!
-//! Ledger and partials travel in one record so that neither can arrive without the other; every partition is told of what
-//! was read, because its time depends on it. A partial names the reference against whose edges it counted; partials of
-//! different references never merge.
+//! Ledger and partials travel in one record so that neither can arrive without the other, and records of one epoch in one
+//! transaction; every partition is told of what was read, because its time depends on it. A partial names the reference
+//! against whose edges it counted; partials of different references never merge.
 
 use crate::join::Matched;
 use crate::log::{NewRecord, PartitionId};
@@ -17,14 +17,20 @@ use detectors::quality::Quality;
 use detectors::verdict::{Position, Segment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 /// One record of the `partials` topic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CaptureEpoch {
     /// What was read, partition by partition.
     pub ledger: Vec<LedgerEntry>,
     /// What it amounts to.
     pub partials: Vec<Partial>,
+    /// Whether a later record holds more of the same epoch: what was read is entered with the last, which tells of it whole.
+    ///
+    /// Left out where it is false, as in every record before there was such a thing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
 }
 
 /// One input partition's share of an epoch.
@@ -104,7 +110,7 @@ impl CaptureEpoch {
             return vec![self];
         }
         let own_ledger = self.ledger.iter().map(LedgerEntry::without_counts).collect::<Vec<_>>();
-        let of_monitor = |_| Self { ledger: own_ledger.clone(), partials: Vec::new() };
+        let of_monitor = |_| Self { ledger: own_ledger.clone(), ..Self::default() };
         let mut epochs: Vec<Self> = (0..monitors).map(of_monitor).collect();
         for partial in self.partials {
             let monitor = monitor_of(&partial.model, monitors) as usize;
@@ -118,21 +124,51 @@ impl CaptureEpoch {
         epochs
     }
 
-    /// The record that tells one partition of `partials` of an epoch.
+    /// The records that tell one partition of `partials` of an epoch: one, or several whose partials have at most
+    /// `most_bytes` each where they have more together. A partial is never cut.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn to_record(&self, partition: PartitionId) -> Result<NewRecord, StageError> {
-        let value = rmp_serde::to_vec(self).map_err(|error| StageError::failed("writing partials", error))?;
+    /// When they cannot be written.
+    pub fn into_records(self, partition: PartitionId, most_bytes: usize) -> Result<Vec<NewRecord>, StageError> {
+        let whole = self.to_record(partition)?;
+        if whole.value.as_ref().map_or(0, Bytes::len) <= most_bytes {
+            return Ok(vec![whole]);
+        }
+        drop(whole);
+        self.cut(most_bytes)?.iter().map(|part| part.to_record(partition)).collect()
+    }
+
+    fn to_record(&self, partition: PartitionId) -> Result<NewRecord, StageError> {
         Ok(NewRecord {
             topic: topics::PARTIALS.to_owned(),
             partition,
             key: None,
-            value: Some(value.into()),
+            value: Some(encoded(self)?.into()),
             headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
             appended_ms: None,
         })
     }
+
+    /// Parts in the order in which they are to be read.
+    fn cut(self, most_bytes: usize) -> Result<Vec<Self>, StageError> {
+        let ledger: Vec<_> = self.ledger.iter().map(LedgerEntry::range_alone).collect();
+        let (mut parts, mut partials, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for partial in self.partials {
+            let more = encoded(&partial)?.len();
+            if bytes + more > most_bytes && !partials.is_empty() {
+                parts.push(Self { ledger: ledger.clone(), partials: std::mem::take(&mut partials), continues: true });
+                bytes = 0;
+            }
+            bytes += more;
+            partials.push(partial);
+        }
+        parts.push(Self { ledger: self.ledger, partials, continues: self.continues });
+        Ok(parts)
+    }
+}
+
+fn encoded(partials: &impl Serialize) -> Result<Vec<u8>, StageError> {
+    rmp_serde::to_vec(partials).map_err(|error| StageError::failed("writing partials", error))
 }
 
 /// The partition of `partials` that a model belongs to.
@@ -143,7 +179,27 @@ pub fn monitor_of(model: &str, monitors: u32) -> PartitionId {
 impl LedgerEntry {
     /// What a monitor needs to know of it.
     fn without_counts(&self) -> Self {
-        Self { counts: BTreeMap::new(), dead_letters: BTreeMap::new(), ..self.clone() }
+        Self { ticks: self.ticks.clone(), ..self.range_alone() }
+    }
+
+    /// What was read, and up to when, of which more is told elsewhere.
+    fn range_alone(&self) -> Self {
+        Self {
+            from: self.from,
+            to: self.to.clone(),
+            watermark_ms: self.watermark_ms,
+            idle: self.idle,
+            ticks: Vec::new(),
+            counts: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+        }
+    }
+}
+
+impl Display for LedgerEntry {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Position { topic, partition, offset } = &self.to;
+        write!(out, "{topic}/{partition} from {} to {offset}", self.from)
     }
 }
 
@@ -215,8 +271,10 @@ pub enum PartialBody {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_monitor_is_told_what_was_read_and_of_its_own_models_only() {
+    const MODELS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+    /// An epoch with a row of each model, of which it counts seven of the first.
+    fn epoch() -> CaptureEpoch {
         let rows = |model: &str| Partial {
             model: model.to_owned(),
             version: "v1".to_owned(),
@@ -224,27 +282,56 @@ mod tests {
             segment: None,
             body: PartialBody::Rows { pane_start_ms: 0, rows: 1 },
         };
-        let counts = BTreeMap::from([("a".to_owned(), EventCounts { produced: 7, ..EventCounts::default() })]);
-        let to = Position { topic: "inferences".to_owned(), partition: 0, offset: 7 };
         let entry = LedgerEntry {
             from: 0,
-            to: to.clone(),
+            to: Position { topic: "inferences".to_owned(), partition: 0, offset: 7 },
             watermark_ms: Some(1),
             idle: false,
             ticks: Vec::new(),
-            counts,
+            counts: BTreeMap::from([("a".to_owned(), EventCounts { produced: 7, ..EventCounts::default() })]),
             dead_letters: BTreeMap::new(),
         };
-        let models = ["a", "b", "c", "d", "e", "f"];
-        let epoch = CaptureEpoch { ledger: vec![entry], partials: models.map(rows).to_vec() };
-        let spread = epoch.clone().spread(3);
-        assert_eq!(epoch.clone().spread(1), [epoch]);
-        assert!(spread.iter().all(|epoch| epoch.ledger[0].to == to && epoch.ledger[0].watermark_ms == Some(1)));
-        let produced = spread.iter().flat_map(|epoch| epoch.ledger[0].counts.values()).map(|counts| counts.produced);
-        assert_eq!(produced.sum::<i64>(), 7, "counts are told once");
+        CaptureEpoch { ledger: vec![entry], partials: MODELS.map(rows).to_vec(), continues: false }
+    }
+
+    fn produced(epochs: &[CaptureEpoch]) -> i64 {
+        epochs.iter().flat_map(|epoch| epoch.ledger[0].counts.values()).map(|counts| counts.produced).sum()
+    }
+
+    #[test]
+    fn every_monitor_is_told_what_was_read_and_of_its_own_models_only() {
+        let spread = epoch().spread(3);
+        assert_eq!(epoch().spread(1), [epoch()]);
+        let told = |spread: &CaptureEpoch| (spread.ledger[0].to.clone(), spread.ledger[0].watermark_ms);
+        assert!(spread.iter().all(|spread| told(spread) == told(&epoch())));
+        assert_eq!(produced(&spread), 7, "counts are told once");
         for (monitor, epoch) in (0..).zip(&spread) {
             assert!(epoch.partials.iter().all(|partial| monitor_of(&partial.model, 3) == monitor));
         }
-        assert_eq!(spread.iter().map(|epoch| epoch.partials.len()).sum::<usize>(), models.len());
+        assert_eq!(spread.iter().map(|epoch| epoch.partials.len()).sum::<usize>(), MODELS.len());
+    }
+
+    #[test]
+    fn an_epoch_too_large_for_a_record_is_told_in_several_in_its_order() {
+        assert_eq!(epoch().into_records(0, usize::MAX).unwrap().len(), 1);
+        for (most_bytes, wanted) in [(1, 6), (40, 3)] {
+            let records = epoch().into_records(0, most_bytes).unwrap();
+            let values = records.iter().map(|record| record.value.as_deref().unwrap());
+            let parts: Vec<CaptureEpoch> = values.map(|value| rmp_serde::from_slice(value).unwrap()).collect();
+            assert_eq!(parts.len(), wanted, "{parts:?}");
+            let continues: Vec<_> = parts.iter().map(|part| part.continues).collect();
+            assert_eq!(continues.iter().position(|continues| !continues), Some(wanted - 1), "all but the last");
+            assert_eq!(produced(&parts), 7, "counts are told once");
+            assert_eq!(parts.last().unwrap().ledger, epoch().ledger);
+            let partials: Vec<_> = parts.into_iter().flat_map(|part| part.partials).collect();
+            assert_eq!(partials, epoch().partials);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_not_one_of_several_is_written_as_it_always_was() {
+        let bytes = rmp_serde::to_vec(&(epoch().ledger, epoch().partials)).unwrap();
+        assert_eq!(rmp_serde::to_vec(&epoch()).unwrap(), bytes);
+        assert_eq!(rmp_serde::from_slice::<CaptureEpoch>(&bytes).unwrap(), epoch());
     }
 }

@@ -9,8 +9,8 @@ use crate::store::Artifacts;
 use crate::topics;
 use detectors::reference::Reference;
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// References are read from the start of `models` after every restart: they are kept nowhere else.
 pub(crate) fn resume_point() -> ResumePoint {
@@ -28,8 +28,14 @@ pub struct ChosenReference {
 
 /// The references of all models, as far as `models` has been read.
 pub struct ReferenceBook {
-    artifacts: Arc<dyn Artifacts>,
+    shelf: Arc<ReferenceShelf>,
     models: BTreeMap<String, ModelReferences>,
+}
+
+/// References by their artifacts, each held once for all books of a process: every partition of a stage has its own book.
+pub struct ReferenceShelf {
+    artifacts: Arc<dyn Artifacts>,
+    by_artifact: Mutex<HashMap<String, Arc<Reference>>>,
 }
 
 #[derive(Default)]
@@ -72,8 +78,8 @@ enum Event {
 
 impl ReferenceBook {
     /// A book without references.
-    pub fn new(artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { artifacts, models: BTreeMap::new() }
+    pub fn new(shelf: Arc<ReferenceShelf>) -> Self {
+        Self { shelf, models: BTreeMap::new() }
     }
 
     /// Takes in a record of `models`; says which model's references changed.
@@ -92,9 +98,7 @@ impl ReferenceBook {
         let model = self.models.entry(data.model.clone()).or_default();
         match data.event {
             Event::ReferenceLearned { version, artifact } => {
-                let bytes = self.artifacts.get(&artifact).map_err(|e| StageError::failed("reading a reference", e))?;
-                let reference = Reference::from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
-                let reference = Arc::new(reference);
+                let reference = self.shelf.reference(&artifact, unreadable)?;
                 model.all.push(Arc::clone(&reference));
                 model.by_version.insert(version.clone(), reference);
                 model.latest = Some(version);
@@ -128,5 +132,49 @@ impl ReferenceBook {
     /// The version that answers in production, as far as `models` has been read.
     pub fn champion(&self, model: &str) -> Option<&str> {
         self.models.get(model)?.champion.as_deref()
+    }
+}
+
+impl ReferenceShelf {
+    /// A shelf that holds nothing yet.
+    pub fn new(artifacts: Arc<dyn Artifacts>) -> Arc<Self> {
+        Arc::new(Self { artifacts, by_artifact: Mutex::default() })
+    }
+
+    /// The reference of an artifact. Nobody waits for another's reading: a store that hangs would have them wait in turn.
+    fn reference(
+        &self,
+        artifact: &str,
+        unreadable: impl Fn(String) -> StageError,
+    ) -> Result<Arc<Reference>, StageError> {
+        if let Some(held) = self.held().get(artifact) {
+            return Ok(Arc::clone(held));
+        }
+        let bytes = self.artifacts.get(artifact).map_err(|error| StageError::failed("reading a reference", error))?;
+        let reference = Reference::from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        let mut held = self.held();
+        Ok(Arc::clone(held.entry(artifact.to_owned()).or_insert_with(|| Arc::new(reference))))
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<Reference>>> {
+        self.by_artifact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn books_of_a_shelf_hold_the_same_reference_and_know_what_each_has_read() {
+        let announced = fixtures::announced(&Arc::new(fixtures::watched()));
+        let shelf = ReferenceShelf::new(Arc::clone(&announced.artifacts) as _);
+        let [mut first, mut second] = [Arc::clone(&shelf), shelf].map(ReferenceBook::new);
+        let chosen = |book: &ReferenceBook| book.choose(fixtures::MODEL, "1").map(|chosen| chosen.reference);
+        first.absorb(&announced.record).unwrap();
+        assert!(chosen(&second).is_none(), "the second has not read of it");
+        second.absorb(&announced.record).unwrap();
+        assert!(Arc::ptr_eq(&chosen(&first).unwrap(), &chosen(&second).unwrap()));
     }
 }

@@ -25,6 +25,7 @@
 
 mod crew;
 mod cursor;
+mod failure;
 mod handle;
 mod life;
 #[cfg(test)]
@@ -39,8 +40,9 @@ use crate::error_chain::sentence;
 use crate::log::{Log, PartitionId};
 use crate::stage::{StageError, StageSpec};
 use bytes::Bytes;
+use failure::Failure;
 use handle::Shared;
-use life::{Failure, Life, Owed};
+use life::{Life, Owed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

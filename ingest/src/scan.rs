@@ -5,8 +5,8 @@
 //!
 //! Which rows are kept depends on their numbers alone, so that the same file gives the same bins.
 
-use crate::window_query::aggregate::{aggregate_function, decode_state};
-use arrow::array::{AsArray, BooleanArray, RecordBatch, new_null_array};
+use crate::window_query::aggregate::{Filled, aggregate_function};
+use arrow::array::{BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -120,18 +120,16 @@ pub fn profile(
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let leaf = Leaf { schema: Arc::clone(&schema), batches: Mutex::new(Some(batches)) };
     let arguments = schema.fields().iter().map(|field| ident(field.name())).collect();
-    let state = aggregate_function::<Profile>(layouts).call(arguments).alias("state");
+    let filled = Filled::<Profile>::default();
+    let state = aggregate_function(layouts, filled.clone()).call(arguments).alias("state");
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| external(error.into()))?;
-    let answer = runtime.block_on(async {
+    runtime.block_on(async {
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let table = StreamingTable::try_new(schema, vec![Arc::new(leaf)])?;
         session.read_table(Arc::new(table))?.aggregate(Vec::new(), vec![state])?.collect().await
     })?;
-    let state = answer.iter().find(|batch| batch.num_rows() > 0).and_then(|batch| batch.columns().first());
-    let Some(states) = state.and_then(|states| states.as_binary_opt::<i32>()) else {
-        return Err(DataFusionError::Internal("the aggregate of a table has no value".to_owned()));
-    };
-    decode_state(states.value(0))
+    let profile = filled.take().into_iter().next();
+    profile.ok_or_else(|| DataFusionError::Internal("the aggregate of a table has no value".to_owned()))
 }
 
 fn wrong_type() -> Field {
@@ -176,7 +174,7 @@ impl PartitionStream for Leaf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 
     fn batch(from: i64, rows: i64) -> RecordBatch {
         let numbers: Float64Array = (from..from + rows).map(|n| (n % 7 != 0).then_some(n as f64)).collect();

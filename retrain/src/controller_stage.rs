@@ -137,7 +137,7 @@ mod tests {
 
     fn as_read(offset: i64, record: NewRecord) -> (String, Record) {
         let NewRecord { topic, key, value, headers, .. } = record;
-        (topic, Record { offset, append_time_ms: 0, key, value, headers })
+        (topic, Record { offset, append_time_ms: 0, key, value, headers: headers.into() })
     }
 
     fn log() -> Vec<(String, Record)> {

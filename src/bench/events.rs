@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 /// Its version: that of a model which has none of its own.
 const VERSION: &str = "default";
-/// Time of the first event; each further one comes a millisecond later.
+/// Time of the first event.
 const START_MS: i64 = 1_700_000_000_000;
+
 /// How many features are numbers.
 pub(super) const NUMBERS: usize = 10;
 /// The features that are categories, and how many values each has.
@@ -59,9 +60,22 @@ fn category(event: u64, values: u64) -> String {
     format!("value {}", event.wrapping_mul(2_654_435_761) % values)
 }
 
-/// When an event happened.
-pub(super) fn time_ms(event: u64) -> i64 {
-    START_MS + event as i64
+/// How close to one another events happen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Density {
+    events_per_ms: u64,
+}
+
+impl Density {
+    /// As in a stream of 200,000 events a second.
+    pub(super) const DENSE: Self = Self { events_per_ms: 200 };
+    /// As in one of a thousand, whose windows end two hundred times as often for the same number of events.
+    pub(super) const SPARSE: Self = Self { events_per_ms: 1 };
+
+    /// When an event happened.
+    pub(super) fn time_ms(self, event: u64) -> i64 {
+        START_MS + (event / self.events_per_ms) as i64
+    }
 }
 
 fn score(event: u64) -> f64 {
@@ -87,21 +101,21 @@ pub(super) fn model_name(number: u64) -> String {
 }
 
 /// One record of these events of a model.
-pub(super) fn record(format: Format, model: &str, events: &[u64]) -> Result<Bytes> {
-    let rows = || events.iter().map(|number| event(model, *number)).collect::<Vec<_>>();
+pub(super) fn record(format: Format, model: &str, events: &[u64], density: Density) -> Result<Bytes> {
+    let rows = || events.iter().map(|number| event(model, *number, density)).collect::<Vec<_>>();
     Ok(match format {
-        Format::Arrow => arrow_stream(model, events)?.into(),
+        Format::Arrow => arrow_stream(model, events, density)?.into(),
         Format::MessagePack => rmp_serde::to_vec_named(&rows())?.into(),
         Format::Json => serde_json::to_vec(&rows())?.into(),
     })
 }
 
-fn event(model: &str, event: u64) -> Event<'_> {
+fn event(model: &str, event: u64, density: Density) -> Event<'_> {
     let numbers = (0..NUMBERS).map(|place| (number_name(place), Value::Number(number(event, place))));
     let categories = CATEGORIES.map(|(name, values)| (name.to_owned(), Value::Category(category(event, values))));
     Event {
         id: id(event),
-        time: time_ms(event),
+        time: density.time_ms(event),
         model,
         version: VERSION,
         features: numbers.chain(categories).collect(),
@@ -115,13 +129,14 @@ pub(super) fn id(event: u64) -> String {
     format!("event-{event:09}")
 }
 
-fn arrow_stream(model: &str, events: &[u64]) -> Result<Vec<u8>> {
+fn arrow_stream(model: &str, events: &[u64], density: Density) -> Result<Vec<u8>> {
     let texts = |text: &dyn Fn(u64) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(events.iter().map(|number| text(*number))))
     };
+    let times = Int64Array::from_iter_values(events.iter().map(|number| density.time_ms(*number)));
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("id".to_owned(), texts(&id)),
-        ("time".to_owned(), Arc::new(Int64Array::from_iter_values(events.iter().map(|n| time_ms(*n))))),
+        ("time".to_owned(), Arc::new(times)),
         ("model".to_owned(), texts(&|_| model.to_owned())),
         ("version".to_owned(), texts(&|_| VERSION.to_owned())),
         ("prediction".to_owned(), texts(&|_| "1".to_owned())),

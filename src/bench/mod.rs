@@ -21,6 +21,7 @@ use crate::service::Grounds;
 use crate::workshop::random_name;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use events::Density;
 use ingest::decode::Format;
 use ingest::log::{Log, NewRecord, Offset, PartitionId};
 use ingest::partition::partition_of;
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 /// How often is looked how far a stage is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Rows that the reference is learned from.
-const REFERENCE_EVENTS: u64 = 20_000;
+const REFERENCE_EVENTS: u64 = 2_000;
 /// Bytes of one append while a topic is loaded.
 const APPEND_BYTES: usize = 8 << 20;
 
@@ -65,6 +66,7 @@ struct Place<'a> {
     prefix: String,
     partitions: u32,
     models: u32,
+    density: Density,
 }
 
 /// What one run is configured with beside the defaults.
@@ -96,9 +98,10 @@ fn folder_with_reference() -> Result<TempDir> {
 }
 
 impl<'a> Place<'a> {
-    /// New topics for so many models.
-    fn new(bootstrap: &'a str, folder: &'a Path, (partitions, models): (u32, u32)) -> Self {
-        Self { bootstrap, folder, prefix: format!("driftline-bench-{}-", random_name()), partitions, models }
+    /// New topics for so many models, whose events lie so dense.
+    fn new(bootstrap: &'a str, folder: &'a Path, (partitions, models): (u32, u32), density: Density) -> Self {
+        let prefix = format!("driftline-bench-{}-", random_name());
+        Self { bootstrap, folder, prefix, partitions, models, density }
     }
 
     /// What stages of one kind stand on: the same inputs, and topics of their own.
@@ -144,7 +147,7 @@ models:{models}
                 continue;
             }
             let model = events::model_name(records % u64::from(self.models));
-            let value = events::record(format, &model, &std::mem::take(numbers))?;
+            let value = events::record(format, &model, &std::mem::take(numbers), self.density)?;
             records += 1;
             held += value.len();
             batch.push(record(format, partition, value));

@@ -3,6 +3,7 @@
 //! The first pass follows the topic while it is loaded; the second begins when it is whole, with topics, groups and a
 //! folder of its own, from the earliest offset. Verdicts are compared as they were written, all of each.
 
+use super::events::Density;
 use super::memory::{MemoryWatch, most_mib};
 use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed};
 use crate::cli::{BenchReplayArgs, Exit};
@@ -50,13 +51,13 @@ struct Replayed {
 /// When the brokers cannot be reached, a stage fails, or the passes differ.
 pub fn replay(args: &BenchReplayArgs, json: bool) -> Result<Exit> {
     let folder = folder_with_reference()?;
-    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models));
+    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::SPARSE);
     let settings = Settings { options: "compression.type: zstd", ..Settings::default() };
     let grounds = place.grounds("first", &settings)?;
     let mut loaded = (0, 0);
     let first = pass(grounds, |grounds| {
         loaded = place.load(grounds, args.format.of_events(), (args.per_record, args.events))?;
-        end_of_input(grounds, loaded.0)
+        end_of_input(grounds, place.density.time_ms(loaded.0))
     })?;
     let second = pass(place.grounds("second", &settings)?, |_| Ok(()))?;
     let differing = differing(&first.verdicts, &second.verdicts);
@@ -89,8 +90,8 @@ fn pass(grounds: Arc<Grounds>, meanwhile: impl FnOnce(&Grounds) -> Result<()>) -
 }
 
 /// Has every window close, however its events were spread.
-fn end_of_input(grounds: &Grounds, events: u64) -> Result<()> {
-    let end = Control::EndOfInput(super::events::time_ms(events));
+fn end_of_input(grounds: &Grounds, time_ms: i64) -> Result<()> {
+    let end = Control::EndOfInput(time_ms);
     let ends: Vec<_> = (0..grounds.partitions).map(|partition| end.to_record(topics::INFERENCES, partition)).collect();
     Ok(grounds.log.append(&ends)?)
 }

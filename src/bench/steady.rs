@@ -4,6 +4,7 @@
 //! when it is handed to the log. A window's delay is from handing over the records that moved the last partition's watermark
 //! past its end, until `/metrics`, which is asked over and over, shows the window.
 
+use super::events::Density;
 use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
 use super::{Place, Settings, events, folder_with_reference, record};
 use crate::cli::{BenchSteadyArgs, Exit};
@@ -58,7 +59,7 @@ type Ended = (i64, Instant);
 /// When the brokers cannot be reached, a stage fails, or the load cannot be kept up.
 pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     let folder = folder_with_reference()?;
-    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, 1));
+    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, 1), Density::DENSE);
     let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
     let file = "max_disorder: 1s\nidle_after: 2s";
     let grounds = place.grounds("steady", &Settings { file, log: &log, window: "5s", ..Settings::default() })?;
@@ -111,7 +112,7 @@ impl Template {
     fn new(numbers: &[u64]) -> Result<Self> {
         // A time of now is a whole number of 64 bits in MessagePack, marked with 0xcf.
         const TIME: &[u8] = b"\xa4time\xcf";
-        let bytes = events::record(Format::MessagePack, &events::model_name(0), numbers)?.to_vec();
+        let bytes = events::record(Format::MessagePack, &events::model_name(0), numbers, Density::DENSE)?.to_vec();
         let found = bytes.windows(TIME.len()).enumerate().filter(|(_, window)| *window == TIME);
         let times: Vec<_> = found.map(|(at, _)| at + TIME.len()).collect();
         ensure!(times.len() == numbers.len(), "a record has {} times for {} events", times.len(), numbers.len());

@@ -2,11 +2,12 @@
 //!
 //! For each format and size of record one topic is loaded, and read in one run by bare consumers with the same settings, by
 //! capture, and by capture with the label join and the archive beside it; each partition has a consumer of its own in all
-//! three. A rate is that of running stages: the bare consumers' from their first record to their last, capture's from the
-//! first commit of every partition to the last. The broker runs
-//! on whatever machine it runs on: on the same one it has its share of the processors. Ratios within a run say more than
-//! absolute figures; the processors that this process used say what bounds it.
+//! three. The events are those of a stream of 200,000 a second, however fast they are read. A rate is that of running
+//! stages: the bare consumers' from their first record to their last, capture's from the first commit of every partition to
+//! the last. The broker runs on whatever machine it runs on: on the same one it has its share of the processors. Ratios
+//! within a run say more than absolute figures; the processors that this process used say what bounds it.
 
+use super::events::Density;
 use super::report::{Figures, Rate, Report};
 use super::{PATIENCE, Place, Settings, folder_with_reference, until_committed};
 use crate::cli::{BenchFormat, BenchKafkaArgs, Exit};
@@ -41,7 +42,7 @@ pub fn kafka(args: &BenchKafkaArgs, json: bool) -> Result<Exit> {
     let sizes = if args.per_record.is_empty() { &EVENTS_PER_RECORD[..] } else { &args.per_record };
     for (format, per_record) in formats.iter().flat_map(|format| sizes.iter().map(move |size| (*format, *size))) {
         let events = if per_record == 1 { args.events / 4 } else { args.events };
-        let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models));
+        let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
         let figures = place.measure(format, (per_record, events))?;
         match json {
             true => println!("{}", serde_json::to_string(&figures)?),

@@ -2,6 +2,7 @@
 
 use super::WrongUsage;
 use super::run::bootstrap;
+use crate::bootstrap::{Bootstrap, FirstVersion};
 use crate::cli::{Exit, ReferenceArgs};
 use crate::config::{Config, ModelConfig};
 use crate::service::Grounds;
@@ -24,13 +25,17 @@ use serde_json::json;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The version of a model that is served elsewhere and was not given a name.
 const DEFAULT_VERSION: &str = "default";
 
 const NOTHING_TO_LEARN_FROM: &str =
     "no rows to learn from: give --from-file, or --from and --until, or configure `reference`";
+
+/// How much work on first versions may be lost with the process. To register them one by one takes longer than to make them
+/// where there are many.
+const REGISTER_EVERY: Duration = Duration::from_secs(10);
 
 /// What a reference is learned from.
 enum Given {
@@ -82,18 +87,27 @@ pub(super) fn check_files(config: &Config) -> Result<()> {
 
 /// Learns the references that the configuration names and that are not there yet.
 pub(crate) fn first_references(grounds: &Grounds) -> Result<()> {
+    if grounds.config().models.values().all(|model| model.reference.is_none()) {
+        return Ok(());
+    }
+    let (mut set_up, mut made, mut registered) = (bootstrap(grounds)?, Vec::new(), Instant::now());
     for model in grounds.config().models.values() {
         let Some(reference) = &model.reference else { continue };
         let setup = grounds.model(model.name.as_str())?;
-        if bootstrap(grounds).is_done(setup.name())? {
+        if set_up.is_done(setup.name()) {
             continue;
         }
         let spec = TableSpec { file: reference.file.clone(), columns: reference.columns.clone() };
         let rows = spec.read(setup).with_context(|| format!("models.{}.reference", setup.name()))?;
-        let told = learn(grounds, setup, None, (&rows, file_origin(&reference.file)?))?;
+        let (first, told) = learn_first(&set_up, setup, None, (&rows, file_origin(&reference.file)?))?;
         tracing::info!(model = setup.name(), rows = rows.num_rows(), "{told}");
+        made.push(first);
+        if registered.elapsed() > REGISTER_EVERY {
+            set_up.register(std::mem::take(&mut made))?;
+            registered = Instant::now();
+        }
     }
-    Ok(())
+    set_up.register(made)
 }
 
 /// Learns what is missing: the first version with its reference, or a reference for a version that is there.
@@ -103,28 +117,15 @@ fn learn(
     version: Option<&str>,
     (rows, origin): (&RecordBatch, Origin),
 ) -> Result<String> {
-    let set_up = bootstrap(grounds);
-    if set_up.is_done(setup.name())? {
-        let Some(version) = version else {
-            bail!("{} has a champion: name the version whose reference this is with --model-version", setup.name());
-        };
-        return replace_reference(grounds, setup, version, (rows, origin));
-    }
-    if version.is_none() && setup.trainer.is_some() && setup.serving == crate::config::Serving::Champion {
-        set_up.train(setup, rows)?;
-        return Ok("trained the first version and learned its reference".to_owned());
-    }
-    let version = version.unwrap_or(DEFAULT_VERSION);
-    set_up.observe(setup, version, (rows, origin))?;
-    Ok(format!("learned the reference of version {version}"))
-}
-
-fn replace_reference(
-    grounds: &Grounds,
-    setup: &ModelSetup,
-    version: &str,
-    (rows, origin): (&RecordBatch, Origin),
-) -> Result<String> {
+    let mut set_up = bootstrap(grounds)?;
+    let Some(champion) = set_up.champion(setup.name()) else {
+        let (first, told) = learn_first(&set_up, setup, version, (rows, origin))?;
+        set_up.register(vec![first])?;
+        return Ok(told);
+    };
+    let Some(version) = version else {
+        bail!("{} has a champion: name the version whose reference this is with --model-version", setup.name());
+    };
     let reference = learn_reference(&setup.watched, version, rows, origin)?;
     let artifact = ArtifactId(grounds.store.put(reference.to_bytes()?.into())?);
     let action = Action::SetReference { version: version.to_owned(), reference: reference.id().to_owned(), artifact };
@@ -132,11 +133,27 @@ fn replace_reference(
         id: random_name(),
         model: setup.name().to_owned(),
         time_ms: crate::orders::now_ms(),
-        expected_champion: bootstrap(grounds).champion(setup.name())?,
+        expected_champion: Some(champion.to_owned()),
         action,
     };
     grounds.log.append(&[command.to_record()?])?;
     Ok(format!("learned a reference for version {version}; the service takes it up when it runs"))
+}
+
+/// Makes the first version of a model, and learns its reference.
+fn learn_first(
+    set_up: &Bootstrap<'_>,
+    setup: &Arc<ModelSetup>,
+    version: Option<&str>,
+    (rows, origin): (&RecordBatch, Origin),
+) -> Result<(FirstVersion, String)> {
+    if version.is_none() && setup.trainer.is_some() && setup.serving == crate::config::Serving::Champion {
+        let told = "trained the first version and learned its reference".to_owned();
+        return Ok((set_up.train(setup, rows)?, told));
+    }
+    let version = version.unwrap_or(DEFAULT_VERSION);
+    let first = set_up.observe(setup, version, (rows, origin))?;
+    Ok((first, format!("learned the reference of version {version}")))
 }
 
 fn rows_of_file(args: &ReferenceArgs, config: &Config, setup: &Arc<ModelSetup>) -> Result<Given> {

@@ -66,6 +66,6 @@ fn publish(champion: &mut Champion) {
 }
 
 /// What first versions are made with, on these grounds.
-pub(super) fn bootstrap(grounds: &Grounds) -> Bootstrap<'_> {
-    Bootstrap { log: &grounds.log, store: &grounds.store, work_directory: &grounds.work_directory }
+pub(super) fn bootstrap(grounds: &Grounds) -> Result<Bootstrap<'_>> {
+    Bootstrap::read(&grounds.log, (&grounds.store, &grounds.work_directory))
 }

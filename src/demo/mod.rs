@@ -50,9 +50,10 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     let mut teller = Teller::new(&grounds.log, json)?;
     teller.opening(&directory);
     let reference = reference(&setup, args.seed)?;
-    let set_up = Bootstrap { log: &grounds.log, store: &grounds.store, work_directory: &grounds.work_directory };
-    if !set_up.is_done(MODEL)? {
-        set_up.train(&setup, &reference)?;
+    let mut set_up = Bootstrap::read(&grounds.log, (&grounds.store, &grounds.work_directory))?;
+    if !set_up.is_done(MODEL) {
+        let first = set_up.train(&setup, &reference)?;
+        set_up.register(vec![first])?;
     }
     teller.learned(reference.num_rows());
     let listen = Some(free_address(args.listen));

@@ -24,6 +24,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+/// The most bytes of partials in one record: half of what a Kafka that Driftline has set up takes.
+const PARTIALS_BYTES: usize = 8 << 20;
+
 /// A stage that there is not; kept apart because it decides the exit code.
 #[derive(Debug, Error)]
 #[error("no stage `{stage}`: the stages are {known}")]
@@ -96,6 +99,7 @@ fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStag
             models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
             partitions: grounds.partitions,
             monitors: grounds.monitors,
+            record_bytes: PARTIALS_BYTES,
             disorder: grounds.config.max_disorder,
             catch_up: catch_up.clone(),
             decoder: decoder(&grounds.models, &grounds.schemas),

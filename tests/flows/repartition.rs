@@ -138,7 +138,8 @@ impl House {
                 next = last.offset + 1;
                 for record in &records {
                     let epoch: CaptureEpoch = rmp_serde::from_slice(record.value.as_deref().unwrap()).unwrap();
-                    epoch.ledger.into_iter().for_each(|entry| counted.take(entry, &mut read_to));
+                    let entries = epoch.ledger.into_iter().filter(|_| !epoch.continues);
+                    entries.for_each(|entry| counted.take(entry, &mut read_to));
                 }
             }
         }

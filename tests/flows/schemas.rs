@@ -76,6 +76,12 @@ fn wait_for_their_registry(on: On) {
             Ok((service.metric("driftline_dead_letters_total", &[])? >= 2.0).then_some(()))
         })
         .unwrap();
+    service
+        .until("archive has read what capture has", |service| {
+            let behind = service.metric("driftline_stage_lag_records", &[("stage", "archive")])?;
+            Ok((behind == 0.0).then_some(()))
+        })
+        .unwrap();
     service.stop().unwrap();
     check(&place);
 }

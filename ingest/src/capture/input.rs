@@ -50,6 +50,10 @@ pub(super) struct InputSnapshot {
     pub(super) resume: Checkpoint,
     /// Places from there on of duplicates whose first may lie before.
     later_duplicates: BTreeSet<Place>,
+    /// The watermark where the last committed epoch ended. The archive keeps the latest of heartbeats that follow each other,
+    /// so that a part of them may not come back from there.
+    #[serde(default)]
+    watermark_ms: Option<i64>,
 }
 
 /// A row's place in its partition: the offset of its record, and its index there.
@@ -71,6 +75,8 @@ pub(super) struct InputState {
     partition: PartitionId,
     pub(super) watermark: Watermark,
     sealed: Offset,
+    /// What the watermark was there, until a restart has absorbed so far.
+    sealed_ms: Option<i64>,
     read_to: Offset,
     idle: bool,
     ticks: Vec<Tick>,
@@ -96,6 +102,7 @@ impl InputState {
             partition,
             watermark,
             sealed: 0,
+            sealed_ms: None,
             read_to: 0,
             idle: false,
             ticks: Vec::new(),
@@ -113,7 +120,7 @@ impl InputState {
     pub(super) fn restored(snapshot: &InputSnapshot, settings: &InputSettings) -> Self {
         let mut state = Self::new(snapshot.source, snapshot.partition, settings);
         state.watermark = snapshot.resume.watermark;
-        state.sealed = snapshot.sealed;
+        (state.sealed, state.sealed_ms) = (snapshot.sealed, snapshot.watermark_ms);
         state.read_to = snapshot.resume.offset;
         state.checkpoints = VecDeque::from([snapshot.resume]);
         state.later_duplicates.clone_from(&snapshot.later_duplicates);
@@ -164,6 +171,9 @@ impl InputState {
             checkpoint.offset = checkpoint.offset.max(first);
         }
         self.read_to = last + 1;
+        if let Some(sealed_ms) = self.sealed_ms.take_if(|_| self.read_to >= self.sealed) {
+            self.watermark.advance_to(sealed_ms);
+        }
         self.idle = false;
         self.touched = true;
     }
@@ -244,6 +254,7 @@ impl InputState {
             sealed: self.sealed,
             resume,
             later_duplicates: self.later_duplicates.clone(),
+            watermark_ms: self.watermark.at_ms(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Capture: from the wire to partial profiles, one epoch at a time.
 //!
 //! Reads the same partitions of `inferences` and `labels`, and `models` as a broadcast. Decodes rows, decides what is late
-//! or a duplicate, joins labels, and sends the monitor one record an epoch: the ledger of what was read and the partial
-//! profiles of what was in it. It keeps no windows.
+//! or a duplicate, joins labels, and sends the monitor the ledger of what an epoch read and the partial profiles of what was
+//! in it. It keeps no windows.
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
 //! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
@@ -13,7 +13,8 @@ mod model;
 mod recall;
 mod rows;
 
-pub use model::{input_query, outcome_arguments};
+pub use model::input_query;
+pub(crate) use model::{OutcomeQueries, Qualities};
 pub use recall::unarchived_column;
 
 use crate::archive::reader::ArchiveReader;
@@ -26,10 +27,10 @@ use crate::partial::{CaptureEpoch, EventCounts};
 use crate::partition::partition_of;
 use crate::references::ReferenceBook;
 use crate::segments::SegmentError;
-use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
+use crate::stage::{Delivery, Epoch, Gone, Input, Seal, Share, Stage, StageError, StageSpec};
 use crate::topics;
 use crate::watched::WatchedModel;
-use bytes::Bytes;
+use crate::window_query::QueryEngine;
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
@@ -38,7 +39,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::runtime::Runtime;
 
 /// What capture needs to know.
 pub struct CaptureSpec {
@@ -48,6 +48,8 @@ pub struct CaptureSpec {
     pub partitions: u32,
     /// Partitions of `partials`, over which models are spread by name.
     pub monitors: u32,
+    /// The most bytes of partials in one record: an epoch with more of them is told in several.
+    pub record_bytes: usize,
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
     /// Has partitions wait that are far ahead of others; `None` where all are to be read as they come.
@@ -82,12 +84,13 @@ pub struct Capture {
     inputs: BTreeMap<(Source, PartitionId), InputState>,
     partitions: u32,
     monitors: u32,
+    record_bytes: usize,
     settings: InputSettings,
     catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
     references: ReferenceBook,
     archive: Option<ArchiveReader>,
-    runtime: Runtime,
+    engine: QueryEngine,
     dead_letters: Vec<NewRecord>,
     /// Models and their unknown features that have been told of; the decoder bounds their number.
     told_unknown: BTreeSet<(Arc<str>, Option<String>)>,
@@ -124,12 +127,13 @@ impl Capture {
             inputs: BTreeMap::new(),
             partitions: spec.partitions,
             monitors: spec.monitors,
+            record_bytes: spec.record_bytes,
             settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
             catch_up: spec.catch_up,
             decoder: spec.decoder,
             references: spec.references,
             archive: spec.archive,
-            runtime: tokio::runtime::Builder::new_current_thread().build()?,
+            engine: QueryEngine::new()?,
             dead_letters: Vec::new(),
             told_unknown: BTreeSet::new(),
             has_read: false,
@@ -234,9 +238,9 @@ impl Capture {
     fn predictions(&mut self, partition: PartitionId, batches: &[EventBatch]) -> Result<(), StageError> {
         let mut prepared = batches.iter().map(|batch| self.prepare(batch)).collect::<Result<Vec<_>, _>>()?;
         let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
-        for (index, row) in in_log_order(&logs) {
+        for (index, run) in in_log_order(&logs) {
             let (Some(batch), Some(rows)) = (batches.get(index), prepared.get_mut(index)) else { continue };
-            self.prediction(partition, batch, rows, row)?;
+            run.into_iter().try_for_each(|row| self.prediction(partition, batch, rows, row))?;
         }
         for (batch, rows) in batches.iter().zip(prepared) {
             if rows.label_counts != EventCounts::default() {
@@ -246,7 +250,7 @@ impl Capture {
             input_of(&mut self.inputs, &self.settings, Source::Inferences, partition)
                 .counts(&batch.model)
                 .add(&rows.counts);
-            model.add_rows(&batch.version, rows.finish()?);
+            model.add_rows(&batch.version, rows)?;
         }
         Ok(())
     }
@@ -314,9 +318,9 @@ impl Capture {
     fn labels(&mut self, partition: PartitionId, batches: &[LabelBatch]) -> Result<(), StageError> {
         let mut prepared = batches.iter().map(|batch| LabelRows::new(&batch.batch)).collect::<Result<Vec<_>, _>>()?;
         let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
-        for (index, row) in in_log_order(&logs) {
+        for (index, run) in in_log_order(&logs) {
             let (Some(batch), Some(rows)) = (batches.get(index), prepared.get_mut(index)) else { continue };
-            self.label(partition, &batch.model, rows, row)?;
+            run.into_iter().try_for_each(|row| self.label(partition, &batch.model, rows, row))?;
         }
         for (batch, rows) in batches.iter().zip(prepared) {
             self.input(Source::Labels, partition).counts(&batch.model).add(&rows.counts);
@@ -383,36 +387,6 @@ impl Capture {
         }
         Ok(())
     }
-
-    /// The event time before which no event can get a label any more.
-    fn needed_ms(&self, partition: PartitionId) -> i64 {
-        let horizons = self.models.values().filter_map(|model| model.watched.labels.as_ref().map(|l| l.horizon_ms));
-        let Some(horizon_ms) = horizons.max() else { return i64::MAX };
-        let (inference_ms, label_ms) =
-            (self.watermark(Source::Inferences, partition), self.watermark(Source::Labels, partition));
-        // Where only one of the two has begun, all that it brought may still meet the other.
-        inference_ms.zip(label_ms).map_or(i64::MIN, |(a, b)| a.min(b).saturating_sub(horizon_ms))
-    }
-
-    fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
-        let needed: BTreeMap<_, _> =
-            self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
-        let snapshots: Vec<InputSnapshot> = self
-            .inputs
-            .iter_mut()
-            .map(|((_, partition), input)| input.snapshot(needed.get(partition).copied().unwrap_or(i64::MIN)))
-            .collect();
-        // Where nothing was read yet there is nothing to read again, wherever the topic begins by then.
-        let read = snapshots.iter().filter(|input| input.sealed > 0);
-        let resume = read.map(|input| ResumePoint {
-            topic: input.source.topic().to_owned(),
-            partition: input.partition,
-            offset: input.resume.offset,
-        });
-        let resume = resume.chain([crate::references::resume_point()]).collect();
-        let bytes = rmp_serde::to_vec(&snapshots).map_err(|error| StageError::failed("writing a snapshot", error))?;
-        Ok((bytes.into(), resume))
-    }
 }
 
 impl Stage for Capture {
@@ -465,7 +439,7 @@ impl Stage for Capture {
         for (name, model) in &mut self.models {
             for version in model.touched_versions() {
                 let chosen = self.references.choose(name, &version);
-                partials.extend(model.partials(&version, chosen, &self.runtime)?);
+                partials.extend(model.partials(&version, chosen, &self.engine)?);
             }
         }
         let ledger: Vec<_> = self.inputs.values_mut().filter_map(InputState::seal).collect();
@@ -478,9 +452,9 @@ impl Stage for Capture {
         }
         self.has_read = false;
         let mut records = std::mem::take(&mut self.dead_letters);
-        let epochs = CaptureEpoch { ledger, partials }.spread(self.monitors);
-        for (partition, epoch) in (0..).zip(&epochs) {
-            records.push(epoch.to_record(partition)?);
+        let epoch = CaptureEpoch { ledger, partials, continues: false };
+        for (partition, epoch) in (0..).zip(epoch.spread(self.monitors)) {
+            records.extend(epoch.into_records(partition, self.record_bytes)?);
         }
         let (snapshot, resume_from) = self.snapshot()?;
         Ok(Some(Epoch { files: Vec::new(), records, snapshot: Some(snapshot), resume_from }))

@@ -1,6 +1,7 @@
 //! What capture holds of one model: its joins, the rows of the epoch, and the queries that profile them.
 
 use super::CaptureError;
+use super::rows::PreparedRows;
 use crate::columns::{self, EVENT_TIME, WRONG_TYPE};
 use crate::join::{KeptColumns, LabelJoin, LabelSpace, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::log::PartitionId;
@@ -10,10 +11,11 @@ use crate::segments::{Segmenter, known_segment};
 use crate::stage::StageError;
 use crate::watched::WatchedModel;
 use crate::window_query::aggregate::WindowState;
-use crate::window_query::{Cell, QuerySpec, WindowQuery};
+use crate::window_query::{Cell, QueryEngine, QuerySpec, WindowQuery};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::row::Rows;
+use datafusion::common::DataFusionError;
 use detectors::moments::StepMoments;
 use detectors::profile::Profile;
 use detectors::quality::Quality;
@@ -22,16 +24,19 @@ use detectors::schema::Role;
 use detectors::verdict::Segment;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use tokio::runtime::Runtime;
 
 /// Int64 column that tells late rows (1) from others (0).
-pub(super) const LATE: &str = "late";
+const LATE: &str = "late";
 
 pub(super) struct CaptureModel {
     pub(super) watched: Arc<WatchedModel>,
     pub(super) segmenter: Segmenter,
     pub(super) joins: HashMap<PartitionId, LabelJoin>,
     versions: BTreeMap<Arc<str>, Version>,
+    /// What profiles the inputs of any version, held against its reference.
+    inputs: QuerySpec,
+    /// What profiles the outcomes of any version; `None` before there was one.
+    outcomes: Option<OutcomeQueries>,
     /// Indices of the columns that the join keeps of a prediction, and what turns them into rows.
     kept: Vec<usize>,
     kept_columns: Arc<KeptColumns>,
@@ -51,8 +56,15 @@ struct Queries {
     reference: Option<Arc<Reference>>,
     segments: BTreeSet<Segment>,
     inputs: Option<WindowQuery<Profile>>,
-    outcomes: WindowQuery<Quality>,
-    steps: WindowQuery<StepMoments>,
+}
+
+/// Quality by pane, and moments by step.
+pub(crate) type Qualities = (Vec<Cell<Quality>>, Vec<Cell<StepMoments>>);
+
+/// The queries that profile outcomes: the same for the stream and for references.
+pub(crate) struct OutcomeQueries {
+    by_pane: WindowQuery<Quality>,
+    by_step: WindowQuery<StepMoments>,
 }
 
 impl CaptureModel {
@@ -67,8 +79,9 @@ impl CaptureModel {
         let fields = segmenter.schema().fields().iter().enumerate();
         let kept: Vec<_> = fields.filter(|(_, field)| is_kept(field.name())).map(|(index, _)| index).collect();
         let kept_columns = Arc::new(KeptColumns::new(Arc::new(segmenter.schema().project(&kept)?))?);
+        let inputs = input_query(&watched, &segmenter);
         let (joins, versions, space) = (HashMap::new(), BTreeMap::new(), Arc::clone(space));
-        Ok(Self { watched, segmenter, joins, versions, kept, kept_columns, space })
+        Ok(Self { watched, segmenter, joins, versions, inputs, outcomes: None, kept, kept_columns, space })
     }
 
     /// The join of a partition, where the model has labels.
@@ -84,9 +97,11 @@ impl CaptureModel {
         rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
-    /// Adds rows (with their segments and the late column) to the epoch.
-    pub(super) fn add_rows(&mut self, version: &Arc<str>, rows: RecordBatch) {
+    /// Adds rows to the epoch.
+    pub(super) fn add_rows(&mut self, version: &Arc<str>, rows: PreparedRows) -> Result<(), StageError> {
+        let rows = rows.finish(&self.inputs.schema)?;
         self.versions.entry(Arc::clone(version)).or_default().rows.push(rows);
+        Ok(())
     }
 
     /// Moves the joins' labelled rows to the epoch of their versions.
@@ -121,7 +136,7 @@ impl CaptureModel {
         &mut self,
         version: &Arc<str>,
         chosen: Option<ChosenReference>,
-        runtime: &Runtime,
+        engine: &QueryEngine,
     ) -> Result<Vec<Partial>, StageError> {
         let failed = |error| StageError::failed(format!("profiling {} {version}", self.watched.name), error);
         let state = self.versions.entry(Arc::clone(version)).or_default();
@@ -129,34 +144,33 @@ impl CaptureModel {
         let id = |reference: &Option<Arc<Reference>>| reference.as_ref().map(|reference| reference.id().to_owned());
         let queries = match state.queries.take() {
             Some(planned) if id(&planned.reference) == id(&reference) => planned,
-            _ => runtime.block_on(plan(&self.watched, &self.segmenter, &self.kept, reference)).map_err(failed)?,
+            _ => Queries::plan(&self.inputs, reference, engine).map_err(failed)?,
         };
         let queries = state.queries.insert(queries);
-        let rows = std::mem::take(&mut state.rows);
-        let outcomes = std::mem::take(&mut state.outcomes);
-        let named = Named { model: &self.watched.name, version, reference: id(&queries.reference) };
+        let named = Named {
+            model: &self.watched.name,
+            version,
+            reference: id(&queries.reference),
+            segments: &queries.segments,
+        };
+        let (rows, outcomes) = (std::mem::take(&mut state.rows), std::mem::take(&mut state.outcomes));
         let mut partials = match &mut queries.inputs {
-            Some(inputs) => {
-                let cells = runtime.block_on(inputs.run(rows)).map_err(failed)?;
-                named.merged(cells, &queries.segments, |start_ms, tag, profile| PartialBody::Inputs {
-                    pane_start_ms: start_ms,
-                    late: tag != 0,
-                    profile,
-                })?
-            }
+            Some(inputs) => named.profiles(inputs.run(engine, rows).map_err(failed)?)?,
             None => named.counted(&rows, self.watched.windows.pane_ms()),
         };
         if !outcomes.is_empty() {
-            let cells = runtime.block_on(queries.outcomes.run(outcomes.clone())).map_err(failed)?;
-            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, quality| {
-                PartialBody::Outcomes { pane_start_ms: start_ms, age: u8::try_from(tag).unwrap_or(u8::MAX), quality }
-            })?);
-            let cells = runtime.block_on(queries.steps.run(outcomes)).map_err(failed)?;
-            partials.extend(named.merged(cells, &queries.segments, |start_ms, tag, moments| PartialBody::Step {
-                step_start_ms: start_ms,
-                age: u8::try_from(tag).unwrap_or(u8::MAX),
-                moments,
-            })?);
+            let planned = match self.outcomes.take() {
+                Some(planned) => planned,
+                None => {
+                    let predictions =
+                        self.segmenter.schema().project(&self.kept).map_err(|error| failed(error.into()))?;
+                    let schema = outcome_schema(&Arc::new(predictions), self.watched.schema.task.outcome_kind());
+                    OutcomeQueries::plan(&self.watched, &self.segmenter, schema, engine).map_err(failed)?
+                }
+            };
+            let (qualities, steps) = self.outcomes.insert(planned).run(engine, outcomes).map_err(failed)?;
+            partials.extend(named.qualities(qualities)?);
+            partials.extend(named.steps(steps)?);
         }
         Ok(partials)
     }
@@ -167,6 +181,8 @@ struct Named<'a> {
     model: &'a Arc<str>,
     version: &'a Arc<str>,
     reference: Option<String>,
+    /// The segments that the reference knows.
+    segments: &'a BTreeSet<Segment>,
 }
 
 impl Named<'_> {
@@ -180,16 +196,39 @@ impl Named<'_> {
         }
     }
 
+    fn profiles(&self, cells: Vec<Cell<Profile>>) -> Result<Vec<Partial>, StageError> {
+        self.merged(cells, |start_ms, tag, profile| PartialBody::Inputs {
+            pane_start_ms: start_ms,
+            late: tag != 0,
+            profile,
+        })
+    }
+
+    fn qualities(&self, cells: Vec<Cell<Quality>>) -> Result<Vec<Partial>, StageError> {
+        self.merged(cells, |start_ms, tag, quality| PartialBody::Outcomes {
+            pane_start_ms: start_ms,
+            age: u8::try_from(tag).unwrap_or(u8::MAX),
+            quality,
+        })
+    }
+
+    fn steps(&self, cells: Vec<Cell<StepMoments>>) -> Result<Vec<Partial>, StageError> {
+        self.merged(cells, |start_ms, tag, moments| PartialBody::Step {
+            step_start_ms: start_ms,
+            age: u8::try_from(tag).unwrap_or(u8::MAX),
+            moments,
+        })
+    }
+
     /// Partials of the cells, with segments that the reference does not know gathered in one.
     fn merged<S: WindowState>(
         &self,
         cells: Vec<Cell<S>>,
-        known: &BTreeSet<Segment>,
         body: impl Fn(i64, i64, S) -> PartialBody,
     ) -> Result<Vec<Partial>, StageError> {
         let mut merged: BTreeMap<(i64, i64, Option<Segment>), S> = BTreeMap::new();
         for cell in cells {
-            let segment = cell.segment.map(|segment| known_segment(segment, |segment| known.contains(segment)));
+            let segment = cell.segment.map(|segment| known_segment(segment, |segment| self.segments.contains(segment)));
             match merged.entry((cell.start_ms, cell.tag, segment)) {
                 std::collections::btree_map::Entry::Vacant(vacant) => {
                     vacant.insert(cell.state);
@@ -221,39 +260,51 @@ impl Named<'_> {
     }
 }
 
-async fn plan(
-    watched: &WatchedModel,
-    segmenter: &Segmenter,
-    kept: &[usize],
-    reference: Option<Arc<Reference>>,
-) -> Result<Queries, datafusion::common::DataFusionError> {
-    let task = Arc::new(watched.schema.task.clone());
-    let inputs = match &reference {
-        None => None,
-        Some(reference) => {
-            let spec = input_query(watched, segmenter);
-            Some(WindowQuery::plan(spec, Arc::new(reference.layouts().to_vec())).await?)
-        }
-    };
-    let predictions = Arc::new(segmenter.schema().project(kept)?);
-    let outcomes = QuerySpec {
-        schema: outcome_schema(&predictions, watched.schema.task.outcome_kind()),
-        bin_ms: watched.windows.pane_ms(),
-        time: EVENT_TIME.to_owned(),
-        tag: OUTCOME_AGE.to_owned(),
-        dimensions: segmenter.dimensions().to_vec(),
-        arguments: outcome_arguments(watched),
-    };
-    let steps = QuerySpec { bin_ms: watched.step_ms, dimensions: Vec::new(), ..outcomes.clone() };
-    let slices = reference.iter().flat_map(|reference| reference.slices());
-    let segments = slices.filter_map(|slice| slice.segment.clone()).collect();
-    Ok(Queries {
-        segments,
-        inputs,
-        outcomes: WindowQuery::plan(outcomes, Arc::clone(&task)).await?,
-        steps: WindowQuery::plan(steps, task).await?,
-        reference,
-    })
+impl Queries {
+    fn plan(
+        inputs: &QuerySpec,
+        reference: Option<Arc<Reference>>,
+        engine: &QueryEngine,
+    ) -> Result<Self, DataFusionError> {
+        let plan = |reference: &Arc<Reference>| engine.plan(inputs.clone(), Arc::new(reference.layouts().to_vec()));
+        let inputs = reference.as_ref().map(plan).transpose()?;
+        let slices = reference.iter().flat_map(|reference| reference.slices());
+        let segments = slices.filter_map(|slice| slice.segment.clone()).collect();
+        Ok(Self { reference, segments, inputs })
+    }
+}
+
+impl OutcomeQueries {
+    /// Plans both for outcomes with these columns.
+    ///
+    /// # Errors
+    /// When a column is missing or has the wrong type.
+    pub(crate) fn plan(
+        watched: &WatchedModel,
+        segmenter: &Segmenter,
+        schema: SchemaRef,
+        engine: &QueryEngine,
+    ) -> Result<Self, DataFusionError> {
+        let task = Arc::new(watched.schema.task.clone());
+        let by_pane = QuerySpec {
+            schema,
+            bin_ms: watched.windows.pane_ms(),
+            time: EVENT_TIME.to_owned(),
+            tag: OUTCOME_AGE.to_owned(),
+            dimensions: segmenter.dimensions().to_vec(),
+            arguments: outcome_arguments(watched),
+        };
+        let by_step = QuerySpec { bin_ms: watched.step_ms, dimensions: Vec::new(), ..by_pane.clone() };
+        Ok(Self { by_pane: engine.plan(by_pane, Arc::clone(&task))?, by_step: engine.plan(by_step, task)? })
+    }
+
+    /// Runs both over these outcomes.
+    ///
+    /// # Errors
+    /// When an aggregate refuses them.
+    pub(crate) fn run(&mut self, engine: &QueryEngine, rows: Vec<RecordBatch>) -> Result<Qualities, DataFusionError> {
+        Ok((self.by_pane.run(engine, rows.clone())?, self.by_step.run(engine, rows)?))
+    }
 }
 
 /// The query that profiles a model's rows: the same for the stream, the archive and references.
@@ -272,7 +323,7 @@ pub fn input_query(watched: &WatchedModel, segmenter: &Segmenter) -> QuerySpec {
 }
 
 /// Prediction, scores, label and sign: what the quality of an outcome is computed from.
-pub fn outcome_arguments(watched: &WatchedModel) -> Vec<String> {
+fn outcome_arguments(watched: &WatchedModel) -> Vec<String> {
     let outputs = watched.schema.columns.iter().filter(|column| column.role != Role::Feature);
     let outputs = outputs.map(|column| column.name.clone());
     outputs.chain([OUTCOME_LABEL.to_owned(), OUTCOME_SIGN.to_owned()]).collect()

@@ -1,4 +1,4 @@
-//! What the topics have forgotten comes back from the archive.
+//! What a restart absorbs again, and that what the topics have forgotten of it comes back from the archive.
 //!
 //! A restart absorbs again, muted, what a label may still reach. Where retention has deleted that part of a topic, its rows
 //! come from the archive, in log order and with the control records between them, and go the way of decoded ones; so they
@@ -12,7 +12,7 @@
 //!
 //! Deliberately absent: what was not read before it was deleted. That is lost, and the runner says so.
 
-use super::input::Source;
+use super::input::{InputSnapshot, Source};
 use super::model::CaptureModel;
 use super::{Capture, CaptureError};
 use crate::archive::reader::Part;
@@ -20,15 +20,47 @@ use crate::columns::{VERSION, event_schema, label_schema};
 use crate::decode::{EventBatch, LabelBatch, Policy, Privacy};
 use crate::log::{Offset, PartitionId};
 use crate::segments::Segmenter;
-use crate::stage::{Gone, StageError};
+use crate::stage::{Gone, ResumePoint, StageError};
 use crate::watched::WatchedModel;
 use arrow::array::{AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Capture {
+    /// The event time before which no event can get a label any more.
+    fn needed_ms(&self, partition: PartitionId) -> i64 {
+        let horizons = self.models.values().filter_map(|model| model.watched.labels.as_ref().map(|l| l.horizon_ms));
+        let Some(horizon_ms) = horizons.max() else { return i64::MAX };
+        let (inference_ms, label_ms) =
+            (self.watermark(Source::Inferences, partition), self.watermark(Source::Labels, partition));
+        // Where only one of the two has begun, all that it brought may still meet the other.
+        inference_ms.zip(label_ms).map_or(i64::MIN, |(a, b)| a.min(b).saturating_sub(horizon_ms))
+    }
+
+    /// What a restart needs, and from where on it absorbs again.
+    pub(super) fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
+        let needed: BTreeMap<_, _> =
+            self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
+        let snapshots: Vec<InputSnapshot> = self
+            .inputs
+            .iter_mut()
+            .map(|((_, partition), input)| input.snapshot(needed.get(partition).copied().unwrap_or(i64::MIN)))
+            .collect();
+        // Where nothing was read yet there is nothing to read again, wherever the topic begins by then.
+        let read = snapshots.iter().filter(|input| input.sealed > 0);
+        let resume = read.map(|input| ResumePoint {
+            topic: input.source.topic().to_owned(),
+            partition: input.partition,
+            offset: input.resume.offset,
+        });
+        let resume = resume.chain([crate::references::resume_point()]).collect();
+        let bytes = rmp_serde::to_vec(&snapshots).map_err(|error| StageError::failed("writing a snapshot", error))?;
+        Ok((bytes.into(), resume))
+    }
+
     /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
     pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
         if self.archive.is_none() {

@@ -1,14 +1,14 @@
 //! The rows of a decoded batch, with what capture finds out of each.
 
 use super::input::Place;
-use super::model::LATE;
 use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
 use crate::partial::EventCounts;
 use crate::stage::StageError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use arrow::row::Rows;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A batch of events with what is being found out of its rows.
@@ -42,15 +42,15 @@ impl PreparedRows {
         Ok(Self { extended, joined, log, labels, late, kept, counts, label_counts })
     }
 
-    /// The rows that count, with the late column.
-    pub(super) fn finish(self) -> Result<RecordBatch, StageError> {
+    /// The rows that count, with the late column behind the others.
+    ///
+    /// # Errors
+    /// When that is not the schema.
+    pub(super) fn finish(self, schema: &SchemaRef) -> Result<RecordBatch, StageError> {
         let failed = |error| StageError::failed("capturing", error);
-        let late = Arc::new(Field::new(LATE, DataType::Int64, false));
-        let fields: Vec<_> = self.extended.schema_ref().fields().iter().cloned().chain([late]).collect();
-        let schema = Arc::new(Schema::new(fields));
         let mut columns = self.extended.columns().to_vec();
         columns.push(Arc::new(Int64Array::from(self.late)));
-        let rows = RecordBatch::try_new(schema, columns).map_err(failed)?;
+        let rows = RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)?;
         if self.kept.iter().all(|kept| *kept) {
             return Ok(rows);
         }
@@ -107,18 +107,73 @@ impl LogRows {
     pub(super) fn place(&self, row: usize) -> Place {
         (self.offsets.value(row), self.indices.value(row))
     }
+
+    /// Rows of one record between which no other row of it can be, with the place of the first.
+    fn runs(&self) -> impl Iterator<Item = (Place, Range<usize>)> {
+        let follows = |row: &usize| {
+            let (offset, index) = self.place(row - 1);
+            self.place(*row) == (offset, index + 1)
+        };
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let first = (start < self.len()).then(|| self.place(start))?;
+            let end = (start + 1..self.len()).find(|row| !follows(row)).unwrap_or(self.len());
+            Some((first, std::mem::replace(&mut start, end)..end))
+        })
+    }
 }
 
-/// The rows of all batches in log order: the batch, and the row in it.
-pub(super) fn in_log_order(batches: &[&LogRows]) -> Vec<(usize, usize)> {
-    let rows = batches.iter().enumerate().flat_map(|(index, rows)| (0..rows.len()).map(move |row| (index, row)));
-    let mut rows: Vec<_> = rows.collect();
-    if batches.len() > 1 {
-        rows.sort_by_key(|(index, row)| batches.get(*index).map(|rows| rows.place(*row)));
+/// The rows of all batches in log order: the batch, and rows of it that follow one another in the log.
+pub(super) fn in_log_order(batches: &[&LogRows]) -> Vec<(usize, Range<usize>)> {
+    if let [only] = batches {
+        return vec![(0, 0..only.len())];
     }
-    rows
+    let mut runs = Vec::new();
+    for (index, rows) in batches.iter().enumerate() {
+        runs.extend(rows.runs().map(|(place, run)| (place, index, run)));
+    }
+    runs.sort_unstable_by_key(|(place, ..)| *place);
+    runs.into_iter().map(|(_, index, run)| (index, run)).collect()
 }
 
 fn int64(batch: &RecordBatch, name: &str) -> Option<Int64Array> {
     batch.column_by_name(name)?.as_primitive_opt::<Int64Type>().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However the rows of records are spread over models, of which some were bad.
+        #[test]
+        fn rows_of_all_batches_come_in_log_order(
+            rows in prop::collection::vec((0_usize..3, 0_i32..3, 0_i64..2), 1..60),
+        ) {
+            let mut places = vec![Vec::new(); 3];
+            let (mut offset, mut index) = (0, 0);
+            for (batch, bad, records) in rows {
+                (offset, index) = if records > 0 { (offset + records, 0) } else { (offset, index + 1 + bad) };
+                places[batch].push((offset, index));
+            }
+            let batches: Vec<_> = places.iter().map(|places| log_rows(places)).collect();
+            let order = in_log_order(&batches.iter().collect::<Vec<_>>());
+            let found: Vec<_> = order.into_iter().flat_map(|(batch, run)| places[batch][run].to_vec()).collect();
+            let mut wanted = places.concat();
+            wanted.sort_unstable();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+
+    fn log_rows(places: &[Place]) -> LogRows {
+        let zeros = || Int64Array::from(vec![0; places.len()]);
+        LogRows {
+            ids: vec![Some("a"); places.len()].into(),
+            times: zeros(),
+            appended: zeros(),
+            offsets: places.iter().map(|(offset, _)| *offset).collect::<Vec<_>>().into(),
+            indices: places.iter().map(|(_, index)| *index).collect::<Vec<_>>().into(),
+        }
+    }
 }

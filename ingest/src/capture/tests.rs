@@ -8,6 +8,7 @@ use crate::fixtures::{
 };
 use crate::join::{AbsentMeans, LabelSpace};
 use crate::partial::PartialBody;
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::OnceLock;
 

@@ -15,9 +15,10 @@
 use super::Decoder;
 use super::fault::{Fault, Read, Reason};
 use super::format::Format;
-use crate::log::Record;
+use crate::log::{Headers, Record};
 use crate::schemas::{AvroReader, Outage, Schema, SchemaId};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The header that holds the id of a value's schema.
 pub const SCHEMA_ID_HEADER: &str = "__value_schema_id";
@@ -66,6 +67,25 @@ impl Readers {
     }
 }
 
+/// The format that headers name, whatever the value is: what the headers of the last record said, they say of the next that
+/// shares them.
+#[derive(Default)]
+pub(super) struct FormatByHeaders(Option<(Headers, Format)>);
+
+impl FormatByHeaders {
+    /// What the headers of a plain record of this format tell of others.
+    fn by(record: &Record, format: Format) -> Self {
+        // In front of JSON there may be a frame, and without a content type the value tells the format.
+        let by_headers = format != Format::Json && record.header("content-type").is_some();
+        Self(by_headers.then(|| (Arc::clone(&record.headers), format)))
+    }
+
+    fn of(&self, headers: &Headers) -> Option<Format> {
+        let (known, format) = self.0.as_ref()?;
+        Arc::ptr_eq(known, headers).then_some(*format)
+    }
+}
+
 /// The id of a schema, and where what is written with it starts.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame {
@@ -79,11 +99,15 @@ impl Decoder {
         if value.is_empty() {
             return Err(Fault::new(Reason::Empty, 0, "the record is empty").into());
         }
+        if let Some(format) = self.named.of(&record.headers) {
+            return Ok(Payload::Plain(format));
+        }
         if let Some(frame) = self.frame(record, value)? {
             return self.framed(&frame, value);
         }
         let what = "neither the content type nor the first bytes tell the format";
         let format = Format::of(record).ok_or_else(|| Fault::new(Reason::UnknownFormat, 0, what))?;
+        self.named = FormatByHeaders::by(record, format);
         Ok(Payload::Plain(format))
     }
 

@@ -56,7 +56,7 @@ use bytes::Bytes;
 use columnar::{Gathered, Layout};
 use cursor::{Cursor, Spoilt, Text, each_row};
 use fault::{Fault, Read};
-use framing::{Payload, Readers, Stop};
+use framing::{FormatByHeaders, Payload, Readers, Stop};
 use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
@@ -145,6 +145,7 @@ pub struct Decoder {
     most_ahead_ms: i64,
     schemas: Arc<Schemas>,
     readers: Readers,
+    named: FormatByHeaders,
     heads: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
@@ -185,6 +186,7 @@ impl Decoder {
             directory: Directory { by_name, last: (first, 0) },
             schemas: Arc::default(),
             readers: Readers::default(),
+            named: FormatByHeaders::default(),
             heads: HeadReader::new(limits.max_depth),
             cells: Vec::new(),
             gathered: Gathered::default(),

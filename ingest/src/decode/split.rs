@@ -118,7 +118,7 @@ impl Splitter {
     /// When its schema cannot be had for the moment. The record has to be split again then.
     pub fn split(&mut self, record: &Record, home: PartitionId) -> Result<Split, Outage> {
         let Some(value) = record.value.as_ref().filter(|value| !value.is_empty()) else {
-            let (value, headers) = (record.value.clone(), record.headers.clone());
+            let (value, headers) = (record.value.clone(), record.headers.to_vec());
             return Ok(Split { parts: vec![Part { partition: home, value, headers }], latest_ms: None });
         };
         let outgoing = Outgoing {
@@ -202,7 +202,7 @@ impl Splitter {
     }
 
     fn part(&self, record: &Record, partition: PartitionId, value: Bytes) -> Part {
-        let mut headers = record.headers.clone();
+        let mut headers = record.headers.to_vec();
         let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > MOST_HEADER_BYTES {
             headers.retain(|(name, _)| [CONTENT_TYPE, SCHEMA_ID_HEADER, REDACTED_HEADER].contains(&name.as_str()));

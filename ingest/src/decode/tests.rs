@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::columns;
+use crate::log::Headers;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, UInt16Type};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
@@ -29,7 +30,7 @@ fn decoder() -> Decoder {
 }
 
 fn record(value: impl Into<Bytes>) -> Record {
-    Record { offset: 7, append_time_ms: NOW_MS, key: None, value: Some(value.into()), headers: Vec::new() }
+    Record { offset: 7, append_time_ms: NOW_MS, key: None, value: Some(value.into()), headers: Headers::default() }
 }
 
 fn decode(decoder: &mut Decoder, value: impl Into<Bytes>) -> Decoded {
@@ -252,7 +253,7 @@ fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_befo
             (reasons(&decoded), decoded.events.into_iter().map(|events| events.batch).collect::<Vec<_>>())
         };
         let mut marked = record(stored);
-        marked.headers.push((REDACTED_HEADER.to_owned(), Bytes::new()));
+        marked.headers = [(REDACTED_HEADER.to_owned(), Bytes::new())].into();
         assert_eq!(decode_all(marked), decode_all(record(body)));
     }
     assert!(Redactor::new(&[source(Privacy::default())], Limits::default()).is_none());

@@ -62,7 +62,7 @@ pub fn records_come_back_in_order_with_all_their_parts(log: &dyn Log) {
     let read = read_all(log, "t", 0);
     assert_eq!(read.len(), written.len());
     for (read, written) in read.iter().zip(&written) {
-        assert_eq!((&read.key, &read.value, &read.headers), (&written.key, &written.value, &written.headers));
+        assert_eq!((&read.key, &read.value, &*read.headers), (&written.key, &written.value, &*written.headers));
     }
     assert!(read.is_sorted_by(|before, after| before.offset < after.offset), "offsets grow");
     let end = log.bounds("t", 0).expect("it exists").end;

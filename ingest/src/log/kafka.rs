@@ -18,6 +18,7 @@
 
 mod appender;
 mod bare;
+mod copies;
 mod group;
 mod link;
 mod membership;

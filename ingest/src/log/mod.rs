@@ -54,8 +54,11 @@ pub struct Record {
     /// What it says; `None` is a tombstone.
     pub value: Option<Bytes>,
     /// Names and values beside it.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Headers,
 }
+
+/// Names and values beside a record. Records that follow one another mostly have the same, and share them.
+pub type Headers = Arc<[(String, Bytes)]>;
 
 impl Record {
     /// The first header of that name.

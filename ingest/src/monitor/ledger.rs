@@ -98,6 +98,19 @@ impl Ledger {
 
     /// Enters all partitions' shares of one epoch, or none of them.
     pub(super) fn enter(&mut self, entries: &[LedgerEntry]) -> Result<Entered, StageError> {
+        let entered = self.joins(entries)?;
+        match entered {
+            Entered::New => entries.iter().for_each(|entry| self.take(entry)),
+            Entered::Overlap => {
+                let read: Vec<_> = entries.iter().map(LedgerEntry::to_string).collect();
+                tracing::error!(read = read.join(", "), "an epoch overlaps the ledger and is discarded");
+            }
+        }
+        Ok(entered)
+    }
+
+    /// How an epoch joins what has been counted; it is not entered.
+    pub(super) fn joins(&self, entries: &[LedgerEntry]) -> Result<Entered, StageError> {
         let mut overlap: Option<&LedgerEntry> = None;
         let mut fresh: Option<&LedgerEntry> = None;
         for entry in entries {
@@ -108,22 +121,11 @@ impl Ledger {
             }
         }
         match (overlap, fresh) {
-            (None, _) => entries.iter().for_each(|entry| self.take(entry)),
-            (Some(overlap), None) => {
-                let Position { topic, partition, offset } = &overlap.to;
-                tracing::error!(
-                    topic,
-                    partition,
-                    from = overlap.from,
-                    to = offset,
-                    "an epoch overlaps the ledger and is discarded"
-                );
-                return Ok(Entered::Overlap);
-            }
+            (None, _) => Ok(Entered::New),
+            (Some(_), None) => Ok(Entered::Overlap),
             // Its partials cannot be told apart: to discard them loses events, to add them counts some twice.
-            (Some(overlap), Some(fresh)) => return Err(half_counted(overlap, fresh)),
+            (Some(overlap), Some(fresh)) => Err(half_counted(overlap, fresh)),
         }
-        Ok(Entered::New)
     }
 
     /// How an entry joins what has been counted.
@@ -214,13 +216,8 @@ impl Ledger {
 }
 
 fn half_counted(counted: &LedgerEntry, fresh: &LedgerEntry) -> StageError {
-    let of = |entry: &LedgerEntry| {
-        format!("{}/{} from {} to {}", entry.to.topic, entry.to.partition, entry.from, entry.to.offset)
-    };
     let reason = format!(
-        "an epoch was counted in part: {} was, {} was not; two captures may be writing to partials",
-        of(counted),
-        of(fresh)
+        "an epoch was counted in part: {counted} was, {fresh} was not; two captures may be writing to partials"
     );
     StageError::failed("entering the ledger", reason)
 }

@@ -126,17 +126,24 @@ impl MonitorStage {
             return Err(unreadable("a monitor reads one partition".to_owned()));
         }
         self.read_to = Some((partition, record.offset + 1));
-        if delivery == Delivery::Live {
-            self.changed = true;
-            if self.ledger.enter(&epoch.ledger)? == Entered::Overlap {
-                self.discarded.insert(record.offset);
-            }
+        if delivery == Delivery::Live && self.enter(&epoch)? == Entered::Overlap {
+            self.discarded.insert(record.offset);
         }
-        if self.discarded.contains(&record.offset) {
-            return Ok(());
+        if !self.discarded.contains(&record.offset) {
+            self.add(record.offset, epoch.partials)?;
         }
+        Ok(())
+    }
+
+    /// Enters what an epoch read, with the last of its records: until then its time has not come.
+    fn enter(&mut self, epoch: &CaptureEpoch) -> Result<Entered, StageError> {
+        self.changed = true;
+        if epoch.continues { self.ledger.joins(&epoch.ledger) } else { self.ledger.enter(&epoch.ledger) }
+    }
+
+    fn add(&mut self, offset: Offset, partials: Vec<Partial>) -> Result<(), StageError> {
         let mut open_until_ms = i64::MIN;
-        for partial in epoch.partials {
+        for partial in partials {
             let Some(model) = self.models.get_mut(&partial.model) else { continue };
             let over_ms = model.over_ms(&partial);
             if over_ms > model.done_ms {
@@ -144,7 +151,7 @@ impl MonitorStage {
                 model.add(partial, &self.references)?;
             }
         }
-        self.open.push_back((record.offset, open_until_ms));
+        self.open.push_back((offset, open_until_ms));
         Ok(())
     }
 

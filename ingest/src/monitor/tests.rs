@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::{self, Act, Announced, DISORDER_MS, PARTITIONS, Run, START_MS, announced, assert_alike, tree};
+use crate::log::Headers;
 use crate::partial::{EventCounts, LedgerEntry};
 use detectors::verdict::{Finality, Monitor, Position, Severity};
 use proptest::prelude::*;
@@ -33,7 +34,13 @@ fn spec(watched: &Arc<WatchedModel>, references: ReferenceBook) -> MonitorSpec {
 }
 
 fn record(offset: usize, value: Vec<u8>) -> Record {
-    Record { offset: offset as i64, append_time_ms: 0, key: None, value: Some(value.into()), headers: Vec::new() }
+    Record {
+        offset: offset as i64,
+        append_time_ms: 0,
+        key: None,
+        value: Some(value.into()),
+        headers: Headers::default(),
+    }
 }
 
 fn feed(stage: &mut MonitorStage, records: &[Record], delivery: Delivery) -> Result<(), StageError> {
@@ -245,8 +252,8 @@ fn rows_without_a_reference_are_learning() {
     let body = PartialBody::Rows { pane_start_ms: START_MS, rows: 5 };
     let partial =
         Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
-    let epoch = CaptureEpoch { ledger: everywhere(0, 1, START_MS + 10_000), partials: vec![partial] };
-    let references = ReferenceBook::new(nothing);
+    let epoch = CaptureEpoch { ledger: everywhere(0, 1, START_MS + 10_000), partials: vec![partial], continues: false };
+    let references = ReferenceBook::new(crate::references::ReferenceShelf::new(nothing));
     let mut stage = MonitorStage::new(spec(watched, references));
     feed(&mut stage, &[record(0, rmp_serde::to_vec(&epoch).unwrap())], Delivery::Live).unwrap();
     let events: Vec<_> = stage.seal(Seal::Due).unwrap().unwrap().records.into_iter().map(decode).collect();
@@ -272,10 +279,14 @@ fn everywhere(from: i64, to: i64, watermark_ms: i64) -> Vec<LedgerEntry> {
 }
 
 fn epoch_of(ledger: Vec<LedgerEntry>, rows: i64) -> Vec<u8> {
+    part_of(ledger, rows, false)
+}
+
+fn part_of(ledger: Vec<LedgerEntry>, rows: i64, continues: bool) -> Vec<u8> {
     let body = PartialBody::Rows { pane_start_ms: START_MS, rows };
     let partial =
         Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
-    rmp_serde::to_vec(&CaptureEpoch { ledger, partials: vec![partial] }).unwrap()
+    rmp_serde::to_vec(&CaptureEpoch { ledger, partials: vec![partial], continues }).unwrap()
 }
 
 #[test]
@@ -296,6 +307,19 @@ fn an_epoch_that_overlaps_the_ledger_counts_once_even_after_a_restart() {
         let events = told(&epochs, |place| restarts && place == 1);
         let rows: Vec<_> = verdicts(&events).iter().filter(|v| v.monitor == Monitor::Drift).map(|v| v.rows).collect();
         assert_eq!(rows, [7, 7], "two windows hold the pane; restarted: {restarts}");
+    }
+}
+
+#[test]
+fn an_epoch_in_several_records_counts_as_one_in_a_single_record() {
+    let parts = || [2, 1].map(|rows| part_of(everywhere(0, 5, START_MS), rows, rows > 1));
+    let last = || [epoch_of(everywhere(5, 6, START_MS + 60_000), 4)];
+    for (twice, restarts) in [(false, false), (true, false), (true, true)] {
+        let again = parts().into_iter().filter(|_| twice);
+        let epochs: Vec<_> = parts().into_iter().chain(again).chain(last()).map(bytes::Bytes::from).collect();
+        let events = told(&epochs, |place| restarts && place > 0);
+        let rows: Vec<_> = verdicts(&events).iter().filter(|v| v.monitor == Monitor::Drift).map(|v| v.rows).collect();
+        assert_eq!(rows, [7, 7], "two windows hold the pane; sent twice: {twice}, restarted: {restarts}");
     }
 }
 

@@ -132,7 +132,7 @@ impl Repartition {
             Some(Ok(control)) => Forwarded::Word(control),
             // It is capture's to say that it cannot be read.
             Some(Err(_)) => {
-                let (value, headers) = (record.value.clone(), record.headers.clone());
+                let (value, headers) = (record.value.clone(), record.headers.to_vec());
                 let part = Part { partition: home, value, headers };
                 Forwarded::Rows(vec![self.forward(record, part)])
             }

@@ -1,6 +1,6 @@
 //! A cursor: how far a stage has read one partition, and how far that is committed.
 
-use super::life::Failure;
+use super::failure::Failure;
 use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progress, Read, ReadBudget, Record};
 use crate::stage::{Delivery, Share, Stage, StageError, StageSpec};
 use std::time::Instant;

@@ -1,10 +1,11 @@
 //! One life of a stage: from its last commit to an error or the word to stop.
 
 use super::cursor::{Cursor, Role, Taken};
+use super::failure::Failure;
 use super::handle::{Position, Shared};
-use super::{EpochFigures, Lag, RestartCause, RunnerContext, SealWhen};
+use super::{EpochFigures, Lag, RunnerContext, SealWhen};
 use crate::crash::Step;
-use crate::log::{LogError, LogReader, Offset, Progress, Record, Transaction};
+use crate::log::{LogReader, Offset, Progress, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,51 +15,6 @@ const NOTICE: Duration = Duration::from_millis(50);
 
 /// How often is told how far the inputs are behind.
 const TELL_LAG: Duration = Duration::from_secs(2);
-
-/// Why a life ended early.
-pub(super) enum Failure {
-    /// Another life may fare better.
-    Passing(StageError, RestartCause),
-    /// Someone else runs the stage: another life would only take it from them.
-    Displaced(StageError),
-    /// None will.
-    Permanent(StageError),
-}
-
-impl Failure {
-    pub(super) fn of_log(doing: String, error: LogError) -> Self {
-        match error {
-            expired @ LogError::Expired { .. } => {
-                let why = "records were deleted before this stage was done with them, lengthen the topic's retention";
-                Self::Permanent(StageError::failed(format!("{doing}: {why}"), expired))
-            }
-            anew @ (LogError::Beyond { .. } | LogError::MadeAnew { .. }) => {
-                Self::Permanent(StageError::failed(doing, anew))
-            }
-            displaced @ LogError::Displaced { .. } => Self::Displaced(StageError::failed(doing, displaced)),
-            passing => Self::Passing(StageError::failed(doing, passing), RestartCause::Log),
-        }
-    }
-
-    pub(super) fn cause(&self) -> RestartCause {
-        match self {
-            Self::Passing(_, cause) => *cause,
-            Self::Displaced(_) => RestartCause::Displaced,
-            Self::Permanent(_) => RestartCause::Log,
-        }
-    }
-
-    pub(super) fn into_error(self) -> StageError {
-        let (Self::Passing(error, _) | Self::Displaced(error) | Self::Permanent(error)) = self;
-        error
-    }
-}
-
-impl From<StageError> for Failure {
-    fn from(error: StageError) -> Self {
-        Self::Passing(error, RestartCause::Stage)
-    }
-}
 
 /// The epoch that is being absorbed.
 #[derive(Debug, Clone, Copy, Default)]

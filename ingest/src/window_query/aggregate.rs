@@ -1,12 +1,15 @@
 //! The aggregate that fills a window: one variadic DataFusion UDAF, whatever the window holds.
 //!
 //! The stream, a query over the archive and a backfill run this same function, so that they agree to the bit. What it
-//! fills is a [`WindowState`]: the profile of the inputs, the quality of the outcomes, or the moments of a step. Its
-//! value is the state in MessagePack.
+//! fills is a [`WindowState`]: the profile of the inputs, the quality of the outcomes, or the moments of a step.
+//!
+//! What travels between partial and final aggregates is the state in MessagePack. The value of the function is the place of a
+//! state in [`Filled`], which whoever planned the query empties: a state is larger than the rows of many a group, and to
+//! write it and read it again would cost more than to fill it.
 //!
 //! It deliberately knows nothing of windows, segments or watermarks: those are the query's `GROUP BY`.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int8Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int8Array, UInt64Array};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field, FieldRef, Int8Type};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -24,7 +27,7 @@ use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -121,20 +124,44 @@ fn outcomes<'a>(task: &'a Task, columns: &'a [ArrayRef]) -> Result<Outcomes<'a>,
     Ok(Outcomes { task, prediction, scores, label, sign })
 }
 
-/// The SQL function that fills `S` by this specification.
-pub fn aggregate_function<S: WindowState>(spec: Arc<S::Spec>) -> AggregateUDF {
-    AggregateUDF::new_from_impl(WindowAggregate::<S> {
-        spec,
-        signature: Signature::variadic_any(Volatility::Immutable),
-        state: std::marker::PhantomData,
-    })
+/// The states that a query has filled.
+#[derive(Debug)]
+pub struct Filled<S>(Arc<Mutex<Vec<S>>>);
+
+impl<S> Default for Filled<S> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
 }
 
-/// Reads the function's value.
-///
-/// # Errors
-/// When the bytes are not a state of this kind.
-pub fn decode_state<S: WindowState>(bytes: &[u8]) -> Result<S> {
+impl<S> Clone for Filled<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Filled<S> {
+    /// Takes all of them out; the function's values are their places.
+    pub fn take(&self) -> Vec<S> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds states; their places.
+    fn add(&self, states: Vec<S>) -> UInt64Array {
+        let mut filled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = filled.len() as u64;
+        filled.extend(states);
+        UInt64Array::from_iter_values(first..filled.len() as u64)
+    }
+}
+
+/// The SQL function that fills `S` by this specification.
+pub fn aggregate_function<S: WindowState>(spec: Arc<S::Spec>, filled: Filled<S>) -> AggregateUDF {
+    let signature = Signature::variadic_any(Volatility::Immutable);
+    AggregateUDF::new_from_impl(WindowAggregate { spec, signature, filled })
+}
+
+fn decode_state<S: WindowState>(bytes: &[u8]) -> Result<S> {
     rmp_serde::from_slice(bytes).map_err(|error| DataFusionError::External(Box::new(error)))
 }
 
@@ -146,7 +173,7 @@ fn encode_state<S: WindowState>(state: &S) -> Result<Vec<u8>> {
 struct WindowAggregate<S: WindowState> {
     spec: Arc<S::Spec>,
     signature: Signature,
-    state: std::marker::PhantomData<fn() -> S>,
+    filled: Filled<S>,
 }
 
 /// Two are the same when they count against the same specification.
@@ -174,7 +201,7 @@ impl<S: WindowState> AggregateUDFImpl for WindowAggregate<S> {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Binary)
+        Ok(DataType::UInt64)
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -182,8 +209,8 @@ impl<S: WindowState> AggregateUDFImpl for WindowAggregate<S> {
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let state = S::empty(&self.spec);
-        Ok(Box::new(OneGroup { states: [state], spec: Arc::clone(&self.spec), groups: Vec::new() }))
+        let (spec, filled) = (Arc::clone(&self.spec), self.filled.clone());
+        Ok(Box::new(OneGroup { states: [S::empty(&spec)], spec, filled, groups: Vec::new() }))
     }
 
     fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs<'_>) -> bool {
@@ -191,7 +218,7 @@ impl<S: WindowState> AggregateUDFImpl for WindowAggregate<S> {
     }
 
     fn create_groups_accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(ManyGroups::<S> { states: Vec::new(), spec: Arc::clone(&self.spec) }))
+        Ok(Box::new(ManyGroups { states: Vec::new(), spec: Arc::clone(&self.spec), filled: self.filled.clone() }))
     }
 }
 
@@ -200,6 +227,7 @@ impl<S: WindowState> AggregateUDFImpl for WindowAggregate<S> {
 struct OneGroup<S: WindowState> {
     states: [S; 1],
     spec: Arc<S::Spec>,
+    filled: Filled<S>,
     /// All zeros, as long as the longest batch so far.
     groups: Vec<usize>,
 }
@@ -212,7 +240,8 @@ impl<S: WindowState> Accumulator for OneGroup<S> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Binary(Some(encode_state(&self.states[0])?)))
+        let place = self.filled.add(vec![self.states[0].clone()]);
+        ScalarValue::try_from_array(&place, 0)
     }
 
     fn size(&self) -> usize {
@@ -220,7 +249,7 @@ impl<S: WindowState> Accumulator for OneGroup<S> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
+        Ok(vec![ScalarValue::Binary(Some(encode_state(&self.states[0])?))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -236,6 +265,7 @@ impl<S: WindowState> Accumulator for OneGroup<S> {
 struct ManyGroups<S: WindowState> {
     states: Vec<S>,
     spec: Arc<S::Spec>,
+    filled: Filled<S>,
 }
 
 impl<S: WindowState> ManyGroups<S> {
@@ -264,13 +294,13 @@ impl<S: WindowState> GroupsAccumulator for ManyGroups<S> {
     }
 
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        let states = emit.take_needed(&mut self.states);
-        let encoded = states.iter().map(encode_state).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(BinaryArray::from_iter_values(encoded)))
+        Ok(Arc::new(self.filled.add(emit.take_needed(&mut self.states))))
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.evaluate(emit)?])
+        let states = emit.take_needed(&mut self.states);
+        let encoded = states.iter().map(encode_state).collect::<Result<Vec<_>>>()?;
+        Ok(vec![Arc::new(BinaryArray::from_iter_values(encoded))])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
@@ -285,7 +315,7 @@ impl<S: WindowState> GroupsAccumulator for ManyGroups<S> {
 
     fn convert_to_state(&self, values: &[ArrayRef], only: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |column| column.len());
-        let mut each = Self { states: Vec::new(), spec: Arc::clone(&self.spec) };
+        let mut each = Self { states: Vec::new(), spec: Arc::clone(&self.spec), filled: Filled::default() };
         each.update_batch(values, &(0..rows).collect::<Vec<_>>(), only, rows)?;
         each.state(EmitTo::All)
     }

@@ -14,10 +14,6 @@ use arrow::array::{ArrayRef, Int64Array};
 use detectors::profile::Profile;
 use std::time::Duration;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
-}
-
 #[test]
 fn archived_rows_give_the_integers_of_the_stream() {
     let watched = Arc::new(fixtures::watched());
@@ -46,10 +42,8 @@ fn archived_rows_give_the_integers_of_the_stream() {
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 120);
 
     let layouts = Arc::new(announced.reference.layouts().to_vec());
-    let cells = runtime().block_on(async {
-        let mut query = WindowQuery::<Profile>::plan(spec.clone(), layouts).await.unwrap();
-        query.run(rows).await.unwrap()
-    });
+    let engine = QueryEngine::new().unwrap();
+    let cells = engine.plan::<Profile>(spec.clone(), layouts).unwrap().run(&engine, rows).unwrap();
     let of_stream = streamed.partials.iter().filter(|(place, _)| place.2 == "inputs");
     assert_eq!(cells.len(), of_stream.count());
     for cell in cells {
@@ -110,8 +104,8 @@ fn counted(cells: Vec<Cell<Profile>>) -> Vec<(i64, i64, Option<String>, i64)> {
 fn a_null_segment_is_a_segment_of_its_own_and_bins_reach_before_the_epoch() {
     let (spec, layouts) = small();
     let batch = rows(&spec, &[(-1, 0, None), (-10, 0, Some("a")), (0, 0, Some("a")), (9, 1, None)]);
-    let cells = runtime()
-        .block_on(async { WindowQuery::<Profile>::plan(spec, layouts).await.unwrap().run(vec![batch]).await.unwrap() });
+    let engine = QueryEngine::new().unwrap();
+    let cells = engine.plan::<Profile>(spec, layouts).unwrap().run(&engine, vec![batch]).unwrap();
     let text = |value: &str| Some(value.to_owned());
     let expected = [
         (-10, 0, None, 2),
@@ -128,10 +122,9 @@ fn a_null_segment_is_a_segment_of_its_own_and_bins_reach_before_the_epoch() {
 #[test]
 fn a_plan_that_is_run_again_remembers_nothing() {
     let (spec, layouts) = small();
-    runtime().block_on(async {
-        let mut query = WindowQuery::<Profile>::plan(spec.clone(), layouts).await.unwrap();
-        let first = counted(query.run(vec![rows(&spec, &[(5, 0, Some("a"))])]).await.unwrap());
-        assert!(query.run(Vec::new()).await.unwrap().is_empty());
-        assert_eq!(counted(query.run(vec![rows(&spec, &[(5, 0, Some("a"))])]).await.unwrap()), first);
-    });
+    let engine = QueryEngine::new().unwrap();
+    let mut query = engine.plan::<Profile>(spec.clone(), layouts).unwrap();
+    let first = counted(query.run(&engine, vec![rows(&spec, &[(5, 0, Some("a"))])]).unwrap());
+    assert!(query.run(&engine, Vec::new()).unwrap().is_empty());
+    assert_eq!(counted(query.run(&engine, vec![rows(&spec, &[(5, 0, Some("a"))])]).unwrap()), first);
 }

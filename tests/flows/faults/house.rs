@@ -159,10 +159,11 @@ impl House {
         loop {
             match self.looker.fetch_watermarks(&name, partition as i32, PATIENCE) {
                 Ok((_, end)) => return end,
-                // A partition whose leader has gone has no end until it has another.
+                // A partition whose leader has gone has no end until it has another; librdkafka hears of it when asked to.
                 Err(error) => assert!(started.elapsed() < PATIENCE, "looking for the end of {name}: {error}"),
             }
             std::thread::park_timeout(LOOK_EVERY);
+            let _ = self.looker.fetch_metadata(Some(&name), PATIENCE);
         }
     }
 

@@ -10,7 +10,7 @@ use driftline_tests::{ArchivedRow, Workplace, all};
 use ingest::archive::index::ArchiveIndex;
 use ingest::log::{Log, Record};
 use ingest::partial::{CaptureEpoch, EventCounts, PartialBody};
-use ingest::references::ReferenceBook;
+use ingest::references::{ReferenceBook, ReferenceShelf};
 use ingest::topics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct Found {
 impl Ledger {
     pub(super) fn read(place: &Workplace, partitions: u32) -> Self {
         let log = place.log().unwrap();
-        let mut references = ReferenceBook::new(Arc::new(place.store().unwrap()));
+        let mut references = ReferenceBook::new(ReferenceShelf::new(Arc::new(place.store().unwrap())));
         for record in all(log.as_ref(), topics::MODELS).unwrap() {
             references.absorb(&record).unwrap();
         }
@@ -181,7 +181,7 @@ fn take(epochs: &[Record], found: &mut [Found]) {
         let epoch: CaptureEpoch = rmp_serde::from_slice(record.value.as_deref().unwrap()).unwrap();
         let partition = epoch.ledger[0].to.partition;
         let found = &mut found[partition as usize];
-        for entry in &epoch.ledger {
+        for entry in epoch.ledger.iter().filter(|_| !epoch.continues) {
             let Position { topic, partition: own, offset } = entry.to.clone();
             assert_eq!(own, partition, "an epoch is of one partition");
             let last = read_to.insert((topic.clone(), own), offset).unwrap_or(0);

@@ -8,7 +8,7 @@ use detectors::verdict::{Finality, MonitorEvent, Verdict};
 use driftline_tests::{Workplace, all};
 use ingest::cloud_event;
 use ingest::partial::{CaptureEpoch, PartialBody};
-use ingest::references::ReferenceBook;
+use ingest::references::{ReferenceBook, ReferenceShelf};
 use ingest::topics;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ pub(super) struct Finished {
 impl Finished {
     pub(super) fn read(place: &Workplace) -> Result<Self> {
         let log = place.log()?;
-        let mut references = ReferenceBook::new(Arc::new(place.store()?));
+        let mut references = ReferenceBook::new(ReferenceShelf::new(Arc::new(place.store()?)));
         for record in all(log.as_ref(), topics::MODELS)? {
             references.absorb(&record)?;
         }

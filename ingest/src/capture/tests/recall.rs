@@ -29,6 +29,18 @@ proptest! {
     }
 }
 
+/// The archive keeps the last of heartbeats that follow each other, wherever the last epoch ended between them.
+#[test]
+fn a_restart_between_heartbeats_of_which_the_archive_kept_the_last_tells_no_time_twice() {
+    let (watched, announced) = house(false);
+    let act = |kind, advance_ms, back_ms| Act { kind, id: 6, advance_ms, back_ms, value: 0 };
+    let inputs = fixtures::inputs(&[act(0, 0, 0), act(0, 3, 0), act(0, 19, 0), act(13, 178, 97), act(13, 292, 193)]);
+    let past = Past::of(&inputs, 3);
+    let turn = |input, records, then| fixtures::Turn { input, records, then };
+    let parted = Run::new(watched, announced, &inputs).forgetting(4, &past).all(&[turn(1, 4, 1), turn(0, 1, 0)]);
+    parted.totals().assert_same(&Run::new(watched, announced, &inputs).all(&[]).totals());
+}
+
 #[test]
 fn a_crash_after_every_record_with_nothing_left_on_the_log_changes_nothing() {
     let (watched, announced) = house(true);

@@ -13,7 +13,7 @@ use crate::decode::builders::append::Hashes;
 use crate::decode::fault::{Fault, Read, Reason};
 use crate::decode::route::EventKind;
 use crate::decode::{Decoder, Task};
-use crate::log::Record;
+use crate::log::{Headers, Record};
 use crate::schemas::{Misfit, SchemaId};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ impl Decoder {
             Ok(batch) => {
                 let kind = Kind { rows: task.rows, redacted: task.redacted, hashes: Hashes::Due };
                 let letter = record.value.clone();
-                let record = Record { key: None, value: letter.clone(), headers: Vec::new(), ..*record };
+                let record = Record { key: None, value: letter.clone(), headers: Headers::default(), ..*record };
                 self.gather(Arrival { record, batches: vec![batch], place: task.place, kind, letter });
             }
             Err(fault) => {

@@ -41,7 +41,7 @@ use super::fault::Read;
 use super::head::Cell;
 use super::json::Json;
 use super::{Decoder, Format, Rows, Task};
-use crate::log::Record;
+use crate::log::{Headers, Record};
 use bytes::Bytes;
 use gathered::{Arrival, Kind};
 use heads::Heads;
@@ -92,7 +92,7 @@ impl Decoder {
         let redacted = stream.layout.schema().metadata().contains_key(REDACTED);
         let hashes = if redacted { Hashes::Made } else { Hashes::Due };
         self.layout = Some(Arc::clone(&stream.layout));
-        let record = Record { key: None, value: record.value.clone(), headers: Vec::new(), ..*record };
+        let record = Record { key: None, value: record.value.clone(), headers: Headers::default(), ..*record };
         let kind = Kind { rows: task.rows, redacted: task.redacted, hashes };
         self.gather(Arrival { record, batches: stream.batches, place: task.place, kind, letter: None });
     }

@@ -95,7 +95,7 @@ fn reading(schema: &Tree) -> Decoder {
 }
 
 fn with_header(name: &str, header: &[u8], value: Vec<u8>) -> Record {
-    Record { headers: vec![(name.to_owned(), Bytes::copy_from_slice(header))], ..record(value) }
+    Record { headers: [(name.to_owned(), Bytes::copy_from_slice(header))].into(), ..record(value) }
 }
 
 fn decode_record(decoder: &mut Decoder, record: &Record) -> Decoded {
@@ -414,7 +414,7 @@ fn a_record_of_avro_goes_to_the_partition_of_its_id_as_it_is() {
     let parts = splitter(privacy.clone()).split(&record(framed(&avro("a"))), (home + 1) % 4).unwrap().parts;
     assert_eq!((parts.len(), parts[0].partition), (1, home));
     let mut decoder = Decoder::new(vec![source(privacy)], Limits::default());
-    let part = Record { value: parts[0].value.clone(), headers: parts[0].headers.clone(), ..record("") };
+    let part = Record { value: parts[0].value.clone(), headers: parts[0].headers.clone().into(), ..record("") };
     let decoded = decode_record(&mut decoder, &part).events.remove(0).batch;
     assert_eq!(decoded.column_by_name("age"), expected("a").column_by_name("age"));
     assert!(!parts[0].value.as_ref().unwrap().windows(5).any(|bytes| bytes == "Köln".as_bytes()));

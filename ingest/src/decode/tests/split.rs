@@ -41,7 +41,7 @@ fn told(decoded: &Decoded) -> Told {
 fn of_parts(decoder: &mut Decoder, split: &Split) -> Told {
     let (mut rows, mut reasons) = (Vec::new(), Vec::new());
     for Part { partition, value, headers } in &split.parts {
-        let part = Record { value: value.clone(), headers: headers.clone(), ..record("") };
+        let part = Record { value: value.clone(), headers: headers.clone().into(), ..record("") };
         decoder.decode_events(*partition, &part).unwrap();
         let decoded = decoder.take().unwrap();
         for id in ids(&decoded) {
@@ -110,9 +110,9 @@ fn a_record_whose_rows_belong_to_one_partition_stays_as_it_is() {
     let rows = Tree::from(ids.iter().map(|id| event(id)).chain([json!({"id": 5}), json!(7)]).collect::<Vec<_>>());
     for value in [rows.to_string().into_bytes(), msgpack(&rows), stream(&ids), event(&ids[0]).to_string().into_bytes()]
     {
-        let record = Record { headers: vec![("trace".to_owned(), Bytes::from_static(b"1"))], ..record(value) };
+        let record = Record { headers: [("trace".to_owned(), Bytes::from_static(b"1"))].into(), ..record(value) };
         let split = splits_alike(&record);
-        let (value, headers) = (record.value.clone(), record.headers.clone());
+        let (value, headers) = (record.value.clone(), record.headers.to_vec());
         assert_eq!(split.parts, [Part { partition: 2, value, headers }]);
     }
 }
@@ -129,7 +129,7 @@ fn what_cannot_be_read_goes_home_as_it_is() {
     ];
     for record in records {
         let split = splits_alike(&record);
-        let (value, headers) = (record.value.clone(), record.headers.clone());
+        let (value, headers) = (record.value.clone(), record.headers.to_vec());
         assert_eq!(split.parts, [Part { partition: HOME, value, headers }]);
     }
 }
@@ -205,7 +205,7 @@ fn values_that_may_not_be_stored_are_in_no_part() {
         let mut found = Vec::new();
         let mut bad = 0;
         for part in &split.parts {
-            let part = Record { value: part.value.clone(), headers: part.headers.clone(), ..super::record("") };
+            let part = Record { value: part.value.clone(), headers: part.headers.clone().into(), ..super::record("") };
             decoder.decode_events(0, &part).unwrap();
             let told = told(&decoder.take_storable().unwrap());
             found.extend(told.0);

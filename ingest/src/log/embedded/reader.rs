@@ -4,7 +4,7 @@
 use super::catalogue::{Partition, Published};
 use super::failure::Site;
 use super::schema;
-use crate::log::{Committed, LogError, Offset, PartitionId, ReadBudget, Record};
+use crate::log::{Committed, Headers, LogError, Offset, PartitionId, ReadBudget, Record};
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,7 +116,7 @@ fn record_of_row(row: &Row<'_>, site: &Site) -> Result<Record, ReadFailure> {
     };
     let headers = match row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
         Some(headers) => schema::decode_headers(headers, site).map_err(ReadFailure::Log)?,
-        None => Vec::new(),
+        None => Headers::default(),
     };
     Ok(Record {
         offset: schema::offset_of(row.get(0)?),

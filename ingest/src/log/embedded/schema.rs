@@ -9,7 +9,7 @@
 
 use super::failure::Site;
 use super::{Durability, Options};
-use crate::log::{LogError, Offset};
+use crate::log::{Headers, LogError, Offset};
 use bytes::Bytes;
 use rusqlite::Connection;
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub(super) fn encode_headers(headers: &[(String, Bytes)]) -> Option<Vec<u8>> {
 }
 
 /// The inverse of [`encode_headers`].
-pub(super) fn decode_headers(blob: &[u8], site: &Site) -> Result<Vec<(String, Bytes)>, LogError> {
+pub(super) fn decode_headers(blob: &[u8], site: &Site) -> Result<Headers, LogError> {
     let damaged = || site.unusable("the headers of a record are damaged");
     let mut rest = blob;
     let mut headers = Vec::new();
@@ -141,7 +141,7 @@ pub(super) fn decode_headers(blob: &[u8], site: &Site) -> Result<Vec<(String, By
         headers.push((name.to_owned(), Bytes::copy_from_slice(value)));
         rest = after_value;
     }
-    Ok(headers)
+    Ok(headers.into())
 }
 
 fn split_part(blob: &[u8]) -> Option<(&[u8], &[u8])> {

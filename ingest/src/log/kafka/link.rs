@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as Place, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,7 +152,7 @@ impl Link {
         loop {
             let name = self.names.topic(topic);
             let patience = self.options.patience;
-            let asked = self.asking(|| self.looker.fetch_watermarks(&name, native(partition), patience));
+            let asked = self.asking(&[&name], || self.looker.fetch_watermarks(&name, native(partition), patience));
             let (first, end) =
                 asked.map_err(|error| storage(format!("looking for the end of {name}/{partition}"), error))?;
             // This process' own transaction is decided, and about to be shown.
@@ -164,6 +164,8 @@ impl Link {
 
     /// The end of what can be read of each partition, in the order asked.
     pub(super) fn ends(&self, partitions: &[PartitionName]) -> Result<Vec<Offset>, LogError> {
+        let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| self.names.topic(topic)).collect();
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         let asked = || {
             let mut asked = TopicPartitionList::with_capacity(partitions.len());
             for (topic, partition) in partitions {
@@ -171,7 +173,7 @@ impl Link {
             }
             self.looker.offsets_for_times(asked, self.options.patience)
         };
-        let ends = self.asking(asked).map_err(|error| storage("asking for ends", error))?.to_topic_map();
+        let ends = self.asking(&topics, asked).map_err(|error| storage("asking for ends", error))?.to_topic_map();
         let end = |(topic, partition): &PartitionName| match ends.get(&(self.names.topic(topic), native(*partition))) {
             Some(Place::Offset(end)) => Ok(*end),
             _ => Err(storage(format!("asking for the end of {topic}/{partition}"), KafkaError::NoMessageReceived)),
@@ -192,7 +194,7 @@ impl Link {
             asked.add_partition_offset(&name, native(partition), Place::Offset(time_ms))?;
             self.looker.offsets_for_times(asked, self.options.patience)
         };
-        let answer = self.asking(asked).map_err(|error| storage(doing(), error))?;
+        let answer = self.asking(&[&name], asked).map_err(|error| storage(doing(), error))?;
         Ok(match answer.find_partition(&name, native(partition)).map(|found| found.offset()) {
             Some(Place::Offset(offset)) => offset.min(bounds.end),
             _ => bounds.end,
@@ -200,11 +202,21 @@ impl Link {
     }
 
     /// Asks again while partitions have no leader that knows of it: a topic was just made, or a broker has gone.
-    fn asking<T>(&self, ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+    ///
+    /// Who leads them is asked for in between. librdkafka does not ask by itself while it remembers that a topic had
+    /// something wrong with it, which it does for minutes.
+    fn asking<T>(&self, topics: &[&str], ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
         let deadline = Instant::now() + self.options.patience;
         loop {
             match ask() {
-                Err(error) if is_leaderless(&error) && Instant::now() < deadline => std::thread::sleep(ASK_AGAIN),
+                Err(error) if is_leaderless(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(ASK_AGAIN);
+                    for topic in topics {
+                        // What it says is for librdkafka to remember; where it fails, the question fails again.
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        let _ = self.looker.fetch_metadata(Some(topic), left.max(ASK_AGAIN));
+                    }
+                }
                 answer => return answer,
             }
         }

@@ -12,6 +12,7 @@
 //!
 //! Partitions are assigned by hand. Deliberately absent: membership in a group.
 
+use super::copies::{Copies, Origin};
 use super::link::{Link, PartitionName, Telling, locked, native, storage};
 use super::options::client_error;
 use crate::log::{LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record, Waker};
@@ -20,15 +21,10 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset as Place, TopicPartitionList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// The header of a repartition's records that tells when the log took what they were made from. It is the last of its name:
-/// one that a user wrote stands before it, and tells nothing.
-pub(super) const APPENDED: &str = "driftline-appended-ms";
 
 /// A reader with consumers of its own.
 pub(super) struct KafkaReader {
@@ -41,13 +37,15 @@ pub(super) struct KafkaReader {
 struct Followed {
     topic: String,
     partition: PartitionId,
-    /// Whether a repartition wrote it.
-    is_copy: bool,
+    origin: Origin,
     /// The topic's; its partitions share it.
     consumer: Arc<BaseConsumer<Telling>>,
     queue: PartitionQueue<Telling>,
     /// The offset after the last record that was returned: a read from there needs no seek.
     position: Offset,
+    copies: Copies,
+    /// Records of the last read, which are about as many as those of the next.
+    taken: usize,
     /// A record that was over the last read's budget.
     held: Option<Record>,
     /// An error that came after records; the next read returns it.
@@ -139,14 +137,16 @@ impl KafkaReader {
         let added = assigned.add_partition_offset(&name, native(partition), Place::Offset(from));
         added.map_err(|error| storage(doing(), error))?;
         consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
-        let (topic, is_copy) = (topic.to_owned(), self.link.names.is_repartitioned(topic));
+        let origin = if self.link.names.is_repartitioned(topic) { Origin::Repartition } else { Origin::Producers };
         self.followed.push(Followed {
-            topic,
+            topic: topic.to_owned(),
             partition,
-            is_copy,
+            origin,
             consumer,
             queue,
             position: from,
+            copies: Copies::default(),
+            taken: 0,
             held: None,
             failed: None,
             end: End::Unknown,
@@ -259,26 +259,28 @@ impl Followed {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(self.taken.min(budget.records));
         let mut bytes = 0;
         loop {
             let record = match self.held.take().map_or_else(|| self.poll(), |held| Ok(Some(held))) {
                 Ok(Some(record)) => record,
-                Ok(None) => return Ok(records),
+                Ok(None) => break,
                 Err(error) if records.is_empty() => return Err(error),
                 Err(error) => {
                     self.failed = Some(error);
-                    return Ok(records);
+                    break;
                 }
             };
             bytes += record.value.as_ref().map_or(0, Bytes::len);
             if !records.is_empty() && (records.len() >= budget.records || bytes > budget.bytes) {
                 self.held = Some(record);
-                return Ok(records);
+                break;
             }
             self.position = record.offset + 1;
             records.push(record);
         }
+        self.taken = records.len();
+        Ok(records)
     }
 
     /// The next record that has arrived.
@@ -289,9 +291,8 @@ impl Followed {
                 // Fetched before a seek.
                 Some(Ok(message)) if message.offset() < self.position => {}
                 Some(Ok(message)) => {
-                    let record = record_of(&message);
                     self.end = End::Unknown;
-                    return Ok(Some(if self.is_copy { as_first_appended(record) } else { record }));
+                    return Ok(Some(self.copies.record(&message, self.origin)));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.end = match self.end {
@@ -339,44 +340,5 @@ impl Bell {
     fn ring(&self) {
         *locked(&self.rung) = true;
         self.ringing.notify_all();
-    }
-}
-
-fn record_of(message: &BorrowedMessage<'_>) -> Record {
-    let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-        (header.key.to_owned(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice))
-    };
-    Record {
-        offset: message.offset(),
-        append_time_ms: message.timestamp().to_millis().unwrap_or(0),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
-        headers: message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default(),
-    }
-}
-
-/// The record with the time at which a log took what it was made from.
-fn as_first_appended(mut record: Record) -> Record {
-    let told = record.headers.pop_if(|(name, _)| name == APPENDED);
-    let told_ms = told.and_then(|(_, value)| std::str::from_utf8(&value).ok()?.parse().ok());
-    record.append_time_ms = told_ms.map_or(record.append_time_ms, |told_ms: i64| told_ms.min(record.append_time_ms));
-    record
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(told: &[&str]) -> Record {
-        let headers = told.iter().map(|ms| (APPENDED.to_owned(), Bytes::copy_from_slice(ms.as_bytes())));
-        Record { offset: 1, append_time_ms: 1_000, key: None, value: None, headers: headers.collect() }
-    }
-
-    #[test]
-    fn a_copy_bears_the_time_of_its_original_and_what_a_user_wrote_tells_nothing() {
-        let copy = as_first_appended(record(&["7", "900"]));
-        assert_eq!((copy.append_time_ms, copy.headers.len()), (900, 1), "the repartition's own is the last");
-        assert_eq!(as_first_appended(record(&["2000"])).append_time_ms, 1_000, "no record is younger than its copy");
-        assert_eq!(as_first_appended(record(&[])).append_time_ms, 1_000);
     }
 }

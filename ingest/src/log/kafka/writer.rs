@@ -2,12 +2,11 @@
 //!
 //! A writer that has failed is not used again: whoever owns it makes another with the same transactional id, and the
 //! broker ends what the first may have left open. Every call is bounded in time, whatever librdkafka makes of the time-out
-//! it is given: it has waited for ever for an answer about offsets when their coordinator was restarted. A call that hangs
-//! keeps its thread and its producer, and another writer goes on.
+//! it is given. A call that hangs keeps its thread and its producer, and another writer goes on.
 
+use super::copies::APPENDED;
 use super::link::{Link, PartitionName, is_displaced, locked, native, storage, tell, tell_error};
 use super::options::client_error;
-use super::reader::APPENDED;
 use crate::log::{LogError, NewRecord, Offset, PartitionId};
 use rdkafka::Message;
 use rdkafka::TopicPartitionList;
@@ -27,6 +26,10 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// How much longer than its time-out a call may take before it is left behind.
 const GRACE: Duration = Duration::from_secs(2);
+/// The longest that a group's coordinator is given to take offsets: milliseconds as a rule, some seconds while it loads what
+/// groups have committed. For one that has moved librdkafka may wait for ever (its issues 5456 and 5511), where a new
+/// producer finds it at once.
+const OFFSETS: Duration = Duration::from_secs(14);
 /// How long a transaction that failed may take to be called off; the broker does it otherwise.
 const CALL_OFF: Duration = Duration::from_secs(2);
 
@@ -155,7 +158,7 @@ impl Writer {
 
     /// Adds a group's offsets to the transaction.
     pub(super) fn offsets(&self, offsets: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), LogError> {
-        let patience = self.link.options.patience;
+        let patience = self.link.options.patience.min(OFFSETS);
         let send = move |producer: &BaseProducer<_>| producer.send_offsets_to_transaction(&offsets, &group, patience);
         let sent = self.watched(patience, send);
         sent.map_err(|error| self.failure("writing offsets", error))
