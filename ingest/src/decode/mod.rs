@@ -18,6 +18,7 @@ mod builders;
 mod columnar;
 mod cursor;
 mod dead_letter;
+mod directory;
 mod expected;
 mod fault;
 mod feature_order;
@@ -54,14 +55,14 @@ use arrow::error::ArrowError;
 use builders::{EventBuilder, GoodRow, LabelBuilder, Place};
 use bytes::Bytes;
 use columnar::{Gathered, Layout};
-use cursor::{Cursor, Spoilt, Text, each_row};
+use cursor::{Cursor, Spoilt, each_row};
+use directory::{Directory, unknown_model};
 use fault::{Fault, Read};
 use framing::{FormatByHeaders, Payload, Readers, Stop};
 use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
 use source::ActiveSource;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,7 +129,7 @@ pub struct Decoded {
     pub events: Vec<EventBatch>,
     /// Labels; usually one batch for each model.
     pub labels: Vec<LabelBatch>,
-    /// Rows that could not be taken, in the order they were met.
+    /// Rows that could not be taken, in the order they were met, and that [`Decoder::take_bad`] has not handed over.
     pub bad: Vec<BadRow>,
     /// Features that were ignored.
     pub unknown_features: Vec<UnknownFeature>,
@@ -158,13 +159,6 @@ pub struct Decoder {
     bad: Vec<BadRow>,
 }
 
-/// Finds sources by name.
-struct Directory {
-    by_name: HashMap<String, usize>,
-    /// The model of the last row, which is most often that of the next.
-    last: (Box<[u8]>, usize),
-}
-
 /// What the rows of a record are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
@@ -175,15 +169,14 @@ enum Rows {
 impl Decoder {
     /// A decoder for these models.
     pub fn new(sources: Vec<Source>, limits: Limits) -> Self {
-        let by_name = sources.iter().enumerate().map(|(index, source)| (source.model.to_string(), index)).collect();
+        let directory = Directory::new(&sources);
         let mapped = sources.iter().enumerate().filter_map(|(index, source)| Some((index, source.mapping.clone()?)));
-        let first = sources.first().map(|source| source.model.as_bytes().into()).unwrap_or_default();
         Self {
             limits,
             mapped: Some(mapped.collect()).filter(|mapped: &Arc<[_]>| !mapped.is_empty()),
             most_ahead_ms: i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX),
             sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
-            directory: Directory { by_name, last: (first, 0) },
+            directory,
             schemas: Arc::default(),
             readers: Readers::default(),
             named: FormatByHeaders::default(),
@@ -218,16 +211,27 @@ impl Decoder {
         self.decode(partition, record, Rows::Labels)
     }
 
+    /// Hands over the rows that could not be taken since the last time, in the order they were met.
+    pub fn take_bad(&mut self) -> Vec<BadRow> {
+        self.decode_gathered();
+        std::mem::take(&mut self.bad)
+    }
+
+    /// How many rows there are, and how many each of the batches would have, on average, that were taken now.
+    pub fn rows(&self) -> (usize, usize) {
+        self.directory.rows()
+    }
+
     /// Hands over all that has been decoded since the last time.
     ///
     /// # Errors
     /// When arrow refuses a batch, which a schema with two columns of one name, for example, would cause.
     pub fn take(&mut self) -> Result<Decoded, ArrowError> {
-        self.decode_gathered();
-        let mut decoded = Decoded { bad: std::mem::take(&mut self.bad), ..Decoded::default() };
+        let mut decoded = Decoded { bad: self.take_bad(), ..Decoded::default() };
         let mut events = std::mem::take(&mut self.full_events);
         let mut labels = std::mem::take(&mut self.full_labels);
-        for source in &mut self.sources {
+        for index in self.directory.take_met() {
+            let Some(source) = self.sources.get_mut(index) else { continue };
             let model = source.source.model.clone();
             let drained = source.drain();
             events.extend(drained.events.into_iter().map(|builder| (model.clone(), builder)));
@@ -338,6 +342,7 @@ impl Decoder {
         let label = source.label(head.label)?;
         if task.rows == Rows::Labels {
             head.require(Field::Label, Reason::MissingLabel, start)?;
+            self.directory.count(index, 1);
             let row = GoodRow { place: task.place, time_ms, head, cells: &[], label };
             source.label_builder(&mut self.full_labels).push(&row);
             return Ok(());
@@ -347,6 +352,7 @@ impl Decoder {
             source.take_hashes(cells);
         }
         let version = head.require_version(start)?;
+        self.directory.count(index, 1);
         if let Some(builder) = source.builder(version, &mut self.full_events) {
             builder.push(&GoodRow { place: task.place, time_ms, head, cells, label });
         }
@@ -397,6 +403,7 @@ impl Decoder {
         let mut outcome = Err(unknown_model(start));
         for (index, mapping) in mapped {
             let Some(source) = self.sources.get_mut(*index) else { continue };
+            self.directory.meet(*index);
             cursor.seek(start);
             clear(&mut row.cells, source.width());
             outcome = mapping.read(cursor, source, &mut row.cells).map(|head| {
@@ -426,31 +433,6 @@ struct Task<'a> {
     mapped: &'a [(usize, Mapping)],
     /// Whether hashed features come as their hashes already.
     redacted: bool,
-}
-
-impl Directory {
-    #[inline]
-    fn choose<'s>(
-        &mut self,
-        model: Text<'_>,
-        sources: &'s mut [ActiveSource],
-        at: usize,
-    ) -> Read<(usize, &'s mut ActiveSource)> {
-        let mut scratch = Vec::new();
-        let name = model.resolve(&mut scratch);
-        if *self.last.0 != *name {
-            let known = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
-            self.last = (name.into(), *known.ok_or_else(|| unknown_model(at))?);
-        }
-        let index = self.last.1;
-        let source = sources.get_mut(index).ok_or_else(|| unknown_model(at))?;
-        Ok((index, source))
-    }
-}
-
-#[cold]
-fn unknown_model(at: usize) -> Box<Fault> {
-    Fault::new(Reason::UnknownModel, at, "the model is not configured")
 }
 
 /// Whether a row is an event v1 beyond doubt, although records of another shape are expected too.

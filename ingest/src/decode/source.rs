@@ -18,6 +18,9 @@ use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Role, Task};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// The most rows that room is made for before there are any.
+const MOST_EXPECTED_ROWS: usize = 4_096;
+
 /// A model whose events are decoded, and how.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -74,7 +77,7 @@ pub(crate) struct ActiveSource {
     max_depth: usize,
     /// Builders by version, and the one used last.
     pub(crate) builders: Vec<EventBuilder>,
-    /// Rows of the largest batch of the last epoch: the next one will hardly differ, and its columns need not grow.
+    /// Rows of the largest batch of the last time: the next one will hardly differ, and its columns need not grow.
     expected_rows: usize,
     by_version: HashMap<String, usize>,
     last_builder: usize,
@@ -407,7 +410,7 @@ impl ActiveSource {
     pub(crate) fn drain(&mut self) -> Drained {
         self.by_version.clear();
         let unknown = self.features.take_unknown();
-        self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0);
+        self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0).min(MOST_EXPECTED_ROWS);
         Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
     }
 

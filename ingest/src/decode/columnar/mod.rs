@@ -126,6 +126,8 @@ impl Decoder {
 
     fn append(&mut self, share: &Share, rows: Rows) {
         let Some(source) = self.sources.get_mut(share.source) else { return };
+        self.directory.meet(share.source);
+        self.directory.count(share.source, share.rows.places.len());
         for (name, values) in &share.unknown {
             source.count_unknown(name, *values);
         }

@@ -81,8 +81,8 @@ impl Sharing<'_> {
             let place = match known.or_else(|| places.get(&names).copied()) {
                 Some(place) => place,
                 None => {
-                    let Some(source) = self.decoder.directory.by_name.get(names.0) else { continue };
-                    groups.push(Group { source: *source, version: version.to_owned(), rows: Vec::new() });
+                    let Some(source) = self.decoder.directory.find(names.0) else { continue };
+                    groups.push(Group { source, version: version.to_owned(), rows: Vec::new() });
                     places.insert(names, groups.len() - 1);
                     groups.len() - 1
                 }
