@@ -2,7 +2,8 @@
 //!
 //! Reads the same partitions of `inferences` and `labels`, and `models` as a broadcast. Decodes rows, decides what is late
 //! or a duplicate, joins labels, and sends the monitor the ledger of what an epoch read and the partial profiles of what was
-//! in it. It keeps no windows.
+//! in it. It keeps no windows: rows are decoded as they come, judged once there are enough of them (see `unjudged`), and
+//! counted then.
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
 //! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
@@ -12,6 +13,7 @@ mod input;
 mod model;
 mod recall;
 mod rows;
+mod unjudged;
 
 pub use model::input_query;
 pub(crate) use model::{OutcomeQueries, Qualities};
@@ -20,7 +22,7 @@ pub use recall::unarchived_column;
 use crate::archive::reader::ArchiveReader;
 use crate::catch_up::CatchUp;
 use crate::control::Control;
-use crate::decode::{BadRow, Decoder, EventBatch, LabelBatch, UnknownFeature};
+use crate::decode::{Decoder, EventBatch, LabelBatch};
 use crate::join::{Label, LabelSpace, Need, Prediction, Taken, label_at};
 use crate::log::{NewRecord, Offset, PartitionId, Record};
 use crate::partial::{CaptureEpoch, EventCounts};
@@ -39,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use unjudged::Unjudged;
 
 /// What capture needs to know.
 pub struct CaptureSpec {
@@ -88,6 +91,7 @@ pub struct Capture {
     settings: InputSettings,
     catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
+    unjudged: Option<Unjudged>,
     references: ReferenceBook,
     archive: Option<ArchiveReader>,
     engine: QueryEngine,
@@ -131,6 +135,7 @@ impl Capture {
             settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
             catch_up: spec.catch_up,
             decoder: spec.decoder,
+            unjudged: None,
             references: spec.references,
             archive: spec.archive,
             engine: QueryEngine::new()?,
@@ -149,61 +154,27 @@ impl Capture {
     }
 
     /// Takes runs of events together, and the control records between them at their places.
-    fn absorb_records(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
+    fn absorb_records(
+        &mut self,
+        (source, partition): (Source, PartitionId),
+        records: &[Record],
+        delivery: Delivery,
+    ) -> Result<(), StageError> {
         let mut rest = records;
         while let Some((first, after)) = rest.split_first() {
             if let Some(control) = Control::read(first) {
+                self.judge()?;
                 self.control(source, partition, first.offset, control);
+                self.pass(partition)?;
                 rest = after;
                 continue;
             }
             let run = rest.iter().position(|record| Control::read(record).is_some()).unwrap_or(rest.len());
             let (events, after) = rest.split_at(run);
-            self.absorb_events(source, partition, events)?;
+            self.absorb_events((source, partition), events, delivery)?;
             rest = after;
         }
-        self.pass(partition)
-    }
-
-    fn absorb_events(&mut self, source: Source, partition: PartitionId, records: &[Record]) -> Result<(), StageError> {
-        for record in records {
-            match source {
-                Source::Inferences => self.decoder.decode_events(partition, record),
-                Source::Labels => self.decoder.decode_labels(partition, record),
-            }
-            .map_err(|outage| StageError::failed("decoding", outage))?;
-        }
-        let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
-        self.unknown_features(source, partition, &decoded.unknown_features);
-        self.predictions(partition, &decoded.events)?;
-        self.labels(partition, &decoded.labels)?;
-        for bad in &decoded.bad {
-            let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
-            self.bad_row(source, partition, &records[place], bad);
-        }
-        if let Some((first, last)) = records.first().zip(records.last()) {
-            self.input(source, partition).read_through(first.offset, last.offset);
-        }
         Ok(())
-    }
-
-    /// Counts values of features that the model does not have, and says of each feature once that it is ignored.
-    fn unknown_features(&mut self, source: Source, partition: PartitionId, unknown: &[UnknownFeature]) {
-        for UnknownFeature { model, name, values } in unknown {
-            let values = i64::try_from(*values).unwrap_or(i64::MAX);
-            self.input(source, partition).counts(model).unknown_features += values;
-            if self.told_unknown.insert((Arc::clone(model), name.clone())) {
-                let feature = name.as_deref().unwrap_or("(more than can be told apart)");
-                tracing::warn!(%model, feature, "a feature that the model does not have is ignored: add it to its features, or correct the name");
-            }
-        }
-    }
-
-    fn bad_row(&mut self, source: Source, partition: PartitionId, record: &Record, bad: &BadRow) {
-        let topic = source.topic();
-        tracing::warn!(topic, partition, offset = record.offset, reason = bad.reason.name(), "{}", bad.message);
-        self.input(source, partition).dead_letter(bad.reason.name());
-        self.dead_letters.push(bad.to_dead_letter(topic, partition, record));
     }
 
     /// Moves the partition's watermark as its source says.
@@ -234,8 +205,13 @@ impl Capture {
         ends.max().unwrap_or(time_ms)
     }
 
-    /// Takes the rows in log order, whichever models and versions they belong to.
-    fn predictions(&mut self, partition: PartitionId, batches: &[EventBatch]) -> Result<(), StageError> {
+    /// Takes the rows in log order, whichever models and versions they belong to. Those that are muted have been profiled.
+    fn predictions(
+        &mut self,
+        partition: PartitionId,
+        batches: &[EventBatch],
+        delivery: Delivery,
+    ) -> Result<(), StageError> {
         let mut prepared = batches.iter().map(|batch| self.prepare(batch)).collect::<Result<Vec<_>, _>>()?;
         let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
         for (index, run) in in_log_order(&logs) {
@@ -250,7 +226,10 @@ impl Capture {
             input_of(&mut self.inputs, &self.settings, Source::Inferences, partition)
                 .counts(&batch.model)
                 .add(&rows.counts);
-            model.add_rows(&batch.version, rows)?;
+            if delivery == Delivery::Live {
+                let chosen = self.references.choose(&batch.model, &batch.version);
+                model.count(&batch.version, rows, (chosen, &self.engine))?;
+            }
         }
         Ok(())
     }
@@ -410,15 +389,16 @@ impl Stage for Capture {
             }
             Input::Records { topic, partition, records, delivery } => {
                 let source = Source::of(topic);
-                self.absorb_records(source, partition, records)?;
+                self.absorb_records((source, partition), records, delivery)?;
                 if delivery == Delivery::Muted {
                     self.mute(source, partition);
-                } else {
-                    self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
                 }
             }
             Input::Idle { topic, .. } if topic == topics::MODELS => {}
-            Input::Idle { topic, partition } => self.input(Source::of(topic), partition).set_idle(),
+            Input::Idle { topic, partition } => {
+                self.judge()?;
+                self.input(Source::of(topic), partition).set_idle();
+            }
             Input::CaughtUp => {}
         }
         Ok(())
@@ -435,11 +415,13 @@ impl Stage for Capture {
     }
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
+        self.judge()?;
+        self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
         let mut partials = Vec::new();
         for (name, model) in &mut self.models {
             for version in model.touched_versions() {
                 let chosen = self.references.choose(name, &version);
-                partials.extend(model.partials(&version, chosen, &self.engine)?);
+                partials.extend(model.partials(&version, (chosen, &self.engine))?);
             }
         }
         let ledger: Vec<_> = self.inputs.values_mut().filter_map(InputState::seal).collect();

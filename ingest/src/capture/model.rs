@@ -1,4 +1,4 @@
-//! What capture holds of one model: its joins, the rows of the epoch, and the queries that profile them.
+//! What capture holds of one model: its joins, the queries that profile its rows, and what the epoch's amount to so far.
 
 use super::CaptureError;
 use super::rows::PreparedRows;
@@ -22,8 +22,12 @@ use detectors::quality::Quality;
 use detectors::reference::Reference;
 use detectors::schema::Role;
 use detectors::verdict::Segment;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+/// Rows beside which what a query costs by itself is little.
+const QUERY_ROWS: usize = 256;
 
 /// Int64 column that tells late rows (1) from others (0).
 const LATE: &str = "late";
@@ -44,19 +48,31 @@ pub(super) struct CaptureModel {
     space: Arc<LabelSpace>,
 }
 
-/// The epoch's rows of one version, and the queries planned for its reference.
+/// What the epoch holds of one version.
 #[derive(Default)]
 struct Version {
-    rows: Vec<RecordBatch>,
+    counted: Option<Counted>,
+    /// Against references that others have replaced in the middle of the epoch.
+    replaced: Vec<Partial>,
     outcomes: Vec<RecordBatch>,
-    queries: Option<Queries>,
 }
 
-struct Queries {
+/// The epoch's rows of one version as they count against one reference.
+struct Counted {
     reference: Option<Arc<Reference>>,
-    segments: BTreeSet<Segment>,
+    /// The segments that the reference knows.
+    segments: Arc<BTreeSet<Segment>>,
+    /// What profiles rows; `None` where there is no reference.
     inputs: Option<WindowQuery<Profile>>,
+    /// Rows that are too few for a query to be worth while.
+    few: Vec<RecordBatch>,
+    profiles: Windows<Profile>,
+    /// Rows by pane, before there is a reference to profile them against.
+    rows: BTreeMap<i64, i64>,
 }
+
+/// Summaries by start, tag and segment.
+type Windows<S> = BTreeMap<(i64, i64, Option<Segment>), S>;
 
 /// Quality by pane, and moments by step.
 pub(crate) type Qualities = (Vec<Cell<Quality>>, Vec<Cell<StepMoments>>);
@@ -97,11 +113,38 @@ impl CaptureModel {
         rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
-    /// Adds rows to the epoch.
-    pub(super) fn add_rows(&mut self, version: &Arc<str>, rows: PreparedRows) -> Result<(), StageError> {
+    /// Counts rows into the epoch, against the reference chosen for them.
+    pub(super) fn count(
+        &mut self,
+        version: &Arc<str>,
+        rows: PreparedRows,
+        (chosen, engine): (Option<ChosenReference>, &QueryEngine),
+    ) -> Result<(), StageError> {
         let rows = rows.finish(&self.inputs.schema)?;
-        self.versions.entry(Arc::clone(version)).or_default().rows.push(rows);
-        Ok(())
+        let pane_ms = self.watched.windows.pane_ms();
+        let counted = self.counted(version, (chosen, engine)).and_then(|counted| counted.add(rows, pane_ms, engine));
+        counted.map_err(|error| self.failed(version, error))
+    }
+
+    fn failed(&self, version: &str, error: DataFusionError) -> StageError {
+        StageError::failed(format!("profiling {} {version}", self.watched.name), error)
+    }
+
+    /// The epoch's rows of a version as they count against this reference.
+    fn counted(
+        &mut self,
+        version: &Arc<str>,
+        (chosen, engine): (Option<ChosenReference>, &QueryEngine),
+    ) -> Result<&mut Counted, DataFusionError> {
+        let reference = chosen.map(|chosen| chosen.reference);
+        let state = self.versions.entry(Arc::clone(version)).or_default();
+        if let Some(mut before) = state.counted.take_if(|counted| !counted.is_against(reference.as_ref())) {
+            state.replaced.extend(before.take((&self.watched.name, version), engine)?);
+        }
+        match &mut state.counted {
+            Some(counted) => Ok(counted),
+            none => Ok(none.insert(Counted::plan(&self.inputs, reference, engine)?)),
+        }
     }
 
     /// Moves the joins' labelled rows to the epoch of their versions.
@@ -116,63 +159,161 @@ impl CaptureModel {
         Ok(())
     }
 
-    /// Forgets rows and labelled rows, which were sent before a restart.
+    /// Forgets labelled rows, which were sent before a restart.
     pub(super) fn discard(&mut self) {
         self.joins.values_mut().for_each(LabelJoin::discard_outcomes);
-        for version in self.versions.values_mut() {
-            version.rows.clear();
-            version.outcomes.clear();
-        }
+        self.versions.values_mut().for_each(|version| version.outcomes.clear());
     }
 
     /// The versions that have rows in this epoch.
     pub(super) fn touched_versions(&self) -> Vec<Arc<str>> {
-        let touched = |version: &&Version| !version.rows.is_empty() || !version.outcomes.is_empty();
-        self.versions.iter().filter(|(_, version)| touched(version)).map(|(name, _)| Arc::clone(name)).collect()
+        let touched = |(_, version): &(&Arc<str>, &Version)| {
+            let counted = version.counted.as_ref().is_some_and(|counted| !counted.is_empty());
+            counted || !version.replaced.is_empty() || !version.outcomes.is_empty()
+        };
+        self.versions.iter().filter(touched).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Profiles the epoch's rows of a version against the reference chosen for it.
+    /// What the epoch's rows of a version amount to; its outcomes count against the reference chosen for it.
     pub(super) fn partials(
         &mut self,
         version: &Arc<str>,
-        chosen: Option<ChosenReference>,
-        engine: &QueryEngine,
+        chosen: (Option<ChosenReference>, &QueryEngine),
     ) -> Result<Vec<Partial>, StageError> {
-        let failed = |error| StageError::failed(format!("profiling {} {version}", self.watched.name), error);
+        self.amount(version, chosen).map_err(|error| self.failed(version, error))
+    }
+
+    fn amount(
+        &mut self,
+        version: &Arc<str>,
+        (chosen, engine): (Option<ChosenReference>, &QueryEngine),
+    ) -> Result<Vec<Partial>, DataFusionError> {
+        let name = Arc::clone(&self.watched.name);
+        let counted = self.counted(version, (chosen, engine))?;
+        let mut partials = counted.take((&name, version), engine)?;
+        let (reference, segments) = (counted.reference_id(), Arc::clone(&counted.segments));
         let state = self.versions.entry(Arc::clone(version)).or_default();
-        let reference = chosen.map(|chosen| chosen.reference);
-        let id = |reference: &Option<Arc<Reference>>| reference.as_ref().map(|reference| reference.id().to_owned());
-        let queries = match state.queries.take() {
-            Some(planned) if id(&planned.reference) == id(&reference) => planned,
-            _ => Queries::plan(&self.inputs, reference, engine).map_err(failed)?,
-        };
-        let queries = state.queries.insert(queries);
-        let named = Named {
-            model: &self.watched.name,
-            version,
-            reference: id(&queries.reference),
-            segments: &queries.segments,
-        };
-        let (rows, outcomes) = (std::mem::take(&mut state.rows), std::mem::take(&mut state.outcomes));
-        let mut partials = match &mut queries.inputs {
-            Some(inputs) => named.profiles(inputs.run(engine, rows).map_err(failed)?)?,
-            None => named.counted(&rows, self.watched.windows.pane_ms()),
-        };
-        if !outcomes.is_empty() {
-            let planned = match self.outcomes.take() {
-                Some(planned) => planned,
-                None => {
-                    let predictions =
-                        self.segmenter.schema().project(&self.kept).map_err(|error| failed(error.into()))?;
-                    let schema = outcome_schema(&Arc::new(predictions), self.watched.schema.task.outcome_kind());
-                    OutcomeQueries::plan(&self.watched, &self.segmenter, schema, engine).map_err(failed)?
-                }
-            };
-            let (qualities, steps) = self.outcomes.insert(planned).run(engine, outcomes).map_err(failed)?;
-            partials.extend(named.qualities(qualities)?);
-            partials.extend(named.steps(steps)?);
+        partials.append(&mut state.replaced);
+        let outcomes = std::mem::take(&mut state.outcomes);
+        if outcomes.is_empty() {
+            return Ok(partials);
         }
+        let (qualities, steps) = self.profile_outcomes(outcomes, engine)?;
+        let named = Named { model: &name, version, reference };
+        let (mut by_pane, mut by_step) = (Windows::new(), Windows::new());
+        add_cells(&mut by_pane, qualities, &segments)?;
+        add_cells(&mut by_step, steps, &segments)?;
+        partials.extend(named.qualities(by_pane));
+        partials.extend(named.steps(by_step));
         Ok(partials)
+    }
+
+    fn profile_outcomes(
+        &mut self,
+        outcomes: Vec<RecordBatch>,
+        engine: &QueryEngine,
+    ) -> Result<Qualities, DataFusionError> {
+        let queries = match self.outcomes.take() {
+            Some(planned) => planned,
+            None => {
+                let predictions = self.segmenter.schema().project(&self.kept)?;
+                let schema = outcome_schema(&Arc::new(predictions), self.watched.schema.task.outcome_kind());
+                OutcomeQueries::plan(&self.watched, &self.segmenter, schema, engine)?
+            }
+        };
+        self.outcomes.insert(queries).run(engine, outcomes)
+    }
+}
+
+impl Counted {
+    fn plan(
+        inputs: &QuerySpec,
+        reference: Option<Arc<Reference>>,
+        engine: &QueryEngine,
+    ) -> Result<Self, DataFusionError> {
+        let plan = |reference: &Arc<Reference>| engine.plan(inputs.clone(), Arc::new(reference.layouts().to_vec()));
+        let inputs = reference.as_ref().map(plan).transpose()?;
+        let slices = reference.iter().flat_map(|reference| reference.slices());
+        let segments = Arc::new(slices.filter_map(|slice| slice.segment.clone()).collect());
+        let (few, profiles, rows) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { reference, segments, inputs, few, profiles, rows })
+    }
+
+    fn is_against(&self, reference: Option<&Arc<Reference>>) -> bool {
+        self.reference.as_ref().map(|own| own.id()) == reference.map(|other| other.id())
+    }
+
+    fn reference_id(&self) -> Option<String> {
+        self.reference.as_ref().map(|reference| reference.id().to_owned())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.few.is_empty() && self.profiles.is_empty() && self.rows.is_empty()
+    }
+
+    fn add(&mut self, rows: RecordBatch, pane_ms: i64, engine: &QueryEngine) -> Result<(), DataFusionError> {
+        if self.inputs.is_none() {
+            count_rows(&mut self.rows, &rows, pane_ms);
+            return Ok(());
+        }
+        self.few.push(rows);
+        if self.few.iter().map(RecordBatch::num_rows).sum::<usize>() < QUERY_ROWS {
+            return Ok(());
+        }
+        self.profile(engine)
+    }
+
+    fn profile(&mut self, engine: &QueryEngine) -> Result<(), DataFusionError> {
+        let rows = std::mem::take(&mut self.few);
+        match &mut self.inputs {
+            Some(inputs) if !rows.is_empty() => {
+                add_cells(&mut self.profiles, inputs.run(engine, rows)?, &self.segments)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over what was counted.
+    fn take(
+        &mut self,
+        (model, version): (&Arc<str>, &Arc<str>),
+        engine: &QueryEngine,
+    ) -> Result<Vec<Partial>, DataFusionError> {
+        self.profile(engine)?;
+        let named = Named { model, version, reference: self.reference_id() };
+        let (profiles, rows) = (std::mem::take(&mut self.profiles), std::mem::take(&mut self.rows));
+        let rows = rows.into_iter().map(|(pane_start_ms, rows)| PartialBody::Rows { pane_start_ms, rows });
+        let mut partials = named.profiles(profiles);
+        partials.extend(rows.map(|body| named.partial(None, body)));
+        Ok(partials)
+    }
+}
+
+/// Adds what a query has counted, with segments that the reference does not know gathered in one.
+fn add_cells<S: WindowState>(
+    windows: &mut Windows<S>,
+    cells: Vec<Cell<S>>,
+    known: &BTreeSet<Segment>,
+) -> Result<(), DataFusionError> {
+    for Cell { start_ms, tag, segment, state } in cells {
+        let segment = segment.map(|segment| known_segment(segment, |segment| known.contains(segment)));
+        match windows.entry((start_ms, tag, segment)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(state);
+            }
+            Entry::Occupied(mut occupied) => {
+                occupied.get_mut().merge(&state).map_err(DataFusionError::External)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts the rows of each pane that are not late.
+fn count_rows(by_pane: &mut BTreeMap<i64, i64>, rows: &RecordBatch, pane_ms: i64) {
+    let (Some(times), Some(late)) = (int64(rows, EVENT_TIME), int64(rows, LATE)) else { return };
+    for (time, _) in times.values().iter().zip(late.values()).filter(|(_, late)| **late == 0) {
+        *by_pane.entry(detectors::windows::floor_to(*time, pane_ms)).or_default() += 1;
     }
 }
 
@@ -181,8 +322,6 @@ struct Named<'a> {
     model: &'a Arc<str>,
     version: &'a Arc<str>,
     reference: Option<String>,
-    /// The segments that the reference knows.
-    segments: &'a BTreeSet<Segment>,
 }
 
 impl Named<'_> {
@@ -196,81 +335,33 @@ impl Named<'_> {
         }
     }
 
-    fn profiles(&self, cells: Vec<Cell<Profile>>) -> Result<Vec<Partial>, StageError> {
-        self.merged(cells, |start_ms, tag, profile| PartialBody::Inputs {
-            pane_start_ms: start_ms,
+    fn profiles(&self, windows: Windows<Profile>) -> Vec<Partial> {
+        self.partials(windows, |pane_start_ms, tag, profile| PartialBody::Inputs {
+            pane_start_ms,
             late: tag != 0,
             profile,
         })
     }
 
-    fn qualities(&self, cells: Vec<Cell<Quality>>) -> Result<Vec<Partial>, StageError> {
-        self.merged(cells, |start_ms, tag, quality| PartialBody::Outcomes {
-            pane_start_ms: start_ms,
+    fn qualities(&self, windows: Windows<Quality>) -> Vec<Partial> {
+        self.partials(windows, |pane_start_ms, tag, quality| PartialBody::Outcomes {
+            pane_start_ms,
             age: u8::try_from(tag).unwrap_or(u8::MAX),
             quality,
         })
     }
 
-    fn steps(&self, cells: Vec<Cell<StepMoments>>) -> Result<Vec<Partial>, StageError> {
-        self.merged(cells, |start_ms, tag, moments| PartialBody::Step {
-            step_start_ms: start_ms,
+    fn steps(&self, windows: Windows<StepMoments>) -> Vec<Partial> {
+        self.partials(windows, |step_start_ms, tag, moments| PartialBody::Step {
+            step_start_ms,
             age: u8::try_from(tag).unwrap_or(u8::MAX),
             moments,
         })
     }
 
-    /// Partials of the cells, with segments that the reference does not know gathered in one.
-    fn merged<S: WindowState>(
-        &self,
-        cells: Vec<Cell<S>>,
-        body: impl Fn(i64, i64, S) -> PartialBody,
-    ) -> Result<Vec<Partial>, StageError> {
-        let mut merged: BTreeMap<(i64, i64, Option<Segment>), S> = BTreeMap::new();
-        for cell in cells {
-            let segment = cell.segment.map(|segment| known_segment(segment, |segment| self.segments.contains(segment)));
-            match merged.entry((cell.start_ms, cell.tag, segment)) {
-                std::collections::btree_map::Entry::Vacant(vacant) => {
-                    vacant.insert(cell.state);
-                }
-                std::collections::btree_map::Entry::Occupied(mut occupied) => occupied
-                    .get_mut()
-                    .merge(&cell.state)
-                    .map_err(|error| StageError::failed("merging segments", error))?,
-            }
-        }
-        let named =
-            merged.into_iter().map(|((start, tag, segment), state)| self.partial(segment, body(start, tag, state)));
-        Ok(named.collect())
-    }
-
-    /// Rows counted by pane, before there is a reference to profile them against.
-    fn counted(&self, rows: &[RecordBatch], pane_ms: i64) -> Vec<Partial> {
-        let mut by_pane: BTreeMap<i64, i64> = BTreeMap::new();
-        for batch in rows {
-            let (Some(times), Some(late)) = (int64(batch, EVENT_TIME), int64(batch, LATE)) else { continue };
-            for (time, late) in times.values().iter().zip(late.values()) {
-                if *late == 0 {
-                    *by_pane.entry(detectors::windows::floor_to(*time, pane_ms)).or_default() += 1;
-                }
-            }
-        }
-        let count = |(pane_start_ms, rows)| self.partial(None, PartialBody::Rows { pane_start_ms, rows });
-        by_pane.into_iter().map(count).collect()
-    }
-}
-
-impl Queries {
-    fn plan(
-        inputs: &QuerySpec,
-        reference: Option<Arc<Reference>>,
-        engine: &QueryEngine,
-    ) -> Result<Self, DataFusionError> {
-        let plan = |reference: &Arc<Reference>| engine.plan(inputs.clone(), Arc::new(reference.layouts().to_vec()));
-        let inputs = reference.as_ref().map(plan).transpose()?;
-        let slices = reference.iter().flat_map(|reference| reference.slices());
-        let segments = slices.filter_map(|slice| slice.segment.clone()).collect();
-        Ok(Self { reference, segments, inputs })
+    fn partials<S>(&self, windows: Windows<S>, body: impl Fn(i64, i64, S) -> PartialBody) -> Vec<Partial> {
+        let partial = |((start, tag, segment), state)| self.partial(segment, body(start, tag, state));
+        windows.into_iter().map(partial).collect()
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Deliberately absent: what was not read before it was deleted. That is lost, and the runner says so.
 
-use super::input::{InputSnapshot, Source};
+use super::input::{InputSnapshot, InputState, Source};
 use super::model::CaptureModel;
 use super::{Capture, CaptureError};
 use crate::archive::reader::Part;
@@ -20,7 +20,7 @@ use crate::columns::{VERSION, event_schema, label_schema};
 use crate::decode::{EventBatch, LabelBatch, Policy, Privacy};
 use crate::log::{Offset, PartitionId};
 use crate::segments::Segmenter;
-use crate::stage::{Gone, ResumePoint, StageError};
+use crate::stage::{Delivery, Gone, ResumePoint, StageError};
 use crate::watched::WatchedModel;
 use arrow::array::{AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
@@ -63,17 +63,24 @@ impl Capture {
 
     /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
     pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        // Behind what was read there was nothing but marks of transactions.
+        let input = self.inputs.get(&(Source::of(gone.topic), gone.partition));
+        let (first, read_to) = (gone.offsets.end, input.map_or(gone.offsets.end, InputState::sealed));
+        if gone.offsets.start >= read_to {
+            return Ok(Some(first));
+        }
+        let gone = &Gone { offsets: gone.offsets.start..first.min(read_to), ..*gone };
         if self.archive.is_none() {
             return Ok(None);
         }
         self.models.values().try_for_each(|model| check_segments(model, self.decoder.privacy(&model.watched.name)))?;
         let Some(archive) = &mut self.archive else { return Ok(None) };
-        let Part { rows, control, until } = archive.read(gone)?;
+        let Part { rows, control, until } = archive.read(gone).map_err(|error| where_the_topic_begins(error, first))?;
         let (source, partition) = (Source::of(gone.topic), gone.partition);
         match source {
             Source::Inferences => {
                 let events = self.archived_events(rows)?;
-                self.predictions(partition, &events)?;
+                self.predictions(partition, &events, Delivery::Muted)?;
             }
             Source::Labels => {
                 let labels = self.archived_labels(rows)?;
@@ -90,7 +97,7 @@ impl Capture {
         Ok(Some(until))
     }
 
-    /// Forgets what an input has counted and profiled: it was written before a restart.
+    /// Forgets what an input has counted, and what became of labels: it was written before a restart.
     pub(super) fn mute(&mut self, source: Source, partition: PartitionId) {
         self.input(source, partition).forget_epoch();
         self.input(Source::Labels, partition).forget_epoch();
@@ -120,6 +127,16 @@ impl Capture {
             labels.push(LabelBatch { model: name, batch });
         }
         Ok(labels)
+    }
+}
+
+/// The same error, which tells the first offset that the topic still has.
+fn where_the_topic_begins(error: StageError, first: Offset) -> StageError {
+    match error {
+        StageError::NotArchived { topic, partition, from, to, .. } => {
+            StageError::NotArchived { topic, partition, from, to, first }
+        }
+        other => other,
     }
 }
 

@@ -203,6 +203,12 @@ fn an_unreadable_control_record_is_counted_and_moves_nothing() {
     assert_eq!(totals.dead_letters[&(topics::INFERENCES.to_owned(), 0, "control_record".to_owned())], 1);
 }
 
+/// Why capture does not come to the end of an epoch with these records.
+fn stopped(capture: &mut Capture, records: &[Record]) -> StageError {
+    let input = Input::Records { topic: topics::INFERENCES, partition: 0, records, delivery: Delivery::Live };
+    capture.absorb(input).and_then(|()| capture.seal(Seal::Due)).unwrap_err()
+}
+
 #[test]
 fn the_bound_on_pending_ids_stops_capture_and_says_how_to_go_on() {
     let mut watched = fixtures::watched();
@@ -215,13 +221,7 @@ fn the_bound_on_pending_ids_stops_capture_and_says_how_to_go_on() {
     let records: Vec<_> = (0..3)
         .map(|n| as_stored(new_record(topics::INFERENCES, 0, &event(&format!("i{n}"), START_MS, n)), n, START_MS))
         .collect();
-    let stopped = capture.absorb(Input::Records {
-        topic: topics::INFERENCES,
-        partition: 0,
-        records: &records,
-        delivery: Delivery::Live,
-    });
-    let message = stopped.unwrap_err().to_string();
+    let message = stopped(&mut capture, &records).to_string();
     assert!(message.contains("2 ids wait for labels, the bound is 2: nothing was dropped"), "{message}");
     assert!(message.contains("raise labels.max_pending"), "{message}");
 }
@@ -242,9 +242,7 @@ fn a_directory_that_cannot_be_written_stops_capture_and_the_next_life_loses_noth
     let space = Arc::new(LabelSpace::new(&labels, 0));
     let mut capture = fixtures::capture_in(watched, announced, &space);
     let records = &inputs[&(topics::INFERENCES, 0)];
-    let delivery = Delivery::Live;
-    let stopped = capture.absorb(Input::Records { topic: topics::INFERENCES, partition: 0, records, delivery });
-    let message = crate::error_chain::sentence(&stopped.unwrap_err());
+    let message = crate::error_chain::sentence(&stopped(&mut capture, records));
     assert!(message.contains(&format!("{} cannot be written", labels.display())), "{message}");
     assert!(message.contains("nothing was dropped; free space on that disk, or raise label_memory"), "{message}");
     drop(capture);

@@ -1,0 +1,98 @@
+//! Rows that are decoded and not judged yet.
+//!
+//! What a batch costs hardly depends on its rows. Where each of a thousand models has a row in every delivery, the batches
+//! of a delivery would cost more than the rows: so records are decoded as they come, and their rows stay in the decoder until
+//! there are enough for every model that has any, or the epoch ends. What they amount to does not change by that: rows are
+//! judged in the order of the log, and the two inputs of a partition in any.
+//!
+//! Invariants:
+//! - What is not judged is of one partition, and follows one another in each of its inputs. What is muted is judged at once.
+//! - Records that cannot be taken are told of with their delivery.
+//! - Whoever looks at an input's state, and does not merely ask how far ahead it is, has it judged first.
+
+use super::Capture;
+use super::input::Source;
+use crate::decode::{BadRow, UnknownFeature};
+use crate::log::{Offset, PartitionId, Record};
+use crate::stage::{Delivery, StageError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows of a batch beside which what the batch itself costs is little.
+const BATCH_ROWS: usize = 256;
+/// The most rows that are not judged: ids that are due to go stay with them, and so does what says how far ahead a
+/// partition is.
+const MOST_ROWS: usize = 1 << 16;
+
+/// Records whose rows are not judged yet.
+pub(super) struct Unjudged {
+    partition: PartitionId,
+    delivery: Delivery,
+    /// The first and the last offset of each input.
+    read: BTreeMap<Source, (Offset, Offset)>,
+}
+
+impl Capture {
+    pub(super) fn absorb_events(
+        &mut self,
+        (source, partition): (Source, PartitionId),
+        records: &[Record],
+        delivery: Delivery,
+    ) -> Result<(), StageError> {
+        if self.unjudged.as_ref().is_some_and(|unjudged| unjudged.partition != partition) {
+            self.judge()?;
+        }
+        let Some((first, last)) = records.first().zip(records.last()) else { return Ok(()) };
+        for record in records {
+            match source {
+                Source::Inferences => self.decoder.decode_events(partition, record),
+                Source::Labels => self.decoder.decode_labels(partition, record),
+            }
+            .map_err(|outage| StageError::failed("decoding", outage))?;
+        }
+        for bad in self.decoder.take_bad() {
+            let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
+            self.bad_row(source, partition, &records[place], &bad);
+        }
+        let unjudged = self.unjudged.get_or_insert(Unjudged { partition, delivery, read: BTreeMap::new() });
+        unjudged.read.entry(source).or_insert((first.offset, last.offset)).1 = last.offset;
+        let (rows, of_a_batch) = self.decoder.rows();
+        if of_a_batch >= BATCH_ROWS || rows >= MOST_ROWS || delivery == Delivery::Muted {
+            self.judge()?;
+        }
+        Ok(())
+    }
+
+    /// Judges what is not judged yet.
+    pub(super) fn judge(&mut self) -> Result<(), StageError> {
+        let Some(Unjudged { partition, delivery, read }) = self.unjudged.take() else { return Ok(()) };
+        let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
+        debug_assert!(decoded.bad.is_empty(), "what is bad was taken with its delivery");
+        self.unknown_features(partition, &decoded.unknown_features);
+        self.predictions(partition, &decoded.events, delivery)?;
+        self.labels(partition, &decoded.labels)?;
+        for (source, (first, last)) in read {
+            self.input(source, partition).read_through(first, last);
+        }
+        self.pass(partition)
+    }
+
+    /// Counts values of features that the model does not have, and says of each feature once that it is ignored.
+    fn unknown_features(&mut self, partition: PartitionId, unknown: &[UnknownFeature]) {
+        for UnknownFeature { model, name, values } in unknown {
+            let values = i64::try_from(*values).unwrap_or(i64::MAX);
+            self.input(Source::Inferences, partition).counts(model).unknown_features += values;
+            if self.told_unknown.insert((Arc::clone(model), name.clone())) {
+                let feature = name.as_deref().unwrap_or("(more than can be told apart)");
+                tracing::warn!(%model, feature, "a feature that the model does not have is ignored: add it to its features, or correct the name");
+            }
+        }
+    }
+
+    fn bad_row(&mut self, source: Source, partition: PartitionId, record: &Record, bad: &BadRow) {
+        let topic = source.topic();
+        tracing::warn!(topic, partition, offset = record.offset, reason = bad.reason.name(), "{}", bad.message);
+        self.input(source, partition).dead_letter(bad.reason.name());
+        self.dead_letters.push(bad.to_dead_letter(topic, partition, record));
+    }
+}
