@@ -430,8 +430,13 @@ mod tests {
     fn a_sweep_kills_what_works_for_the_directory_and_nothing_else() {
         let (ours, job) = job();
         let (_theirs, other_job) = self::job();
-        let start =
-            |job: &Path| Command::new("/bin/sleep").arg("600").env(JOB_VARIABLE, job).process_group(0).spawn().unwrap();
+        let start = |job: &Path| {
+            let child = Command::new("/bin/sleep").arg("600").env(JOB_VARIABLE, job).process_group(0).spawn().unwrap();
+            // A program runs a moment before its environment can be read.
+            let environment = format!("/proc/{}/environ", child.id());
+            wait_for("its environment is there", || std::fs::read(&environment).is_ok_and(|read| !read.is_empty()));
+            child
+        };
         let mut swept = start(&job);
         let mut spared = ProcessGroup { child: start(&other_job), reaped: false };
         assert_eq!(sweep(ours.path()).unwrap(), 1);
