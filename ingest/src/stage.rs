@@ -150,7 +150,7 @@ pub struct Epoch {
     /// Small state to be handed to [`Stage::restore`]; `None` keeps the last one.
     pub snapshot: Option<Bytes>,
     /// Where a restart begins to absorb again, in every epoch anew. An input that is not named resumes at its committed
-    /// offset. Only an epoch that says nothing at all, after nothing was read, leaves everything as it is.
+    /// offset. Only an epoch that says nothing at all leaves those as they are of which nothing was read.
     pub resume_from: Vec<ResumePoint>,
 }
 

@@ -78,6 +78,40 @@ fn labels_meet_forgotten_predictions(on: On) {
     assert_eq!((counts.duplicates, counts.expired, counts.orphaned, counts.relabelled), (1, 0, 0, 0));
 }
 
+/// Behind the last record of a partition that is written in transactions is the mark of the last one, which nobody reads.
+#[test]
+fn quiet_partitions_may_forget_all_that_they_have_on_kafka() {
+    let Some(kafka) = On::kafka().unwrap() else { return };
+    let configuration = CONFIGURATION.replace("idle_after: 1h", "idle_after: 1s");
+    let (place, stream) = (Workplace::new(crate::BINARY, &configuration, kafka.clone()).unwrap(), Stream::begun());
+    let mut service = place.start().unwrap();
+    stream.predict_and_label_some(&mut service);
+    let (progress, log) = (place.progress().unwrap(), place.log().unwrap());
+    let is_passed = |_: &Running| {
+        let stages = [Capture::spec(), Archive::spec()];
+        let places = stages.iter().flat_map(|stage| inputs().map(move |input| (stage, input)));
+        let at_end = places.map(|(stage, (topic, partition))| {
+            anyhow::Ok(progress.reached(stage, topic, partition)? == log.bounds(topic, partition)?.end)
+        });
+        let at_end = at_end.collect::<anyhow::Result<Vec<bool>>>()?;
+        Ok(at_end.into_iter().all(|is_at_end| is_at_end).then_some(()))
+    };
+    service.until("both are behind the last marks", is_passed).unwrap();
+    drop(progress);
+    service.stop().unwrap();
+    forget(&place, &kafka);
+    assert!(inputs().all(|(topic, partition)| {
+        let bounds = log.bounds(topic, partition).unwrap();
+        bounds.first == bounds.end
+    }));
+    let mut service = place.start().unwrap();
+    // Those that are waited for come from the archive.
+    stream.label(&service, LABELLED_FIRST..ROWS);
+    until(&mut service, ("driftline_labels_matched_total", ROWS));
+    service.stop().unwrap();
+    assert_eq!(counts(&place).labelled, ROWS);
+}
+
 #[test]
 fn predictions_that_are_in_no_archive_either_are_an_error_that_names_their_offsets() {
     forgotten_and_not_archived(On::Embedded);

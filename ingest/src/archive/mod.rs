@@ -189,11 +189,11 @@ impl Stage for Archive {
     }
 
     fn seal(&mut self, reason: Seal) -> Result<Option<Epoch>, StageError> {
-        if reason == Seal::Due && !self.is_full() {
-            return Ok(None);
-        }
         if self.ranges.is_empty() {
             return Ok(Some(Epoch::default()));
+        }
+        if reason == Seal::Due && !self.is_full() {
+            return Ok(None);
         }
         let rows = std::mem::take(&mut self.rows);
         let (mut files, mut archived) = (Vec::new(), Vec::new());

@@ -448,6 +448,14 @@ pub trait LogReader {
     /// When the storage fails.
     fn is_at_end(&mut self) -> Result<bool, LogError>;
 
+    /// Where each of these partitions ends, up to where everything has been read; `None` while that is not known: reading on
+    /// and asking again tells. Behind the last record there may be marks of transactions, and to read on from the end is to
+    /// read on from that record. It waits for the storage no longer than a moment.
+    ///
+    /// # Errors
+    /// When the storage fails, or takes longer.
+    fn ends(&mut self, partitions: &[(String, PartitionId)]) -> Result<Vec<Option<Offset>>, LogError>;
+
     /// Blocks until there may be something new, the waker is called, or `timeout` has passed.
     fn wait(&mut self, timeout: Duration);
 

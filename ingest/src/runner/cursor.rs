@@ -34,6 +34,13 @@ pub(super) enum Role {
     Broadcast,
 }
 
+/// Whether an epoch writes anything, or names what a restart needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Nothing,
+    Something,
+}
+
 /// What a cursor's read brought.
 pub(super) enum Taken {
     /// Records; they are muted or live as a whole.
@@ -56,6 +63,9 @@ pub(super) struct Cursor {
     pub(super) role: Role,
     /// The next offset to read.
     pub(super) position: Offset,
+    /// The offset after the last record that was absorbed in this life, or where it began. What lies between it and the
+    /// position holds no records.
+    absorbed: Offset,
     /// What the log holds for it; `None` before the first commit.
     committed: Option<(Offset, Offset)>,
     /// When the log took the record that was read last.
@@ -64,6 +74,8 @@ pub(super) struct Cursor {
     pub(super) at_end_since: Option<Instant>,
     /// Whether the stage has been told that it is idle.
     pub(super) told_idle: bool,
+    /// Whether the marks behind the last record have been passed.
+    has_passed_marks: bool,
     /// The first offset that the topic still held when less was read.
     first: Offset,
     /// Whether it is not read because it is far ahead of others.
@@ -100,10 +112,12 @@ impl Cursor {
             partition,
             role,
             position,
+            absorbed: position,
             committed,
             read_to_ms: None,
             at_end_since: None,
             told_idle: false,
+            has_passed_marks: false,
             first: 0,
             waits: false,
         })
@@ -119,10 +133,10 @@ impl Cursor {
         self.position == self.committed.map_or(0, |(offset, _)| offset)
     }
 
-    /// Whether it is to be read up to this offset yet: it does not wait for others, and less is committed.
+    /// Whether it is to be read up to this offset yet: it does not wait for others, there may be more, and less is committed.
     pub(super) fn lacks(&self, offset: Offset) -> bool {
         let committed = self.committed.map_or(0, |(committed, _)| committed);
-        !self.waits && self.position.max(committed) < offset
+        !self.waits && self.at_end_since.is_none() && self.position.max(committed) < offset
     }
 
     /// Whether it is not to be read for now. What was absorbed before is absorbed again, however far ahead it is.
@@ -186,7 +200,22 @@ impl Cursor {
     /// Goes on from where the stage has recalled what is gone to; it has come further than it was.
     pub(super) fn recalled_to(&mut self, offset: Offset) {
         debug_assert!(offset > self.position, "a stage that recalls comes further");
-        self.position = offset;
+        (self.position, self.absorbed) = (offset, offset);
+    }
+
+    /// Whether it is idle, and marks behind its last record have not been passed.
+    pub(super) fn lacks_marks(&self) -> bool {
+        self.told_idle && !self.has_passed_marks
+    }
+
+    /// Goes on to the end of an idle partition, before which there is nothing more; says whether that is further.
+    pub(super) fn pass_marks(&mut self, end: Offset) -> bool {
+        let is_further = self.told_idle && end > self.position;
+        if is_further {
+            self.position = end;
+        }
+        self.has_passed_marks = self.told_idle;
+        is_further
     }
 
     /// What is wrong where a stage cannot recall what is gone.
@@ -197,28 +226,41 @@ impl Cursor {
 
     fn take(&mut self, records: Vec<Record>, delivery: Delivery) -> Taken {
         if let Some(last) = records.last() {
-            self.position = last.offset + 1;
+            (self.position, self.absorbed) = (last.offset + 1, last.offset + 1);
             self.read_to_ms = Some(last.append_time_ms);
         }
         self.at_end_since = None;
         self.told_idle = false;
+        self.has_passed_marks = false;
         Taken::Records(records, delivery)
     }
 
-    /// What is to be stored if the epoch ends here; `None` if that is stored already.
-    pub(super) fn progress(&self, resume: Option<Offset>) -> Result<Option<Progress>, StageError> {
-        let resume = resume.unwrap_or(self.position);
-        if resume > self.position {
+    /// What is to be stored if the epoch ends here, and from where a restart then absorbs; `None` if that is stored already.
+    ///
+    /// A stage that says nothing of a partition needs none of it again; where it says nothing at all and nothing was absorbed,
+    /// it needs what it needed before. What it needs behind the last record it needs behind the marks there.
+    pub(super) fn progress(
+        &self,
+        resume: Option<Offset>,
+        said: Said,
+    ) -> Result<Option<(Progress, Offset)>, StageError> {
+        if let Some(resume) = resume.filter(|resume| *resume > self.position) {
             let (topic, partition, position) = (&self.topic, self.partition, self.position);
             let reason = format!("{resume} lies behind offset {position}, up to which the stage has read");
             return Err(StageError::failed(format!("resume offset of {topic}/{partition}"), reason));
         }
+        let needed_before = self.committed.filter(|(offset, resume)| resume < offset && self.absorbed <= *offset);
+        let resume = match said {
+            Said::Nothing => needed_before.map(|(_, resume)| resume),
+            Said::Something => resume.filter(|resume| *resume < self.absorbed),
+        };
+        let resume = resume.unwrap_or(self.position);
         let untouched = self.committed.is_none() && self.is_where_committed();
         if untouched || self.committed == Some((self.position, resume)) {
             return Ok(None);
         }
         let committed = Committed { offset: self.position, metadata: resume.to_string() };
-        Ok(Some(Progress { topic: self.topic.clone(), partition: self.partition, committed }))
+        Ok(Some((Progress { topic: self.topic.clone(), partition: self.partition, committed }, resume)))
     }
 
     /// Remembers what was stored.

@@ -1,6 +1,6 @@
 //! One life of a stage: from its last commit to an error or the word to stop.
 
-use super::cursor::{Cursor, Role, Taken};
+use super::cursor::{Cursor, Role, Said, Taken};
 use super::failure::Failure;
 use super::handle::{Position, Shared};
 use super::{EpochFigures, Lag, RunnerContext, SealWhen};
@@ -15,6 +15,12 @@ const NOTICE: Duration = Duration::from_millis(50);
 
 /// How often is told how far the inputs are behind.
 const TELL_LAG: Duration = Duration::from_secs(2);
+
+/// How often is asked where partitions end that are idle, until it is known of all of them.
+const ASK_ENDS: Duration = Duration::from_secs(2);
+
+/// How often is asked after that: what is written and not shown, as transactions that were called off, moves ends too.
+const ASK_ENDS_AGAIN: Duration = Duration::from_secs(60);
 
 /// The epoch that is being absorbed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +73,7 @@ pub(super) struct Life<'a> {
     held: Open,
     told: Told,
     told_lag: Option<Instant>,
+    asked_ends: Option<Instant>,
     /// What it absorbs even if it is to stop.
     owed: Option<&'a Owed>,
 }
@@ -115,6 +122,7 @@ impl<'a> Life<'a> {
             held: Open::default(),
             told: Told::Nothing,
             told_lag: None,
+            asked_ends: None,
             owed: None,
         })
     }
@@ -265,6 +273,7 @@ impl<'a> Life<'a> {
     /// There is nothing to read: tells the stage so, lets it finish its epoch, and waits for the log to grow.
     fn rest(&mut self) -> Result<(), Failure> {
         self.tell_idle()?;
+        self.pass_marks();
         if self.told == Told::Nothing {
             self.stage.absorb(Input::CaughtUp)?;
             self.told = Told::CaughtUp;
@@ -303,6 +312,30 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
+    /// Goes on to the ends of idle partitions, past the marks of transactions behind their last records: when these are
+    /// forgotten, a restart does not take them for something that was missed.
+    fn pass_marks(&mut self) {
+        let pause = if self.cursors.iter().any(Cursor::lacks_marks) { ASK_ENDS } else { ASK_ENDS_AGAIN };
+        let is_due = self.asked_ends.is_none_or(|asked| asked.elapsed() >= pause);
+        let mut idle: Vec<_> = self.cursors.iter_mut().filter(|cursor| cursor.told_idle).collect();
+        if !is_due || idle.is_empty() || self.shared.is_stopping() {
+            return;
+        }
+        self.asked_ends = Some(Instant::now());
+        let places: Vec<_> = idle.iter().map(|cursor| (cursor.topic.clone(), cursor.partition)).collect();
+        match self.reader.ends(&places) {
+            Ok(ends) => {
+                for (cursor, end) in idle.iter_mut().zip(ends) {
+                    if end.is_some_and(|end| cursor.pass_marks(end)) {
+                        self.open.touch();
+                    }
+                }
+            }
+            // Nothing depends on it, and it is asked again.
+            Err(error) => tracing::debug!(stage = self.spec.name, %error, "looking for the ends of idle partitions"),
+        }
+    }
+
     /// Whether the stage has handed over, or chosen to keep, all that it absorbed.
     fn holds_nothing(&self) -> bool {
         self.open.since.is_none() && self.told == Told::CaughtUp
@@ -328,11 +361,11 @@ impl<'a> Life<'a> {
             self.held = open;
             return Ok(Sealed::Held);
         };
-        let says_nothing = epoch.is_empty() && epoch.resume_from.is_empty();
-        if says_nothing && self.cursors.iter().all(Cursor::is_where_committed) {
+        let said = if epoch.is_empty() && epoch.resume_from.is_empty() { Said::Nothing } else { Said::Something };
+        if said == Said::Nothing && self.cursors.iter().all(Cursor::is_where_committed) {
             return Ok(Sealed::Unchanged);
         }
-        let progress = self.progress(&epoch.resume_from)?;
+        let progress = self.progress(&epoch.resume_from, said)?;
         if progress.is_empty() && epoch.is_empty() {
             return Ok(Sealed::Unchanged);
         }
@@ -376,7 +409,7 @@ impl<'a> Life<'a> {
     }
 
     /// What has changed since the last commit, by cursor.
-    fn progress(&self, resume_from: &[ResumePoint]) -> Result<Vec<(usize, Progress, Offset)>, Failure> {
+    fn progress(&self, resume_from: &[ResumePoint], said: Said) -> Result<Vec<(usize, Progress, Offset)>, Failure> {
         if let Some(stray) = resume_from.iter().find(|point| !self.cursors.iter().any(|cursor| names(point, cursor))) {
             let reason = format!("{}/{} is none of the stage's inputs", stray.topic, stray.partition);
             return Err(StageError::failed("resume points", reason).into());
@@ -384,8 +417,8 @@ impl<'a> Life<'a> {
         let mut changed = Vec::new();
         for (index, cursor) in self.cursors.iter().enumerate() {
             let resume = resume_from.iter().find(|point| names(point, cursor)).map(|point| point.offset);
-            if let Some(progress) = cursor.progress(resume)? {
-                changed.push((index, progress, resume.unwrap_or(cursor.position)));
+            if let Some((progress, resume)) = cursor.progress(resume, said)? {
+                changed.push((index, progress, resume));
             }
         }
         Ok(changed)

@@ -56,6 +56,14 @@ impl LogReader for Follower<'_> {
         Ok(true)
     }
 
+    fn ends(&mut self, partitions: &[(String, PartitionId)]) -> Result<Vec<Option<Offset>>, LogError> {
+        let end = |place: &(String, PartitionId)| {
+            let end = self.log.bounds(&place.0, place.1)?.end;
+            Ok(self.next.get(place).copied().filter(|next| *next >= end))
+        };
+        partitions.iter().map(end).collect()
+    }
+
     fn wait(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut version = self.published.version.lock().unwrap_or_else(PoisonError::into_inner);

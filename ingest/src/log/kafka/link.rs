@@ -152,7 +152,8 @@ impl Link {
         loop {
             let name = self.names.topic(topic);
             let patience = self.options.patience;
-            let asked = self.asking(&[&name], || self.looker.fetch_watermarks(&name, native(partition), patience));
+            let asked =
+                self.asking((&[&name], patience), || self.looker.fetch_watermarks(&name, native(partition), patience));
             let (first, end) =
                 asked.map_err(|error| storage(format!("looking for the end of {name}/{partition}"), error))?;
             // This process' own transaction is decided, and about to be shown.
@@ -163,7 +164,7 @@ impl Link {
     }
 
     /// The end of what can be read of each partition, in the order asked.
-    pub(super) fn ends(&self, partitions: &[PartitionName]) -> Result<Vec<Offset>, LogError> {
+    pub(super) fn ends(&self, partitions: &[PartitionName], patience: Duration) -> Result<Vec<Offset>, LogError> {
         let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| self.names.topic(topic)).collect();
         let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         let asked = || {
@@ -171,9 +172,10 @@ impl Link {
             for (topic, partition) in partitions {
                 asked.add_partition_offset(&self.names.topic(topic), native(*partition), Place::End)?;
             }
-            self.looker.offsets_for_times(asked, self.options.patience)
+            self.looker.offsets_for_times(asked, patience)
         };
-        let ends = self.asking(&topics, asked).map_err(|error| storage("asking for ends", error))?.to_topic_map();
+        let ends =
+            self.asking((&topics, patience), asked).map_err(|error| storage("asking for ends", error))?.to_topic_map();
         let end = |(topic, partition): &PartitionName| match ends.get(&(self.names.topic(topic), native(*partition))) {
             Some(Place::Offset(end)) => Ok(*end),
             _ => Err(storage(format!("asking for the end of {topic}/{partition}"), KafkaError::NoMessageReceived)),
@@ -194,7 +196,7 @@ impl Link {
             asked.add_partition_offset(&name, native(partition), Place::Offset(time_ms))?;
             self.looker.offsets_for_times(asked, self.options.patience)
         };
-        let answer = self.asking(&[&name], asked).map_err(|error| storage(doing(), error))?;
+        let answer = self.asking((&[&name], self.options.patience), asked).map_err(|error| storage(doing(), error))?;
         Ok(match answer.find_partition(&name, native(partition)).map(|found| found.offset()) {
             Some(Place::Offset(offset)) => offset.min(bounds.end),
             _ => bounds.end,
@@ -205,8 +207,8 @@ impl Link {
     ///
     /// Who leads them is asked for in between. librdkafka does not ask by itself while it remembers that a topic had
     /// something wrong with it, which it does for minutes.
-    fn asking<T>(&self, topics: &[&str], ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
-        let deadline = Instant::now() + self.options.patience;
+    fn asking<T>(&self, (topics, patience): (&[&str], Duration), ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+        let deadline = Instant::now() + patience;
         loop {
             match ask() {
                 Err(error) if is_leaderless(&error) && Instant::now() < deadline => {
@@ -227,7 +229,7 @@ impl Link {
         let known = locked(&self.known).clone();
         let partitions: Vec<_> =
             known.iter().flat_map(|(topic, count)| (0..*count).map(|partition| (topic.clone(), partition))).collect();
-        let ends = self.ends(&partitions)?;
+        let ends = self.ends(&partitions, self.options.patience)?;
         let ends =
             partitions.iter().zip(ends).map(|((topic, partition), end)| end.max(self.written(topic, *partition) + 1));
         Ok(ends.map(i64::unsigned_abs).sum())

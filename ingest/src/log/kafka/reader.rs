@@ -6,8 +6,8 @@
 //! - **No seeking in a sequential read.** The consumer fetches ahead; a record that is over a read's budget is held back
 //!   for the next one. Only a read from another place seeks.
 //! - **The end is told, not guessed.** librdkafka says once for each end of what is committed that it was reached. Offsets
-//!   have holes (transactions' markers), so that a position before the end may be at the end: [`LogReader::is_at_end`]
-//!   asks for the end, and where the position lies before it fetches from there once more.
+//!   have holes (transactions' markers), so that a position before the end may be at the end: [`LogReader::is_at_end`] and
+//!   [`LogReader::ends`] ask for the end, and where the position lies before it have fetched from there once more.
 //! - What librdkafka holds fetched is bounded for each partition, whichever of them are read.
 //!
 //! Partitions are assigned by hand. Deliberately absent: membership in a group.
@@ -26,6 +26,9 @@ use rdkafka::{Message, Offset as Place, TopicPartitionList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long is waited for an answer that can be had later as well.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// A reader with consumers of its own.
 pub(super) struct KafkaReader {
     link: Arc<Link>,
@@ -41,7 +44,7 @@ struct Followed {
     /// The topic's; its partitions share it.
     consumer: Arc<BaseConsumer<Telling>>,
     queue: PartitionQueue<Telling>,
-    /// The offset after the last record that was returned: a read from there needs no seek.
+    /// The offset after the last record that was returned, or after the marks behind it: a read from there needs no seek.
     position: Offset,
     copies: Copies,
     /// Records of the last read, which are about as many as those of the next.
@@ -202,6 +205,7 @@ impl LogReader for KafkaReader {
         };
         let gone = || LogError::NoSuchPartition { topic: topic.to_owned(), partition };
         let followed = self.followed.get_mut(index).ok_or_else(gone)?;
+        followed.pass_to(from);
         if followed.position != from {
             followed.seek(&self.link, from)?;
         }
@@ -228,12 +232,28 @@ impl LogReader for KafkaReader {
             return Ok(true);
         }
         let name = |followed: &Followed| -> PartitionName { (followed.topic.clone(), followed.partition) };
-        let ends = self.link.ends(&self.followed.iter().map(name).collect::<Vec<_>>())?;
+        let names: Vec<_> = self.followed.iter().map(name).collect();
+        let ends = self.link.ends(&names, self.link.options.patience)?;
         let mut all = true;
         for (followed, end) in self.followed.iter_mut().zip(ends) {
             all &= followed.is_at(end, &self.link)?;
         }
         Ok(all)
+    }
+
+    fn ends(&mut self, partitions: &[PartitionName]) -> Result<Vec<Option<Offset>>, LogError> {
+        let ends = self.link.ends(partitions, MOMENT)?;
+        let mut known = Vec::with_capacity(ends.len());
+        for ((topic, partition), end) in partitions.iter().zip(ends) {
+            let index = self.index_of(topic, *partition);
+            let Some(followed) = index.and_then(|index| self.followed.get_mut(index)) else {
+                known.push(None);
+                continue;
+            };
+            let confirmed = followed.confirmed();
+            known.push(if followed.is_at(end, &self.link)? { Some(end) } else { confirmed });
+        }
+        Ok(known)
     }
 
     fn wait(&mut self, timeout: Duration) {
@@ -313,6 +333,21 @@ impl Followed {
         self.held = None;
         self.end = End::Unknown;
         Ok(())
+    }
+
+    /// The offset before which there is certainly nothing more than was read.
+    fn confirmed(&self) -> Option<Offset> {
+        match self.end {
+            End::Confirmed(end) if self.held.is_none() => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Goes on to this offset where there is nothing before it: what is fetched next lies behind that.
+    fn pass_to(&mut self, offset: Offset) {
+        if self.confirmed().is_some_and(|end| self.position < offset && offset <= end) {
+            self.position = offset;
+        }
     }
 
     /// Whether everything before `end`, which is the partition's now, has been read; where that is not known, sees to it.

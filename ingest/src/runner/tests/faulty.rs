@@ -2,8 +2,8 @@
 
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{
-    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, Read, ReadBudget, Record, Retention,
-    TopicSpec, Transaction, Waker,
+    Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, Read, ReadBudget, Record,
+    Retention, TopicSpec, Transaction, Waker,
 };
 use crate::runner::{FileError, FileStore};
 use bytes::Bytes;
@@ -131,6 +131,10 @@ impl LogReader for FaultyReader<'_> {
 
     fn is_at_end(&mut self) -> Result<bool, LogError> {
         self.reader.is_at_end()
+    }
+
+    fn ends(&mut self, partitions: &[(String, PartitionId)]) -> Result<Vec<Option<Offset>>, LogError> {
+        self.reader.ends(partitions)
     }
 
     fn wait(&mut self, timeout: Duration) {
