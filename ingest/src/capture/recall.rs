@@ -63,9 +63,10 @@ impl Capture {
 
     /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
     pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
-        // Behind what was read there was nothing but marks of transactions.
+        // Behind what the snapshot says was read there was nothing but marks of transactions.
         let input = self.inputs.get(&(Source::of(gone.topic), gone.partition));
-        let (first, read_to) = (gone.offsets.end, input.map_or(gone.offsets.end, InputState::sealed));
+        let read_to = input.map(InputState::sealed).filter(|sealed| *sealed > 0);
+        let (first, read_to) = (gone.offsets.end, read_to.unwrap_or(gone.offsets.end));
         if gone.offsets.start >= read_to {
             return Ok(Some(first));
         }
