@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use ingest::error_chain::sentence;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the published champion is brought up to date.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -24,11 +26,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let listen = Some(config.api.listen);
     let options = ServiceOptions { pace: Pace::Live, listen, stages: args.stages.clone() };
     let service = Service::start(Arc::clone(&grounds), &options)?;
+    let signals = Signals::listen()?;
     if let Some(address) = service.address() {
         eprintln!("driftline: metrics and API at http://{address}");
     }
     let champions = published_champions(&grounds)?;
-    wait_for_signal(champions)?;
+    signals.wait(champions);
     eprintln!("driftline: sealing and committing");
     service.shutdown()?;
     Ok(Exit::Done)
@@ -41,21 +44,37 @@ fn published_champions(grounds: &Grounds) -> Result<Vec<Champion>> {
     published.map(champion).collect()
 }
 
-fn wait_for_signal(mut champions: Vec<Champion>) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-        let mut tick = tokio::time::interval(FOLLOW_EVERY);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = tick.tick(), if !champions.is_empty() => champions.iter_mut().for_each(publish),
+/// What ends the service. Who is told that it runs may send one at once.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Waits for the first, and keeps what is published up to date meanwhile.
+    fn wait(self, mut champions: Vec<Champion>) {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        runtime.block_on(async {
+            let mut tick = tokio::time::interval(FOLLOW_EVERY);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = tick.tick(), if !champions.is_empty() => champions.iter_mut().for_each(publish),
+                }
             }
-        }
-    })
+        });
+    }
 }
 
 fn publish(champion: &mut Champion) {
