@@ -55,14 +55,10 @@ fn labels_meet_forgotten_predictions(on: On) {
     let mut service = place.start().unwrap();
     stream.predict_and_label_some(&mut service);
     let progress = place.progress().unwrap();
-    let is_archived = |_: &Running| {
-        let reached = |stage: &StageSpec, (topic, partition)| progress.reached(stage, topic, partition);
-        let (capture, archive) = (Capture::spec(), Archive::spec());
-        let level = inputs().map(|input| anyhow::Ok(reached(&archive, input)? == reached(&capture, input)?));
-        let level = level.collect::<anyhow::Result<Vec<bool>>>()?;
-        Ok(level.into_iter().all(|is_level| is_level).then_some(()))
-    };
-    service.until("what is captured is archived", is_archived).unwrap();
+    let (capture, archive) = (Capture::spec(), Archive::spec());
+    until_everywhere(&mut service, "what is captured is archived", |topic, partition| {
+        Ok(progress.reached(&archive, topic, partition)? == progress.reached(&capture, topic, partition)?)
+    });
     drop(progress);
     service.stop().unwrap();
     forget(&place, &on);
@@ -87,16 +83,11 @@ fn quiet_partitions_may_forget_all_that_they_have_on_kafka() {
     let mut service = place.start().unwrap();
     stream.predict_and_label_some(&mut service);
     let (progress, log) = (place.progress().unwrap(), place.log().unwrap());
-    let is_passed = |_: &Running| {
-        let stages = [Capture::spec(), Archive::spec()];
-        let places = stages.iter().flat_map(|stage| inputs().map(move |input| (stage, input)));
-        let at_end = places.map(|(stage, (topic, partition))| {
-            anyhow::Ok(progress.reached(stage, topic, partition)? == log.bounds(topic, partition)?.end)
+    for stage in [Capture::spec(), Archive::spec()] {
+        until_everywhere(&mut service, "it is behind the last marks", |topic, partition| {
+            Ok(progress.reached(&stage, topic, partition)? == log.bounds(topic, partition)?.end)
         });
-        let at_end = at_end.collect::<anyhow::Result<Vec<bool>>>()?;
-        Ok(at_end.into_iter().all(|is_at_end| is_at_end).then_some(()))
-    };
-    service.until("both are behind the last marks", is_passed).unwrap();
+    }
     drop(progress);
     service.stop().unwrap();
     forget(&place, &kafka);
@@ -231,6 +222,19 @@ fn until(service: &mut Running, (metric, wanted): (&str, i64)) {
     let reached =
         |service: &Running| Ok((service.metric(metric, &[("model", "fare")])? >= wanted as f64).then_some(()));
     service.until(metric, reached).unwrap();
+}
+
+/// Waits until something holds for each partition of both inputs.
+fn until_everywhere(service: &mut Running, what: &str, holds: impl Fn(&str, u32) -> anyhow::Result<bool>) {
+    let everywhere = |_: &Running| {
+        for (topic, partition) in inputs() {
+            if !holds(topic, partition)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    };
+    service.until(what, everywhere).unwrap();
 }
 
 fn stopped(place: Workplace, service: Running) -> Workplace {
