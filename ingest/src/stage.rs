@@ -53,7 +53,7 @@ pub enum StageError {
         from: Offset,
         /// One past the last of these.
         to: Offset,
-        /// The first offset that the topic still holds.
+        /// Up to where the topic's records have been deleted.
         first: Offset,
     },
     /// Anything a library reported while the stage worked.
@@ -116,7 +116,7 @@ pub struct Gone<'a> {
     pub topic: &'a str,
     /// Its partition.
     pub partition: PartitionId,
-    /// From where the stage is to go on, to the first offset that the topic still holds.
+    /// From where the stage is to go on, to the first offset that the topic still holds, or the last record before that.
     pub offsets: Range<Offset>,
 }
 

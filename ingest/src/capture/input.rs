@@ -210,11 +210,6 @@ impl InputState {
         self.touched = true;
     }
 
-    /// The offset after the last record that was told of.
-    pub(super) fn sealed(&self) -> Offset {
-        self.sealed
-    }
-
     /// Forgets what a restart has sent already.
     pub(super) fn forget_epoch(&mut self) {
         self.ticks.clear();

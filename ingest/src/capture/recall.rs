@@ -12,7 +12,7 @@
 //!
 //! Deliberately absent: what was not read before it was deleted. That is lost, and the runner says so.
 
-use super::input::{InputSnapshot, InputState, Source};
+use super::input::{InputSnapshot, Source};
 use super::model::CaptureModel;
 use super::{Capture, CaptureError};
 use crate::archive::reader::Part;
@@ -63,20 +63,12 @@ impl Capture {
 
     /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
     pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
-        // Behind what the snapshot says was read there was nothing but marks of transactions.
-        let input = self.inputs.get(&(Source::of(gone.topic), gone.partition));
-        let read_to = input.map(InputState::sealed).filter(|sealed| *sealed > 0);
-        let (first, read_to) = (gone.offsets.end, read_to.unwrap_or(gone.offsets.end));
-        if gone.offsets.start >= read_to {
-            return Ok(Some(first));
-        }
-        let gone = &Gone { offsets: gone.offsets.start..first.min(read_to), ..*gone };
         if self.archive.is_none() {
             return Ok(None);
         }
         self.models.values().try_for_each(|model| check_segments(model, self.decoder.privacy(&model.watched.name)))?;
         let Some(archive) = &mut self.archive else { return Ok(None) };
-        let Part { rows, control, until } = archive.read(gone).map_err(|error| where_the_topic_begins(error, first))?;
+        let Part { rows, control, until } = archive.read(gone)?;
         let (source, partition) = (Source::of(gone.topic), gone.partition);
         match source {
             Source::Inferences => {
@@ -128,16 +120,6 @@ impl Capture {
             labels.push(LabelBatch { model: name, batch });
         }
         Ok(labels)
-    }
-}
-
-/// The same error, which tells the first offset that the topic still has.
-fn where_the_topic_begins(error: StageError, first: Offset) -> StageError {
-    match error {
-        StageError::NotArchived { topic, partition, from, to, .. } => {
-            StageError::NotArchived { topic, partition, from, to, first }
-        }
-        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use crate::log::{Committed, Log, LogError, LogReader, Offset, PartitionId, Progress, Read, ReadBudget, Record};
 use crate::stage::{Delivery, Share, Stage, StageError, StageSpec};
+use std::ops::Range;
 use std::time::Instant;
 
 /// Records in one delivery: what it takes stays in the caches of a processor.
@@ -21,8 +22,8 @@ pub fn absorbed_again_from(
 ) -> Result<Option<Offset>, LogError> {
     let share = if log.is_shared() { Share::One(partition) } else { Share::All };
     let committed = log.committed(&StageSpec { share, ..stage }.group(), topic, partition)?;
-    // A resume offset that cannot be read may be any.
-    Ok(committed.map(|committed| committed.metadata.parse().unwrap_or(0)))
+    // What cannot be read may be any.
+    Ok(committed.map(|committed| Stored::read(&committed).map_or(0, |stored| stored.resume)))
 }
 
 /// What a partition is to a stage.
@@ -45,14 +46,14 @@ pub(super) enum Said {
 pub(super) enum Taken {
     /// Records; they are muted or live as a whole.
     Records(Vec<Record>, Delivery),
-    /// The end of what is muted, which need not be the end of the partition.
+    /// None, where there are none up to where it goes on: before the end of what is muted, or what is gone.
     Passed,
     /// The end of the partition.
     End,
     /// Nothing yet.
     Pending,
-    /// What comes next is muted, and has passed its retention up to this offset.
-    Gone(Offset),
+    /// These were absorbed, are to be absorbed again, and have passed their retention.
+    Gone(Range<Offset>),
 }
 
 /// How far one partition is read.
@@ -63,11 +64,10 @@ pub(super) struct Cursor {
     pub(super) role: Role,
     /// The next offset to read.
     pub(super) position: Offset,
-    /// The offset after the last record that was absorbed in this life, or where it began. What lies between it and the
-    /// position holds no records.
+    /// The offset after the last record before the position: what lies between the two are marks of transactions.
     absorbed: Offset,
     /// What the log holds for it; `None` before the first commit.
-    committed: Option<(Offset, Offset)>,
+    committed: Option<Stored>,
     /// When the log took the record that was read last.
     pub(super) read_to_ms: Option<i64>,
     /// Since when it has been read to its end; `None` while there may be more.
@@ -82,6 +82,36 @@ pub(super) struct Cursor {
     waits: bool,
 }
 
+/// How far one partition is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// The next offset to be absorbed for the first time.
+    offset: Offset,
+    /// From where a restart absorbs again.
+    resume: Offset,
+    /// The offset after the last record: what lies between it and `offset` are marks of transactions.
+    absorbed: Offset,
+}
+
+impl Stored {
+    /// What is committed; `None` where its metadata is not what [`Stored::written`] makes.
+    fn read(committed: &Committed) -> Option<Self> {
+        let Committed { offset, metadata } = committed;
+        let (resume, absorbed) = match metadata.split_once(' ') {
+            Some((resume, absorbed)) => (resume.parse::<Offset>().ok()?, absorbed.parse::<Offset>().ok()?),
+            None => (metadata.parse::<Offset>().ok()?, *offset),
+        };
+        Some(Self { offset: *offset, resume: resume.min(*offset), absorbed: absorbed.min(*offset) })
+    }
+
+    /// The resume offset as metadata, and behind it where the records end, where that is not where they are committed.
+    fn written(self) -> Committed {
+        let Self { offset, resume, absorbed } = self;
+        let metadata = if absorbed == offset { resume.to_string() } else { format!("{resume} {absorbed}") };
+        Committed { offset, metadata }
+    }
+}
+
 impl Cursor {
     /// Takes up a partition where the last commit says to.
     pub(super) fn take_up(
@@ -92,17 +122,15 @@ impl Cursor {
         let place = || format!("taking up {topic}/{partition}");
         let stored = log.committed(group, topic, partition).map_err(|error| Failure::of_log(place(), error))?;
         let committed = match stored {
-            Some(Committed { offset, metadata }) => {
-                let resume: Offset = metadata.parse().map_err(|_| {
-                    let reason = format!("the resume offset stored with offset {offset} is not a number: {metadata:?}");
-                    Failure::Permanent(StageError::failed(place(), reason))
-                })?;
-                Some((offset, resume.min(offset)))
-            }
+            Some(committed) => Some(Stored::read(&committed).ok_or_else(|| {
+                let Committed { offset, metadata } = committed;
+                let reason = format!("the resume offset stored with offset {offset} is not a number: {metadata:?}");
+                Failure::Permanent(StageError::failed(place(), reason))
+            })?),
             None => None,
         };
         let position = match committed {
-            Some((_, resume)) => resume,
+            Some(stored) => stored.resume,
             // Nothing was ever read: what retention deleted before the stage existed was never its to read.
             None => log.bounds(topic, partition).map_err(|error| Failure::of_log(place(), error))?.first,
         };
@@ -112,7 +140,7 @@ impl Cursor {
             partition,
             role,
             position,
-            absorbed: position,
+            absorbed: committed.map_or(position, |stored| stored.absorbed.min(position)),
             committed,
             read_to_ms: None,
             at_end_since: None,
@@ -125,17 +153,17 @@ impl Cursor {
 
     /// Whether what comes next was absorbed before the last commit.
     pub(super) fn is_muted(&self) -> bool {
-        self.committed.is_some_and(|(offset, _)| self.position < offset)
+        self.committed.is_some_and(|stored| self.position < stored.offset)
     }
 
     /// Whether nothing was read since the last commit.
     pub(super) fn is_where_committed(&self) -> bool {
-        self.position == self.committed.map_or(0, |(offset, _)| offset)
+        self.position == self.committed.map_or(0, |stored| stored.offset)
     }
 
     /// Whether it is to be read up to this offset yet: it does not wait for others, there may be more, and less is committed.
     pub(super) fn lacks(&self, offset: Offset) -> bool {
-        let committed = self.committed.map_or(0, |(committed, _)| committed);
+        let committed = self.committed.map_or(0, |stored| stored.offset);
         !self.waits && self.at_end_since.is_none() && self.position.max(committed) < offset
     }
 
@@ -152,8 +180,8 @@ impl Cursor {
 
     /// Reads on, at most so many bytes.
     pub(super) fn read(&mut self, reader: &mut dyn LogReader, bytes: usize) -> Result<Taken, Failure> {
-        let Some(read) = self.look(reader, bytes)? else { return Ok(Taken::Gone(self.first)) };
-        let Some((committed, _)) = self.committed.filter(|_| self.is_muted()) else {
+        let Some(read) = self.look(reader, bytes)? else { return Ok(self.pass_gone()) };
+        let Some(committed) = self.committed.map(|stored| stored.offset).filter(|_| self.is_muted()) else {
             return Ok(match read {
                 Read::Records(records) => self.take(records, Delivery::Live),
                 Read::End => {
@@ -194,7 +222,18 @@ impl Cursor {
 
     /// Whether everything from here to this offset was absorbed before the last commit.
     fn was_absorbed_to(&self, first: Offset) -> bool {
-        self.role == Role::Input && self.committed.is_some_and(|(offset, _)| self.position < first && first <= offset)
+        let is_before = |stored: Stored| self.position < first && first <= stored.offset;
+        self.role == Role::Input && self.committed.is_some_and(is_before)
+    }
+
+    /// What is gone from here to the first offset that is still there; passed where nothing but marks were.
+    fn pass_gone(&mut self) -> Taken {
+        let absorbed = self.committed.map_or(self.first, |stored| stored.absorbed).min(self.first);
+        if self.position < absorbed {
+            return Taken::Gone(self.position..absorbed);
+        }
+        self.position = self.first;
+        Taken::Passed
     }
 
     /// Goes on from where the stage has recalled what is gone to; it has come further than it was.
@@ -239,36 +278,52 @@ impl Cursor {
     ///
     /// A stage that says nothing of a partition needs none of it again; where it says nothing at all and nothing was absorbed,
     /// it needs what it needed before. What it needs behind the last record it needs behind the marks there.
-    pub(super) fn progress(
-        &self,
-        resume: Option<Offset>,
-        said: Said,
-    ) -> Result<Option<(Progress, Offset)>, StageError> {
+    pub(super) fn progress(&self, resume: Option<Offset>, said: Said) -> Result<Option<Stored>, StageError> {
         if let Some(resume) = resume.filter(|resume| *resume > self.position) {
             let (topic, partition, position) = (&self.topic, self.partition, self.position);
             let reason = format!("{resume} lies behind offset {position}, up to which the stage has read");
             return Err(StageError::failed(format!("resume offset of {topic}/{partition}"), reason));
         }
-        let needed_before = self.committed.filter(|(offset, resume)| resume < offset && self.absorbed <= *offset);
+        let needed_before =
+            self.committed.filter(|stored| stored.resume < stored.offset && self.absorbed <= stored.offset);
         let resume = match said {
-            Said::Nothing => needed_before.map(|(_, resume)| resume),
+            Said::Nothing => needed_before.map(|stored| stored.resume),
             Said::Something => resume.filter(|resume| *resume < self.absorbed),
         };
         let resume = resume.unwrap_or(self.position);
         let untouched = self.committed.is_none() && self.is_where_committed();
-        if untouched || self.committed == Some((self.position, resume)) {
-            return Ok(None);
-        }
-        let committed = Committed { offset: self.position, metadata: resume.to_string() };
-        Ok(Some((Progress { topic: self.topic.clone(), partition: self.partition, committed }, resume)))
+        let stored = Stored { offset: self.position, resume, absorbed: self.absorbed };
+        Ok((!untouched && self.committed != Some(stored)).then_some(stored))
     }
 
-    /// Remembers what was stored.
-    pub(super) fn stored(&mut self, progress: &Progress, resume: Offset) {
-        self.committed = Some((progress.committed.offset, resume));
+    /// What is to be written for this.
+    pub(super) fn written(&self, stored: Stored) -> Progress {
+        Progress { topic: self.topic.clone(), partition: self.partition, committed: stored.written() }
+    }
+
+    /// Remembers what was written.
+    pub(super) fn stored(&mut self, stored: Stored) {
+        self.committed = Some(stored);
     }
 
     fn failure(&self, error: LogError) -> Failure {
         Failure::of_log(format!("reading {}/{}", self.topic, self.partition), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_again_and_what_was_stored_without_marks_too() {
+        for stored in [(12, 3, 8), (12, 12, 8), (12, 3, 12), (0, 0, 0)] {
+            let (offset, resume, absorbed) = stored;
+            let stored = Stored { offset, resume, absorbed };
+            assert_eq!(Stored::read(&stored.written()), Some(stored));
+        }
+        let read = |metadata: &str| Stored::read(&Committed { offset: 12, metadata: metadata.to_owned() });
+        assert_eq!(read("3"), Some(Stored { offset: 12, resume: 3, absorbed: 12 }));
+        assert!(["", "x", "3 x", "3 8 1"].map(read).iter().all(Option::is_none));
     }
 }

@@ -1,13 +1,14 @@
 //! One life of a stage: from its last commit to an error or the word to stop.
 
-use super::cursor::{Cursor, Role, Said, Taken};
+use super::cursor::{Cursor, Role, Said, Stored, Taken};
 use super::failure::Failure;
 use super::handle::{Position, Shared};
 use super::{EpochFigures, Lag, RunnerContext, SealWhen};
 use crate::crash::Step;
-use crate::log::{LogReader, Offset, Progress, Record, Transaction};
+use crate::log::{LogReader, Offset, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
 use bytes::Bytes;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a shutdown may go unnoticed while the stage waits for the log.
@@ -245,14 +246,14 @@ impl<'a> Life<'a> {
             Taken::Passed | Taken::Records(..) => Ok(Round::Read),
             Taken::Pending => Ok(Round::Waiting),
             Taken::End => Ok(Round::Ended),
-            Taken::Gone(first) => self.recall(index, first).map(|()| Round::Read),
+            Taken::Gone(offsets) => self.recall(index, offsets).map(|()| Round::Read),
         }
     }
 
     /// Has the stage absorb some of what has passed its retention.
-    fn recall(&mut self, index: usize, first: Offset) -> Result<(), Failure> {
+    fn recall(&mut self, index: usize, offsets: Range<Offset>) -> Result<(), Failure> {
         let Some(cursor) = self.cursors.get_mut(index) else { return Ok(()) };
-        let gone = Gone { topic: &cursor.topic, partition: cursor.partition, offsets: cursor.position..first };
+        let gone = Gone { topic: &cursor.topic, partition: cursor.partition, offsets };
         let Some(reached) = self.stage.recall(&gone)? else { return Err(cursor.expired()) };
         cursor.recalled_to(reached);
         self.told = Told::Nothing;
@@ -380,7 +381,7 @@ impl<'a> Life<'a> {
     }
 
     /// Makes an epoch durable; how long its transaction took.
-    fn store(&mut self, epoch: Epoch, progress: &[(usize, Progress, Offset)]) -> Result<Duration, Failure> {
+    fn store(&mut self, epoch: Epoch, progress: &[(usize, Stored)]) -> Result<Duration, Failure> {
         let (group, crash) = (self.spec.group(), &self.context.crash);
         crash.after(Step::Sealed, &group);
         for file in epoch.files {
@@ -388,9 +389,10 @@ impl<'a> Life<'a> {
             put.map_err(|error| StageError::failed("making an epoch's files durable", error))?;
         }
         crash.after(Step::FilesDurable, &group);
+        let written = |(index, stored): &(usize, Stored)| Some(self.cursors.get(*index)?.written(*stored));
         let transaction = Transaction {
             records: epoch.records,
-            progress: progress.iter().map(|(_, progress, _)| progress.clone()).collect(),
+            progress: progress.iter().filter_map(written).collect(),
             snapshot: epoch.snapshot,
         };
         let began = Instant::now();
@@ -400,16 +402,16 @@ impl<'a> Life<'a> {
         }
         let took = began.elapsed();
         crash.after(Step::Committed, &group);
-        for (index, progress, resume) in progress {
+        for (index, stored) in progress {
             if let Some(cursor) = self.cursors.get_mut(*index) {
-                cursor.stored(progress, *resume);
+                cursor.stored(*stored);
             }
         }
         Ok(took)
     }
 
     /// What has changed since the last commit, by cursor.
-    fn progress(&self, resume_from: &[ResumePoint], said: Said) -> Result<Vec<(usize, Progress, Offset)>, Failure> {
+    fn progress(&self, resume_from: &[ResumePoint], said: Said) -> Result<Vec<(usize, Stored)>, Failure> {
         if let Some(stray) = resume_from.iter().find(|point| !self.cursors.iter().any(|cursor| names(point, cursor))) {
             let reason = format!("{}/{} is none of the stage's inputs", stray.topic, stray.partition);
             return Err(StageError::failed("resume points", reason).into());
@@ -417,9 +419,7 @@ impl<'a> Life<'a> {
         let mut changed = Vec::new();
         for (index, cursor) in self.cursors.iter().enumerate() {
             let resume = resume_from.iter().find(|point| names(point, cursor)).map(|point| point.offset);
-            if let Some((progress, resume)) = cursor.progress(resume, said)? {
-                changed.push((index, progress, resume));
-            }
+            changed.extend(cursor.progress(resume, said)?.map(|stored| (index, stored)));
         }
         Ok(changed)
     }
