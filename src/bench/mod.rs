@@ -1,7 +1,8 @@
 //! `driftline bench`: what the service does with a topic of Kafka.
 //!
 //! `throughput` reads a preloaded topic as fast as it goes, `steady` holds a service under a load that does not change,
-//! `replay` reads a topic twice and compares the verdicts. All of them make topics with a prefix of their own, which stay.
+//! `replay` reads a topic twice and compares the verdicts. All of them make topics with a prefix of their own, which go with the
+//! measurement.
 
 mod events;
 mod memory;
@@ -23,6 +24,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use events::Density;
 use ingest::decode::Format;
+use ingest::log::kafka::{KafkaOptions, delete_topics};
 use ingest::log::{Log, NewRecord, Offset, PartitionId};
 use ingest::partition::partition_of;
 use ingest::stage::{Share, StageSpec};
@@ -162,6 +164,14 @@ models:{models}
             "{records} records are too few: measure with more events (--events)"
         );
         Ok((records * per_record, bytes + held as u64))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = delete_topics(&KafkaOptions::new(self.bootstrap), &self.prefix) {
+            tracing::warn!(prefix = self.prefix, %error, "the topics of a measurement stay");
+        }
     }
 }
 

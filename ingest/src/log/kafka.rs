@@ -30,6 +30,7 @@ mod writer;
 
 pub use bare::{Drained, drain};
 pub use options::{KafkaOptions, Sasl, SaslMechanism, Secret, Security, Tls};
+pub use topic::delete_topics;
 
 use super::{
     Committed, Log, LogError, LogReader, Membership, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record,

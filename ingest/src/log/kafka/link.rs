@@ -119,6 +119,12 @@ impl Link {
         Ok(count)
     }
 
+    /// The names of all topics that there are.
+    pub(super) fn topics(&self) -> KafkaResult<Vec<String>> {
+        let metadata = self.looker.fetch_metadata(None, self.options.patience)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
     /// Whether every partition of a topic has a leader.
     pub(super) fn is_led(&self, topic: &str) -> bool {
         self.partitions(topic).is_ok() && locked(&self.known).contains_key(topic)

@@ -5,7 +5,7 @@
 //! producer's clock). Deliberately absent: changing a topic that exists. It is its owner's.
 
 use super::link::{ASK_AGAIN, Link, UNTIL_HEARD, storage};
-use super::options::MOST_RECORD_BYTES;
+use super::options::{KafkaOptions, MOST_RECORD_BYTES};
 use crate::log::{LogError, Retention, TopicSpec};
 use crate::topics;
 use futures::executor::block_on;
@@ -72,6 +72,25 @@ fn repartitioned(wanted: &mut BTreeMap<&'static str, String>) {
     for setting in [RETENTION_MS, RETENTION_BYTES] {
         wanted.entry(setting).or_insert_with(|| "-1".to_owned());
     }
+}
+
+/// Deletes every topic whose name begins so: what a measurement has made for itself.
+///
+/// # Errors
+/// When the brokers cannot be reached, or a topic is not theirs to delete.
+pub fn delete_topics(options: &KafkaOptions, prefix: &str) -> Result<(), LogError> {
+    let link = Link::connect(options.clone())?;
+    let doing = || format!("deleting the topics {prefix}…");
+    let topics = link.topics().map_err(|error| storage(doing(), error))?;
+    let topics: Vec<_> = topics.iter().filter(|name| name.starts_with(prefix)).map(String::as_str).collect();
+    if prefix.is_empty() || topics.is_empty() {
+        return Ok(());
+    }
+    let deleted = block_on(link.admin.delete_topics(&topics, &patience(&link)));
+    for outcome in deleted.map_err(|error| storage(doing(), error))? {
+        outcome.map_err(|(_, code)| storage(doing(), KafkaError::AdminOp(code)))?;
+    }
+    Ok(())
 }
 
 fn make(link: &Link, (topic, wanted): (&TopicSpec, &BTreeMap<&'static str, String>)) -> Result<(), LogError> {
