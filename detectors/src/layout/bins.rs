@@ -23,8 +23,14 @@ pub struct BinEdges {
     /// Where the reference's values lie within each bin, on average.
     centres: Vec<f64>,
     coarse_starts: Vec<u16>,
+    search: Box<Search>,
+}
+
+/// What values are looked up in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Search {
     /// The edges between bins, padded with +∞ to a power of two, which the search needs.
-    inner: Box<[f64; MOST_BINS]>,
+    inner: [f64; MOST_BINS],
     /// The first stride of the search.
     stride: usize,
 }
@@ -61,13 +67,13 @@ impl BinEdges {
     }
 
     fn assemble(edges: Vec<f64>, centres: Vec<f64>, coarse_starts: Vec<u16>) -> Self {
-        let mut inner = Box::new([f64::INFINITY; MOST_BINS]);
+        let mut inner = [f64::INFINITY; MOST_BINS];
         let between = edges.len().saturating_sub(2);
         for (slot, edge) in inner.iter_mut().zip(edges.iter().skip(1).take(between)) {
             *slot = *edge;
         }
         let stride = (between + 1).next_power_of_two() / 2;
-        Self { edges, centres, coarse_starts, inner, stride }
+        Self { edges, centres, coarse_starts, search: Box::new(Search { inner, stride }) }
     }
 
     /// How many fine bins there are.
@@ -143,6 +149,14 @@ impl BinEdges {
         self.centres.get(self.centres.len() / 2).copied().unwrap_or_default()
     }
 
+    /// What values are looked up in. A copy is read in one sweep, where lookups that find it in no cache wait for each line
+    /// that they come upon.
+    pub(crate) fn search(&self) -> &Search {
+        &self.search
+    }
+}
+
+impl Search {
     /// The bins of `values`, each of which must lie between the lowest and the highest edge.
     ///
     /// The search has no branches that depend on the values, and runs in lanes.
@@ -286,7 +300,7 @@ mod tests {
     use crate::layout::ColumnLayout;
 
     fn place_of(bins: &BinEdges, value: f64) -> usize {
-        bins.places(&[value; LANES])[0]
+        bins.search().places(&[value; LANES])[0]
     }
 
     #[test]

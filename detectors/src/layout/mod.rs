@@ -9,8 +9,8 @@
 mod bins;
 mod categories;
 
-pub(crate) use bins::LANES;
 pub use bins::{BinEdges, COARSE_BINS, MOST_BINS};
+pub(crate) use bins::{LANES, Search};
 pub use categories::{CategoryPlace, CategoryTable, MOST_KNOWN, MOST_OTHER};
 
 use serde::{Deserialize, Serialize};

@@ -8,10 +8,13 @@
 //! two sums make the tails of the Wasserstein distance exact, and the limit keeps one absurd value from deciding it.
 
 use super::{Fault, sparse};
-use crate::layout::{BinEdges, LANES};
+use crate::layout::{BinEdges, LANES, Search};
 use arrow::array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+
+/// So many rows are worth a copy of what they are looked up in.
+const ROWS_WORTH_A_COPY: usize = 64;
 
 /// Counts of a numeric column's rows, and moments of the finite ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -183,17 +186,19 @@ impl NumericProfile {
     /// Counts the rows of a range, which lies within the array.
     pub(super) fn observe(&mut self, bins: &BinEdges, array: &Float64Array, rows: Range<usize>) {
         let values = array.values().get(rows.clone()).unwrap_or_default();
+        let copied = (values.len() >= ROWS_WORTH_A_COPY).then(|| bins.search().clone());
+        let bins = Lookup { bins, search: copied.as_ref().unwrap_or(bins.search()) };
         let mut lanes = Lanes::default();
         match array.nulls().map(|nulls| nulls.slice(rows.start, rows.len())).filter(|nulls| nulls.null_count() > 0) {
-            None => self.observe_valid(bins, values, &mut lanes),
+            None => self.observe_valid(&bins, values, &mut lanes),
             Some(nulls) => {
                 self.odd.null += nulls.null_count() as i64;
                 for (start, end) in nulls.valid_slices() {
-                    self.observe_valid(bins, values.get(start..end).unwrap_or_default(), &mut lanes);
+                    self.observe_valid(&bins, values.get(start..end).unwrap_or_default(), &mut lanes);
                 }
             }
         }
-        self.flush(bins, &lanes);
+        self.flush(&bins, &lanes);
     }
 
     pub(super) fn null_was_wrong_type(&mut self) {
@@ -202,8 +207,8 @@ impl NumericProfile {
     }
 
     /// Counts values in whole blocks where all of a block lie in bins; gathers the others in `lanes`.
-    fn observe_valid(&mut self, bins: &BinEdges, values: &[f64], lanes: &mut Lanes) {
-        let (low, high) = (bins.lowest(), bins.highest());
+    fn observe_valid(&mut self, bins: &Lookup<'_>, values: &[f64], lanes: &mut Lanes) {
+        let (low, high) = (bins.bins.lowest(), bins.bins.highest());
         let (blocks, rest) = values.as_chunks::<LANES>();
         for block in blocks {
             // False for NaN and the infinities too. Not a short-circuit, so that the comparison runs in lanes.
@@ -216,23 +221,23 @@ impl NumericProfile {
         self.observe_one_by_one(bins, rest, lanes);
     }
 
-    fn observe_one_by_one(&mut self, bins: &BinEdges, values: &[f64], lanes: &mut Lanes) {
-        let (low, high) = (bins.lowest(), bins.highest());
+    fn observe_one_by_one(&mut self, bins: &Lookup<'_>, values: &[f64], lanes: &mut Lanes) {
+        let (low, high) = (bins.bins.lowest(), bins.bins.highest());
         for value in values.iter().copied() {
             if value >= low && value <= high {
                 if let Some(block) = lanes.push(value) {
                     self.count_block(bins, &block);
                 }
             } else {
-                self.count_outside(bins, value);
+                self.count_outside(bins.bins, value);
             }
         }
     }
 
     /// Counts a block of values that all lie in bins.
     #[inline]
-    fn count_block(&mut self, bins: &BinEdges, block: &[f64; LANES]) {
-        for place in bins.places(block) {
+    fn count_block(&mut self, bins: &Lookup<'_>, block: &[f64; LANES]) {
+        for place in bins.search.places(block) {
             if let Some(count) = self.fine.get_mut(place) {
                 *count += 1;
             }
@@ -241,8 +246,8 @@ impl NumericProfile {
     }
 
     /// Counts what has gathered in the lanes, which need not be full.
-    fn flush(&mut self, bins: &BinEdges, lanes: &Lanes) {
-        let places = bins.places(&lanes.values);
+    fn flush(&mut self, bins: &Lookup<'_>, lanes: &Lanes) {
+        let places = bins.search.places(&lanes.values);
         for place in places.iter().take(lanes.filled) {
             if let Some(count) = self.fine.get_mut(*place) {
                 *count += 1;
@@ -377,6 +382,12 @@ impl NumericProfile {
             (first + apart, second + apart * (value - self.sums.origin))
         })
     }
+}
+
+/// Bins, and what values are looked up in.
+struct Lookup<'a> {
+    bins: &'a BinEdges,
+    search: &'a Search,
 }
 
 /// In-range values that wait until there are enough of them to be looked up side by side.
