@@ -64,8 +64,8 @@ struct Counted {
     segments: Arc<BTreeSet<Segment>>,
     /// What profiles rows; `None` where there is no reference.
     inputs: Option<WindowQuery<Profile>>,
-    /// Rows that are too few for a query to be worth while.
-    few: Vec<RecordBatch>,
+    /// Rows that wait until they are worth a query, and how many.
+    waiting: (Vec<RecordBatch>, usize),
     profiles: Windows<Profile>,
     /// Rows by pane, before there is a reference to profile them against.
     rows: BTreeMap<i64, i64>,
@@ -180,10 +180,10 @@ impl CaptureModel {
         version: &Arc<str>,
         chosen: (Option<ChosenReference>, &QueryEngine),
     ) -> Result<Vec<Partial>, StageError> {
-        self.amount(version, chosen).map_err(|error| self.failed(version, error))
+        self.epoch_of(version, chosen).map_err(|error| self.failed(version, error))
     }
 
-    fn amount(
+    fn epoch_of(
         &mut self,
         version: &Arc<str>,
         (chosen, engine): (Option<ChosenReference>, &QueryEngine),
@@ -235,8 +235,8 @@ impl Counted {
         let inputs = reference.as_ref().map(plan).transpose()?;
         let slices = reference.iter().flat_map(|reference| reference.slices());
         let segments = Arc::new(slices.filter_map(|slice| slice.segment.clone()).collect());
-        let (few, profiles, rows) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { reference, segments, inputs, few, profiles, rows })
+        let (waiting, profiles, rows) = ((Vec::new(), 0), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { reference, segments, inputs, waiting, profiles, rows })
     }
 
     fn is_against(&self, reference: Option<&Arc<Reference>>) -> bool {
@@ -248,7 +248,7 @@ impl Counted {
     }
 
     fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.profiles.is_empty() && self.rows.is_empty()
+        self.waiting.0.is_empty() && self.profiles.is_empty() && self.rows.is_empty()
     }
 
     fn add(&mut self, rows: RecordBatch, pane_ms: i64, engine: &QueryEngine) -> Result<(), DataFusionError> {
@@ -256,15 +256,14 @@ impl Counted {
             count_rows(&mut self.rows, &rows, pane_ms);
             return Ok(());
         }
-        self.few.push(rows);
-        if self.few.iter().map(RecordBatch::num_rows).sum::<usize>() < QUERY_ROWS {
-            return Ok(());
-        }
-        self.profile(engine)
+        let (batches, waiting) = &mut self.waiting;
+        *waiting += rows.num_rows();
+        batches.push(rows);
+        if *waiting < QUERY_ROWS { Ok(()) } else { self.profile(engine) }
     }
 
     fn profile(&mut self, engine: &QueryEngine) -> Result<(), DataFusionError> {
-        let rows = std::mem::take(&mut self.few);
+        let (rows, _) = std::mem::take(&mut self.waiting);
         match &mut self.inputs {
             Some(inputs) if !rows.is_empty() => {
                 add_cells(&mut self.profiles, inputs.run(engine, rows)?, &self.segments)

@@ -57,9 +57,10 @@ impl Copies {
             self.headers = Headers::default();
             return appended_ms;
         };
-        let last = found.count().checked_sub(1).and_then(|last| found.try_get(last));
-        let told = last.filter(|last| origin == Origin::Repartition && last.key == APPENDED);
-        let count = found.count() - usize::from(told.is_some());
+        let count = found.count();
+        let last = || found.try_get(count.checked_sub(1)?).filter(|last| last.key == APPENDED);
+        let told = if origin == Origin::Repartition { last() } else { None };
+        let count = count - usize::from(told.is_some());
         let written = || found.iter().take(count).map(|header| (header.key, header.value.unwrap_or_default()));
         if !written().eq(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()))) {
             let copied = written().map(|(name, value)| (name.to_owned(), Bytes::copy_from_slice(value)));
