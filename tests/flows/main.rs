@@ -11,6 +11,7 @@ mod kill;
 mod repartition;
 mod schemas;
 mod sea_losing;
+mod secured;
 mod windows_oracle;
 
 /// The driftline under test.

@@ -6,7 +6,7 @@
 //! [`Broker::start`].
 //!
 //! [`shared`] is the one broker that tests use which do not hurt it; each takes a prefix of its own.
-//! Deliberately absent: authentication, and anything that waits by the clock.
+//! Who its clients are it asks only where [`Demands`] say so. Deliberately absent: anything that waits by the clock.
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -45,6 +45,17 @@ const KEEP: &[u8] = b"keep\n";
 pub struct Cluster {
     brokers: Vec<Broker>,
     _folder: tempfile::TempDir,
+}
+
+/// What brokers ask of clients: listeners beside the one that asks for nothing, and what these need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Demands {
+    /// Names, protocols and ports of further listeners.
+    pub(crate) listeners: Vec<(&'static str, &'static str, u16)>,
+    /// Further settings.
+    pub(crate) settings: Vec<(String, String)>,
+    /// SCRAM credentials, as the storage is formatted with them.
+    pub(crate) scram: Vec<String>,
 }
 
 /// One broker: its place, and its process while it runs.
@@ -94,6 +105,11 @@ impl Cluster {
     /// # Errors
     /// When a broker does not start; the message holds what it said.
     pub fn start(count: u16) -> Result<Option<Self>> {
+        Self::start_demanding(count, &Demands::default())
+    }
+
+    /// As [`Cluster::start`], with brokers that ask this of clients.
+    pub(crate) fn start_demanding(count: u16, demands: &Demands) -> Result<Option<Self>> {
         let Some(jars) = std::env::var_os(JARS).map(PathBuf::from) else {
             ensure!(
                 std::env::var_os(REQUIRED).is_none(),
@@ -109,9 +125,10 @@ impl Cluster {
         for (number, port) in listeners.iter().enumerate() {
             let folder = folder.path().join(format!("broker-{}", number + 1));
             std::fs::create_dir_all(&folder)?;
-            std::fs::write(folder.join("server.properties"), properties(&folder, number, (listeners, controllers)))?;
+            let properties = properties(&folder, (number, demands), (listeners, controllers));
+            std::fs::write(folder.join("server.properties"), properties)?;
             let mut broker = Broker { folder, jars: jars.clone(), port: *port, running: None };
-            broker.format()?;
+            broker.format(&demands.scram)?;
             broker.spawn()?;
             brokers.push(broker);
         }
@@ -194,10 +211,12 @@ impl Broker {
         command
     }
 
-    fn format(&self) -> Result<()> {
+    fn format(&self, scram: &[String]) -> Result<()> {
         let mut format = self.java("-Xmx256m");
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]);
-        let output = format.arg(self.folder.join("server.properties")).output().context("starting java")?;
+        format.arg(self.folder.join("server.properties"));
+        format.args(scram.iter().flat_map(|credential| ["--add-scram", credential]));
+        let output = format.output().context("starting java")?;
         ensure!(output.status.success(), "formatting a broker: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -263,27 +282,37 @@ impl Drop for Process {
 }
 
 /// Ports that are free now; all are held until the last is found, so that they differ.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// The configuration of one broker: small, quick, and nothing created that was not asked for.
-fn properties(folder: &Path, number: usize, (listeners, controllers): (&[u16], &[u16])) -> String {
+fn properties(
+    folder: &Path,
+    (number, demands): (usize, &Demands),
+    (listeners, controllers): (&[u16], &[u16]),
+) -> String {
     let brokers = listeners.len();
     let voters = controllers.iter().enumerate().map(|(index, port)| format!("{}@127.0.0.1:{port}", index + 1));
     let voters = voters.collect::<Vec<_>>().join(",");
     let (listener, controller) = (listeners[number], controllers[number]);
     let least = brokers.div_ceil(2);
+    let mut advertised = format!("PLAINTEXT://127.0.0.1:{listener}");
+    let mut protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
+    for (name, protocol, port) in &demands.listeners {
+        let _ = write!(advertised, ",{name}://127.0.0.1:{port}");
+        let _ = write!(protocols, ",{name}:{protocol}");
+    }
     let mut text = String::new();
     let settings = [
         ("process.roles", "broker,controller".to_owned()),
         ("node.id", (number + 1).to_string()),
         ("controller.quorum.voters", voters),
-        ("listeners", format!("PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controller}")),
-        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{listener}")),
+        ("listeners", format!("{advertised},CONTROLLER://127.0.0.1:{controller}")),
+        ("advertised.listeners", advertised),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listener.security.protocol.map", protocols),
         ("log.dirs", folder.join("data").display().to_string()),
         ("auto.create.topics.enable", "false".to_owned()),
         ("default.replication.factor", brokers.to_string()),
@@ -300,7 +329,8 @@ fn properties(folder: &Path, number: usize, (listeners, controllers): (&[u16], &
         ("num.io.threads", "4".to_owned()),
         ("log.cleaner.dedupe.buffer.size", (8 << 20).to_string()),
     ];
-    for (key, value) in settings {
+    let demanded = demands.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    for (key, value) in settings.into_iter().chain(demanded) {
         let _ = writeln!(text, "{key}={value}");
     }
     text

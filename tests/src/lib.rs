@@ -4,6 +4,7 @@ pub mod kafka;
 mod on;
 mod progress;
 mod running;
+pub mod secured;
 
 pub use on::On;
 pub use progress::Progress;

@@ -166,6 +166,12 @@ impl Running {
         }
     }
 
+    /// What it has said so far.
+    pub fn heard(&mut self) -> &[String] {
+        self.heard.extend(self.said.try_iter());
+        &self.heard
+    }
+
     /// Ends it by SIGKILL.
     ///
     /// # Errors

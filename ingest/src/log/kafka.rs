@@ -19,6 +19,7 @@
 mod appender;
 mod bare;
 mod copies;
+mod entrance;
 mod group;
 mod link;
 mod membership;
@@ -58,8 +59,9 @@ impl KafkaLog {
     /// Connects. `instance` tells this process from others that append to the same log at the same time.
     ///
     /// # Errors
-    /// When an option cannot be used, or no broker answers.
+    /// When an option cannot be used, no broker answers, or none lets Driftline in.
     pub fn connect(options: KafkaOptions, instance: &str) -> Result<Arc<Self>, LogError> {
+        entrance::enter(&options)?;
         let link = Arc::new(Link::connect(options)?);
         let partitions = names::SNAPSHOT_PARTITIONS;
         let snapshots = TopicSpec { name: names::SNAPSHOTS.to_owned(), partitions, retention: Retention::default() };

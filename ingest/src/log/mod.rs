@@ -286,6 +286,24 @@ pub enum LogError {
         /// The group.
         group: String,
     },
+    /// Brokers do not believe Driftline who it is, or it does not believe them.
+    #[error("no broker at {bootstrap} lets Driftline in ({reason}): check log.kafka.security")]
+    Refused {
+        /// Brokers that were asked.
+        bootstrap: String,
+        /// What was said.
+        reason: String,
+    },
+    /// No broker has answered.
+    #[error(
+        "no broker answers at {bootstrap} ({reason}): check log.kafka.bootstrap, and log.kafka.security where they ask for TLS"
+    )]
+    Unreachable {
+        /// Brokers that were asked.
+        bootstrap: String,
+        /// Why the last connection failed.
+        reason: String,
+    },
     /// An option that the log cannot be opened with.
     #[error("the log's option {option} cannot be used: {reason}")]
     Option {

@@ -203,6 +203,11 @@ impl KafkaOptions {
         Ok(self)
     }
 
+    /// Brokers as they were given.
+    pub(super) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set_log_level(RDKafkaLogLevel::Info);
