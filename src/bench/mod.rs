@@ -18,7 +18,7 @@ pub use throughput::kafka;
 use crate::cli::BenchFormat;
 use crate::command::reference::first_references;
 use crate::config::Config;
-use crate::service::Grounds;
+use crate::service::{Grounds, Service};
 use crate::workshop::random_name;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use ingest::log::{Log, NewRecord, Offset, PartitionId};
 use ingest::partition::partition_of;
 use ingest::stage::{Share, StageSpec};
 use ingest::topics;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ struct Place<'a> {
     partitions: u32,
     models: u32,
     density: Density,
+    /// Whether topics may have been made.
+    is_used: Cell<bool>,
 }
 
 /// What one run is configured with beside the defaults.
@@ -103,13 +106,14 @@ impl<'a> Place<'a> {
     /// New topics for so many models, whose events lie so dense.
     fn new(bootstrap: &'a str, folder: &'a Path, (partitions, models): (u32, u32), density: Density) -> Self {
         let prefix = format!("driftline-bench-{}-", random_name());
-        Self { bootstrap, folder, prefix, partitions, models, density }
+        Self { bootstrap, folder, prefix, partitions, models, density, is_used: Cell::new(false) }
     }
 
     /// What stages of one kind stand on: the same inputs, and topics of their own.
     fn grounds(&self, kind: &str, settings: &Settings<'_>) -> Result<Arc<Grounds>> {
         let text = self.configuration(kind, settings)?;
         let grounds = Arc::new(Grounds::open(&Config::parse(&text, &self.folder.join("bench.yaml"))?)?);
+        self.is_used.set(true);
         first_references(&grounds)?;
         Ok(grounds)
     }
@@ -169,10 +173,21 @@ models:{models}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        if !self.is_used.get() {
+            return;
+        }
         if let Err(error) = delete_topics(&KafkaOptions::new(self.bootstrap), &self.prefix) {
             tracing::warn!(prefix = self.prefix, %error, "the topics of a measurement stay");
         }
     }
+}
+
+/// Works with a service, and ends it whatever came of that: nothing writes to topics that are deleted.
+fn with_service<T>(service: Service, work: impl FnOnce(&Service) -> Result<T>) -> Result<T> {
+    let outcome = work(&service);
+    let ended = service.shutdown();
+    let outcome = outcome?;
+    ended.map(|()| outcome)
 }
 
 /// A model as the configuration has it.

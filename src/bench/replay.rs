@@ -5,7 +5,7 @@
 
 use super::events::Density;
 use super::memory::{MemoryWatch, most_mib};
-use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed};
+use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed, with_service};
 use crate::cli::{BenchReplayArgs, Exit};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, ensure};
@@ -75,18 +75,18 @@ fn pass(grounds: Arc<Grounds>, meanwhile: impl FnOnce(&Grounds) -> Result<()>) -
     let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
     let options = ServiceOptions { pace: Pace::Live, listen: None, stages };
     let service = Service::start(Arc::clone(&grounds), &options)?;
-    meanwhile(&grounds)?;
-    let (log, partitions) = (grounds.log.as_ref(), grounds.partitions);
-    let read = [(Capture::spec(), topics::INFERENCES), (MonitorStage::spec(), topics::PARTIALS)];
-    for (stage, topic) in &read {
-        until_committed(log, (stage, topic), &lasts(log, topic, partitions)?)?;
-    }
-    service.wait_until_quiet(PATIENCE)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let most_resident_mib = most_mib(&memory.stop()?);
-    let verdicts = verdicts(grounds.log.as_ref())?;
-    service.shutdown()?;
-    Ok(Pass { seconds, most_resident_mib, verdicts })
+    with_service(service, |service| {
+        meanwhile(&grounds)?;
+        let (log, partitions) = (grounds.log.as_ref(), grounds.partitions);
+        let read = [(Capture::spec(), topics::INFERENCES), (MonitorStage::spec(), topics::PARTIALS)];
+        for (stage, topic) in &read {
+            until_committed(log, (stage, topic), &lasts(log, topic, partitions)?)?;
+        }
+        service.wait_until_quiet(PATIENCE)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let most_resident_mib = most_mib(&memory.stop()?);
+        Ok(Pass { seconds, most_resident_mib, verdicts: verdicts(log)? })
+    })
 }
 
 /// Has every window close, however its events were spread.

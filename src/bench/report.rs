@@ -20,8 +20,12 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         self.events as f64 / self.seconds
+    }
+
+    pub(super) fn processor_us_per_event(&self) -> f64 {
+        self.processor_s * 1e6 / self.events as f64
     }
 
     fn processors(&self) -> f64 {
@@ -60,7 +64,7 @@ impl Figures {
             bare.per_second(),
             capture.per_second(),
             capture.per_second() / bare.per_second(),
-            capture.processor_s * 1e6 / capture.events as f64,
+            capture.processor_us_per_event(),
             capture.processors(),
             join_and_archive.per_second()
         )

@@ -1,12 +1,15 @@
 //! `driftline bench steady`: a service under a load that does not change: how soon it judges, and what memory it takes.
 //!
-//! One process produces, captures, judges and shows, so what it takes is that of all of these. The events of a record happen
+//! One process produces, captures, judges and shows, so what it takes is that of all of these: records that are sent over
+//! and over, some for each model, are a part of its memory. The events of a record happen
 //! when it is handed to the log. A window's delay is from handing over the records that moved the last partition's watermark
 //! past its end, until `/metrics`, which is asked over and over, shows the window.
 
 use super::events::Density;
 use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
-use super::{Place, Settings, events, folder_with_reference, record};
+use super::report::Rate;
+use super::throughput::Meter;
+use super::{Place, Settings, events, folder_with_reference, record, with_service};
 use crate::cli::{BenchSteadyArgs, Exit};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -26,7 +29,7 @@ const DISORDER_MS: i64 = 1_000;
 const BATCH_EVERY: Duration = Duration::from_millis(50);
 /// How often is asked what is shown.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// Records that are sent over and over, with new times.
+/// Records of a partition that are sent over and over, with new times, where there are not more models.
 const TEMPLATES: u64 = 64;
 /// How long windows that have ended may be waited for at the end.
 const LAST_WINDOWS: Duration = Duration::from_secs(60);
@@ -39,6 +42,9 @@ struct Figures {
     events_per_second: f64,
     minutes: f64,
     windows: usize,
+    models: u32,
+    /// Of this process, for everything that it does.
+    processor_us_per_event: f64,
     /// From a window's last record to its verdict.
     delay_p50_s: f64,
     delay_p99_s: f64,
@@ -59,7 +65,7 @@ type Ended = (i64, Instant);
 /// When the brokers cannot be reached, a stage fails, or the load cannot be kept up.
 pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     let folder = folder_with_reference()?;
-    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, 1), Density::DENSE);
+    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
     let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
     let file = "max_disorder: 1s\nidle_after: 2s";
     let grounds = place.grounds("steady", &Settings { file, log: &log, window: "5s", ..Settings::default() })?;
@@ -67,21 +73,16 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
     let listen = Some(([127, 0, 0, 1], 0).into());
     let service = Service::start(Arc::clone(&grounds), &ServiceOptions { pace: Pace::Live, listen, stages })?;
-    let address = service.address().context("the service has no address")?;
-    let memory = MemoryWatch::start()?;
-    let (say, ended) = sync_channel(MOST_ENDED);
-    let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&grounds, &say))?;
-    let delays = delays(&format!("http://{address}/metrics"), &ended)?;
-    let (sent, took) = producer.join().map_err(|_| anyhow!("the thread that produces panicked"))??;
-    let samples = memory.stop()?;
-    service.shutdown()?;
+    let (delays, samples, spent) = with_service(service, |service| measure(service, grounds, load))?;
     ensure!(!delays.is_empty(), "no window was judged: measure for longer (--minutes)");
     let delay =
         |share: f64| delays.get(((delays.len() - 1) as f64 * share).round() as usize).copied().unwrap_or(f64::NAN);
     let figures = Figures {
-        events_per_second: sent as f64 / took.as_secs_f64(),
-        minutes: took.as_secs_f64() / 60.0,
+        events_per_second: spent.per_second(),
+        minutes: spent.seconds / 60.0,
         windows: delays.len(),
+        models: args.models,
+        processor_us_per_event: spent.processor_us_per_event(),
         delay_p50_s: delay(0.5),
         delay_p99_s: delay(0.99),
         delay_most_s: delay(1.0),
@@ -91,6 +92,19 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     };
     figures.tell(json)?;
     Ok(Exit::Done)
+}
+
+/// Sends the load: the delays of windows in ascending order, the memory over time, and what all of it took.
+fn measure(service: &Service, grounds: Arc<Grounds>, load: Load) -> Result<(Vec<f64>, Vec<Sample>, Rate)> {
+    let address = service.address().context("the service has no address")?;
+    let (memory, meter) = (MemoryWatch::start()?, Meter::start()?);
+    let (say, ended) = sync_channel(MOST_ENDED);
+    let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&grounds, &say))?;
+    let delays = delays(&format!("http://{address}/metrics"), &ended);
+    // Nobody looks for windows any more: one that still produces ends.
+    drop(ended);
+    let (sent, took) = producer.join().map_err(|_| anyhow!("the thread that produces panicked"))??;
+    Ok((delays?, memory.stop()?, meter.stop(sent, took)?))
 }
 
 /// What is sent, and how much of it.
@@ -109,10 +123,10 @@ struct Template {
 }
 
 impl Template {
-    fn new(numbers: &[u64]) -> Result<Self> {
+    fn new(model: &str, numbers: &[u64]) -> Result<Self> {
         // A time of now is a whole number of 64 bits in MessagePack, marked with 0xcf.
         const TIME: &[u8] = b"\xa4time\xcf";
-        let bytes = events::record(Format::MessagePack, &events::model_name(0), numbers, Density::DENSE)?.to_vec();
+        let bytes = events::record(Format::MessagePack, model, numbers, Density::DENSE)?.to_vec();
         let found = bytes.windows(TIME.len()).enumerate().filter(|(_, window)| *window == TIME);
         let times: Vec<_> = found.map(|(at, _)| at + TIME.len()).collect();
         ensure!(times.len() == numbers.len(), "a record has {} times for {} events", times.len(), numbers.len());
@@ -133,8 +147,8 @@ impl Load {
     fn new(args: &BenchSteadyArgs) -> Result<Self> {
         let mut waiting = vec![Vec::new(); args.partitions as usize];
         let mut templates: Vec<Vec<Template>> = waiting.iter().map(|_| Vec::new()).collect();
-        let mut event = 0;
-        while templates.iter().any(|own| (own.len() as u64) < TEMPLATES) {
+        let (mut event, models) = (0, u64::from(args.models));
+        while templates.iter().any(|own| (own.len() as u64) < models.max(TEMPLATES)) {
             let partition = partition_of(&events::id(event), args.partitions) as usize;
             event += 1;
             let (Some(numbers), Some(own)) = (waiting.get_mut(partition), templates.get_mut(partition)) else {
@@ -142,7 +156,8 @@ impl Load {
             };
             numbers.push(event - 1);
             if numbers.len() as u64 == args.per_record {
-                own.push(Template::new(&std::mem::take(numbers))?);
+                let model = events::model_name(own.len() as u64 % models);
+                own.push(Template::new(&model, &std::mem::take(numbers))?);
             }
         }
         let batches_per_second = 1.0 / BATCH_EVERY.as_secs_f64();
@@ -179,7 +194,8 @@ impl Load {
         let partitions = self.templates.len() as u64;
         let partition = (number % partitions) as u32;
         let own = self.templates.get_mut(partition as usize)?;
-        let template = own.get_mut((number / partitions % TEMPLATES) as usize)?;
+        let next = (number / partitions) as usize % own.len().max(1);
+        let template = own.get_mut(next)?;
         Some(record(Format::MessagePack, partition, template.at(time_ms)))
     }
 }
@@ -229,7 +245,9 @@ impl Figures {
             println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        println!("{:.0} events/s for {:.1} minutes, {} windows", self.events_per_second, self.minutes, self.windows);
+        let Self { events_per_second, minutes, windows, models, processor_us_per_event, .. } = self;
+        println!("{events_per_second:.0} events/s of {models} models for {minutes:.1} minutes, {windows} windows");
+        println!("processor time of this process, which also produces: {processor_us_per_event:.2} us an event");
         let Self { delay_p50_s, delay_p99_s, delay_most_s, most_resident_mib, growth_mib_per_minute, .. } = self;
         println!(
             "delay from a window's last record to /metrics: p50 {delay_p50_s:.2} s, p99 {delay_p99_s:.2} s, most {delay_most_s:.2} s"

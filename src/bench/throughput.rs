@@ -9,7 +9,7 @@
 
 use super::events::Density;
 use super::report::{Figures, Rate, Report};
-use super::{PATIENCE, Place, Settings, folder_with_reference, until_committed};
+use super::{PATIENCE, Place, Settings, folder_with_reference, until_committed, with_service};
 use crate::cli::{BenchFormat, BenchKafkaArgs, Exit};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -110,30 +110,31 @@ fn run(grounds: Arc<Grounds>, (events, stages): (u64, &[&str])) -> Result<Rate> 
     let ends: Vec<_> = bounds.iter().map(|bounds| bounds.end - 1).collect();
     let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
     let service = Service::start(grounds, &ServiceOptions { pace: Pace::LockStep, listen: None, stages })?;
-    let first = until_committed(log.as_ref(), (&Capture::spec(), topics::INFERENCES), &starts)?;
-    let (meter, started) = (Meter::start()?, Instant::now());
-    until_committed(log.as_ref(), (&Capture::spec(), topics::INFERENCES), &ends)?;
-    let took = started.elapsed();
-    let sum = |offsets: &[Offset]| offsets.iter().sum::<Offset>();
-    let share = (sum(&ends) - sum(&first)) as f64 / (sum(&ends) - sum(&starts) + ends.len() as i64) as f64;
-    ensure!(share > 0.0, "one epoch took all events: measure with more of them (--events)");
-    let rate = meter.stop((events as f64 * share) as u64, took);
-    service.wait_until_quiet(PATIENCE)?;
-    service.shutdown()?;
-    rate
+    with_service(service, |service| {
+        let first = until_committed(log.as_ref(), (&Capture::spec(), topics::INFERENCES), &starts)?;
+        let (meter, started) = (Meter::start()?, Instant::now());
+        until_committed(log.as_ref(), (&Capture::spec(), topics::INFERENCES), &ends)?;
+        let took = started.elapsed();
+        let sum = |offsets: &[Offset]| offsets.iter().sum::<Offset>();
+        let share = (sum(&ends) - sum(&first)) as f64 / (sum(&ends) - sum(&starts) + ends.len() as i64) as f64;
+        ensure!(share > 0.0, "one epoch took all events: measure with more of them (--events)");
+        let rate = meter.stop((events as f64 * share) as u64, took);
+        service.wait_until_quiet(PATIENCE)?;
+        rate
+    })
 }
 
 /// Processor time of this process since a moment.
-struct Meter {
+pub(super) struct Meter {
     processor: Duration,
 }
 
 impl Meter {
-    fn start() -> Result<Self> {
+    pub(super) fn start() -> Result<Self> {
         Ok(Self { processor: processor_time()? })
     }
 
-    fn stop(self, events: u64, took: Duration) -> Result<Rate> {
+    pub(super) fn stop(self, events: u64, took: Duration) -> Result<Rate> {
         let processor_s = processor_time()?.saturating_sub(self.processor).as_secs_f64();
         Ok(Rate { events, seconds: took.as_secs_f64(), processor_s })
     }

@@ -25,7 +25,7 @@ pub enum BenchSubject {
 /// `driftline bench kafka`.
 #[derive(Debug, Args)]
 pub struct BenchKafkaArgs {
-    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    /// Brokers as host:port, comma-separated; the topics that are made are deleted with the end
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Events of each measurement; a quarter of them where each has a record of its own
@@ -51,7 +51,7 @@ pub struct BenchKafkaArgs {
 /// `driftline bench steady`.
 #[derive(Debug, Args)]
 pub struct BenchSteadyArgs {
-    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    /// Brokers as host:port, comma-separated; the topics that are made are deleted with the end
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Events a second
@@ -66,6 +66,9 @@ pub struct BenchSteadyArgs {
     /// Partitions of each topic; capture works on each in a thread of its own
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub partitions: u32,
+    /// Spread the records over this many models
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub models: u32,
     /// Bytes that a partition may hold before its oldest records are deleted
     #[arg(long, value_name = "N", default_value_t = 2_000_000_000, value_parser = clap::value_parser!(u64).range(100_000_000..))]
     pub retention_bytes: u64,
@@ -80,7 +83,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// `driftline bench replay`.
 #[derive(Debug, Args)]
 pub struct BenchReplayArgs {
-    /// Brokers as host:port, comma-separated; the topics that are made carry a prefix of their own, and stay
+    /// Brokers as host:port, comma-separated; the topics that are made are deleted with the end
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Events of the topic
