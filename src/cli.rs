@@ -23,7 +23,7 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  `compare` found drift, or more odd values than the reference has; with --parity: that tool would
   4  no running driftline could be reached
-  5  the log is in use by another process, or cannot be used";
+  5  the log is in use by another process, cannot be used, or cannot be reached";
 
 /// How the process ends, as the long help lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Exit {
     Drift = 3,
     /// No running Driftline could be reached.
     Unreachable = 4,
-    /// The log is in use, or cannot be used.
+    /// The log is in use, cannot be used, or cannot be reached.
     LogUnusable = 5,
 }
 

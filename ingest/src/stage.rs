@@ -53,7 +53,7 @@ pub enum StageError {
         from: Offset,
         /// One past the last of these.
         to: Offset,
-        /// Up to where the topic's records have been deleted.
+        /// Up to where the records that are wanted have been deleted.
         first: Offset,
     },
     /// Anything a library reported while the stage worked.
@@ -116,7 +116,8 @@ pub struct Gone<'a> {
     pub topic: &'a str,
     /// Its partition.
     pub partition: PartitionId,
-    /// From where the stage is to go on, to the first offset that the topic still holds, or the last record before that.
+    /// From where the stage is to go on, to the first offset that the topic still holds, or to the end of what
+    /// were records before that.
     pub offsets: Range<Offset>,
 }
 

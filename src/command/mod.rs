@@ -88,11 +88,16 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<Unreachable>() {
             return Exit::Unreachable;
         }
-        if matches!(cause.downcast_ref(), Some(LogError::InUse { .. } | LogError::Unusable { .. })) {
+        if cause.downcast_ref().is_some_and(is_unusable) {
             return Exit::LogUnusable;
         }
     }
     Exit::Failed
+}
+
+fn is_unusable(error: &LogError) -> bool {
+    use LogError::{InUse, Refused, Unreachable, Unusable};
+    matches!(error, InUse { .. } | Unusable { .. } | Refused { .. } | Unreachable { .. })
 }
 
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {

@@ -73,8 +73,8 @@ impl SecuredKafka {
 
     /// Where a door is.
     pub fn bootstrap(&self, door: Door) -> String {
-        let place = DOORS.iter().position(|(found, ..)| *found == door).unwrap_or_default();
-        format!("127.0.0.1:{}", self.ports[place])
+        let found = DOORS.iter().zip(&self.ports).find(|((found, ..), _)| *found == door);
+        found.map_or_else(String::new, |(_, port)| format!("127.0.0.1:{port}"))
     }
 
     /// The folder of what a client needs: `ca.pem`, and `client.pem` with `client.key`, or encrypted `client.encrypted.key`.

@@ -5,8 +5,8 @@
 //! commit ─► group (records, offsets, snapshot) ──► writer ───┼─► broker ─► reader (consumers of a thread) ─► stage
 //! ```
 //!
-//! - **All or nothing.** An epoch's records, the offsets of its inputs with their resume offsets as metadata, and its
-//!   snapshot are one transaction of Kafka. Readers see what is committed only.
+//! - **All or nothing.** An epoch's records, the offsets of its inputs with the resume offsets and the ends of the records
+//!   as metadata, and its snapshot are one transaction of Kafka. Readers see what is committed only.
 //! - **One owner a group.** The transactional id is the group's name: taking a group over makes the broker refuse whatever
 //!   an earlier owner still tries. Any error drops the producer, and the next commit takes over anew.
 //! - **A transaction is decided before it is shown.** The broker acknowledges a commit, and then marks it in every

@@ -124,7 +124,9 @@ impl Cursor {
         let committed = match stored {
             Some(committed) => Some(Stored::read(&committed).ok_or_else(|| {
                 let Committed { offset, metadata } = committed;
-                let reason = format!("the resume offset stored with offset {offset} is not a number: {metadata:?}");
+                let reason = format!(
+                    "{metadata:?}, stored with offset {offset}, is no resume offset with the end of the records: another version of Driftline wrote it, start that one, or with another prefix or directory"
+                );
                 Failure::Permanent(StageError::failed(place(), reason))
             })?),
             None => None,

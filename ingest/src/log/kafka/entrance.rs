@@ -13,10 +13,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long is waited for an answer before what was said is looked at.
+/// How long is waited for the first answer before what was said is looked at; for each further one twice as long.
 const LISTEN: Duration = Duration::from_millis(500);
+/// How long the client is given to say what it has to say.
+const SAY: Duration = Duration::from_millis(10);
 /// What librdkafka calls it when a connection fails.
 const FAILED: &str = "FAIL";
 /// What a reason has in it that TLS gives: that of a broker who does not take Driftline's certificate comes as any other.
@@ -29,6 +32,8 @@ struct Listening {
     failed: Mutex<Option<String>>,
     /// Why one will never succeed.
     refused: Mutex<Option<String>>,
+    /// Whether there was a time when no broker was left to try.
+    all_failed: AtomicBool,
 }
 
 impl ClientContext for Listening {
@@ -49,8 +54,9 @@ impl ClientContext for Listening {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
                 *locked(&self.refused) = Some(reason.to_owned());
             }
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.all_failed.store(true, Ordering::Relaxed),
             // Each attempt says so again.
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {}
+            Some(RDKafkaErrorCode::BrokerTransportFailure) => {}
             _ => tell_error(&error, reason),
         }
     }
@@ -67,14 +73,18 @@ pub(super) fn enter(options: &KafkaOptions) -> Result<(), LogError> {
     let config = options.consumer(&names.group("reader"));
     let client = BaseConsumer::from_config_and_context(&config, Listening::default());
     let client = client.map_err(|error| client_error(&error))?;
-    let deadline = Instant::now() + options.patience;
+    let (deadline, mut listen) = (Instant::now() + options.patience, LISTEN);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Err(error) = client.fetch_metadata(Some(&names.topic(SNAPSHOTS)), LISTEN.min(left)) else { return Ok(()) };
-        // Has the client say what it has to say; it consumes nothing.
-        while client.poll(Duration::ZERO).is_some() {}
+        let Err(error) = client.fetch_metadata(Some(&names.topic(SNAPSHOTS)), listen.min(left)) else { return Ok(()) };
+        listen *= 2;
+        // It consumes nothing: what comes are errors.
+        while client.poll(SAY).is_some() {}
         let bootstrap = || options.bootstrap().to_owned();
-        if let Some(reason) = locked(&client.context().refused).take() {
+        // One that refuses is no reason to give up while others may be tried.
+        let refused =
+            client.context().all_failed.load(Ordering::Relaxed).then(|| locked(&client.context().refused).take());
+        if let Some(reason) = refused.flatten() {
             return Err(LogError::Refused { bootstrap: bootstrap(), reason });
         }
         if Instant::now() >= deadline {

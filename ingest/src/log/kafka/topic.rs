@@ -77,18 +77,22 @@ fn repartitioned(wanted: &mut BTreeMap<&'static str, String>) {
 /// Deletes every topic whose name begins so: what a measurement has made for itself.
 ///
 /// # Errors
-/// When the brokers cannot be reached, or a topic is not theirs to delete.
+/// When the prefix is empty, the brokers cannot be reached, or Driftline may not delete one of the topics.
 pub fn delete_topics(options: &KafkaOptions, prefix: &str) -> Result<(), LogError> {
+    if prefix.is_empty() {
+        let reason = "every topic begins with an empty one".to_owned();
+        return Err(LogError::Option { option: "prefix".to_owned(), reason });
+    }
     let link = Link::connect(options.clone())?;
     let doing = || format!("deleting the topics {prefix}…");
     let topics = link.topics().map_err(|error| storage(doing(), error))?;
     let topics: Vec<_> = topics.iter().filter(|name| name.starts_with(prefix)).map(String::as_str).collect();
-    if prefix.is_empty() || topics.is_empty() {
+    if topics.is_empty() {
         return Ok(());
     }
     let deleted = block_on(link.admin.delete_topics(&topics, &patience(&link)));
     for outcome in deleted.map_err(|error| storage(doing(), error))? {
-        outcome.map_err(|(_, code)| storage(doing(), KafkaError::AdminOp(code)))?;
+        outcome.map_err(|(name, code)| storage(format!("deleting topic {name}"), KafkaError::AdminOp(code)))?;
     }
     Ok(())
 }
