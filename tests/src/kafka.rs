@@ -6,7 +6,7 @@
 //! [`Broker::start`].
 //!
 //! [`shared`] is the one broker that tests use which do not hurt it; each takes a prefix of its own.
-//! Who its clients are it asks only where [`Demands`] say so. Deliberately absent: anything that waits by the clock.
+//! Who its clients are it asks only where its demands say so. Deliberately absent: anything that waits by the clock.
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
