@@ -7,17 +7,21 @@
 
 pub(super) mod append;
 
+use super::EventBatch;
 use super::head::{Cell, Head};
 use super::privacy::HashKey;
+use super::together::Owner;
 use crate::columns;
 use arrow::array::{
     Array, ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, NullBufferBuilder, RecordBatch, StringArray,
-    UInt16Array, new_null_array,
+    UInt16Array, UInt32Array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use detectors::schema::ColumnKind;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a row stands in the log, and when the log took it.
@@ -266,19 +270,36 @@ pub(crate) struct GoodRow<'r, 'a> {
     pub(crate) label: Cell<'a>,
 }
 
-/// What the batches of a model have in common.
+/// The columns of a model's events.
+#[derive(Debug, Clone)]
 pub(crate) struct BatchShape {
     pub(crate) schema: SchemaRef,
     pub(crate) label: ColumnKind,
-    /// How many rows to make room for.
-    pub(crate) rows: usize,
+    /// The schema's columns, then the segments: their kinds, and the keys of those that are hashed.
+    pub(crate) columns: Vec<(ColumnKind, Option<HashKey>)>,
 }
 
-/// The events of one model and version.
+impl BatchShape {
+    /// Whether the other one's rows fit into the same columns.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        // Keys cannot be compared.
+        let is_plain = |shape: &Self| shape.columns.iter().all(|(_, key)| key.is_none());
+        self.label == other.label && self.schema == other.schema && is_plain(self) && is_plain(other)
+    }
+}
+
+/// Rows that came one after the other and are of one owner.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    owner: u32,
+    rows: usize,
+}
+
+/// Events of models that have the same columns.
 #[derive(Debug)]
 pub(crate) struct EventBuilder {
     schema: SchemaRef,
-    version: String,
+    turns: Vec<Turn>,
     log: LogColumns,
     columns: Vec<Column>,
     label: Column,
@@ -293,13 +314,14 @@ pub(crate) struct EventBuilder {
 const FULL_BYTES: usize = 1 << 30;
 
 impl EventBuilder {
-    /// A builder without rows. `columns` are the schema's, then the segments.
-    pub(crate) fn new(version: String, columns: Vec<Column>, shape: BatchShape) -> Self {
+    /// A builder without rows, with room for so many.
+    pub(crate) fn new(shape: &BatchShape, rows: usize) -> Self {
+        let columns = shape.columns.iter().map(|(kind, key)| Column::new(*kind, key.clone(), rows));
         Self {
-            schema: shape.schema,
-            version,
-            log: LogColumns::with_rows(shape.rows),
-            columns,
+            schema: Arc::clone(&shape.schema),
+            turns: Vec::new(),
+            log: LogColumns::with_rows(rows),
+            columns: columns.collect(),
             label: Column::new(shape.label, None, 0),
             sampling_rate: NumberColumn::with_rows(0),
             weight: NumberColumn::with_rows(0),
@@ -308,23 +330,21 @@ impl EventBuilder {
         }
     }
 
-    pub(crate) fn version(&self) -> &str {
-        &self.version
-    }
-
     pub(crate) fn rows(&self) -> usize {
         self.log.offset.len()
     }
 
-    /// Whether the batch should be put aside and another begun.
-    pub(crate) fn is_full(&self) -> bool {
-        self.fullest > FULL_BYTES
+    /// Whether the batch should be put aside and another begun; each of its rows repeats a version of so many bytes.
+    #[inline]
+    pub(crate) fn is_full(&self, version_bytes: usize) -> bool {
+        self.fullest.max(version_bytes * self.rows()) > FULL_BYTES
     }
 
-    pub(crate) fn push(&mut self, row: &GoodRow<'_, '_>) {
+    #[inline]
+    pub(crate) fn push(&mut self, owner: u32, row: &GoodRow<'_, '_>) {
         debug_assert_eq!(self.columns.len(), row.cells.len(), "both follow the schema and the segments");
         let place = self.rows();
-        let mut fullest = self.log.push(row.place, row.head.id, row.time_ms).max(self.version.len() * (place + 1));
+        let mut fullest = self.log.push(row.place, row.head.id, row.time_ms);
         for (index, (column, cell)) in self.columns.iter_mut().zip(row.cells).enumerate() {
             if let Cell::Wrong = cell {
                 self.wrong_types.columns.push(index as u16);
@@ -335,12 +355,22 @@ impl EventBuilder {
         self.fullest = fullest.max(self.label.push(&row.label));
         self.sampling_rate.push(row.head.sampling_rate);
         self.weight.push(row.head.weight);
+        self.count(owner, 1);
     }
 
-    pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
+    #[inline]
+    fn count(&mut self, owner: u32, rows: usize) {
+        match self.turns.last_mut() {
+            Some(turn) if turn.owner == owner => turn.rows += rows,
+            _ => self.turns.push(Turn { owner, rows }),
+        }
+    }
+
+    /// A batch for each of the owners that have rows here.
+    pub(crate) fn finish(self, owners: &[Owner], batches: &mut Vec<EventBatch>) -> Result<(), ArrowError> {
+        let (schema, turns) = (self.schema, self.turns);
         let mut columns = self.log.finish()?;
-        let rows = columns.first().map_or(0, |column| column.len());
-        columns.push(repeated(&self.version, rows)?);
+        let (version_at, rows) = (columns.len(), columns.first().map_or(0, |column| column.len()));
         for column in self.columns {
             columns.push(column.finish()?);
         }
@@ -348,8 +378,39 @@ impl EventBuilder {
         columns.push(self.sampling_rate.finish()?);
         columns.push(self.weight.finish()?);
         columns.push(self.wrong_types.finish(rows)?);
-        RecordBatch::try_new(self.schema, columns)
+        for (owner, own) in rows_of_owners(turns) {
+            let Some(Owner { model, version }) = owners.get(owner as usize).cloned() else { continue };
+            let mut columns = if own.len() == rows { columns.clone() } else { taken(&columns, own.clone())? };
+            columns.insert(version_at, repeated(&version, own.len())?);
+            batches.push(EventBatch { model, version, batch: RecordBatch::try_new(Arc::clone(&schema), columns)? });
+        }
+        Ok(())
     }
+}
+
+/// The rows of each owner, in their order.
+fn rows_of_owners(turns: Vec<Turn>) -> Vec<(u32, UInt32Array)> {
+    let mut end = 0;
+    let mut spans: Vec<_> = Vec::with_capacity(turns.len());
+    for Turn { owner, rows } in turns {
+        spans.push((owner, end as u32..(end + rows) as u32));
+        end += rows;
+    }
+    spans.sort_by_key(|(owner, _)| *owner);
+    let of_owner = |spans: &[(u32, Range<u32>)]| {
+        let rows = UInt32Array::from_iter_values(spans.iter().flat_map(|(_, rows)| rows.clone()));
+        Some((spans.first()?.0, rows))
+    };
+    spans.chunk_by(|(a, _), (b, _)| a == b).filter_map(of_owner).collect()
+}
+
+/// Copies of these rows, which leave the memory of the others free to go.
+fn taken(columns: &[ArrayRef], rows: UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+    let of_column = |column: &ArrayRef| match column.null_count() == column.len() {
+        true => Ok(new_null_array(column.data_type(), rows.len())),
+        false => take(column, &rows, None),
+    };
+    columns.iter().map(of_column).collect()
 }
 
 /// A column that holds the same text in every row.

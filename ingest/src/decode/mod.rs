@@ -34,6 +34,7 @@ mod redactor;
 mod route;
 mod source;
 mod split;
+mod together;
 
 pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
@@ -52,7 +53,7 @@ use crate::log::{PartitionId, Record};
 use crate::schemas::{Outage, Schemas};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use builders::{EventBuilder, GoodRow, LabelBuilder, Place};
+use builders::{GoodRow, LabelBuilder, Place};
 use bytes::Bytes;
 use columnar::{Gathered, Layout};
 use cursor::{Cursor, Spoilt, each_row};
@@ -63,8 +64,10 @@ use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
 use source::ActiveSource;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use together::Together;
 
 /// What a row may cost.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +157,7 @@ pub struct Decoder {
     gathered: Gathered,
     /// Of the last stream.
     layout: Option<Arc<Layout>>,
-    full_events: Vec<(Arc<str>, EventBuilder)>,
+    events: Vec<Together>,
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
 }
@@ -171,11 +174,14 @@ impl Decoder {
     pub fn new(sources: Vec<Source>, limits: Limits) -> Self {
         let directory = Directory::new(&sources);
         let mapped = sources.iter().enumerate().filter_map(|(index, source)| Some((index, source.mapping.clone()?)));
+        let mapped = Some(mapped.collect()).filter(|mapped: &Arc<[_]>| !mapped.is_empty());
+        let mut sources: Vec<_> = sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect();
+        let events = built_together(&mut sources);
         Self {
             limits,
-            mapped: Some(mapped.collect()).filter(|mapped: &Arc<[_]>| !mapped.is_empty()),
+            mapped,
             most_ahead_ms: i64::try_from(limits.max_future.as_millis()).unwrap_or(i64::MAX),
-            sources: sources.into_iter().map(|source| ActiveSource::new(source, &limits)).collect(),
+            sources,
             directory,
             schemas: Arc::default(),
             readers: Readers::default(),
@@ -184,7 +190,7 @@ impl Decoder {
             cells: Vec::new(),
             gathered: Gathered::default(),
             layout: None,
-            full_events: Vec::new(),
+            events,
             full_labels: Vec::new(),
             bad: Vec::new(),
         }
@@ -228,21 +234,19 @@ impl Decoder {
     /// When arrow refuses a batch, which a schema with two columns of one name, for example, would cause.
     pub fn take(&mut self) -> Result<Decoded, ArrowError> {
         let mut decoded = Decoded { bad: self.take_bad(), ..Decoded::default() };
-        let mut events = std::mem::take(&mut self.full_events);
-        let mut labels = std::mem::take(&mut self.full_labels);
+        let (mut met, mut labels) = (BTreeSet::new(), std::mem::take(&mut self.full_labels));
         for index in self.directory.take_met() {
             let Some(source) = self.sources.get_mut(index) else { continue };
             let model = source.source.model.clone();
             let drained = source.drain();
-            events.extend(drained.events.into_iter().map(|builder| (model.clone(), builder)));
+            met.insert(source.built_by);
             labels.extend(drained.labels.map(|builder| (model.clone(), builder)));
             let unknown = drained.unknown.into_iter();
             let unknown = unknown.map(|(name, values)| UnknownFeature { model: model.clone(), name, values });
             decoded.unknown_features.extend(unknown);
         }
-        for (model, builder) in events {
-            let version = builder.version().into();
-            decoded.events.push(EventBatch { model, version, batch: builder.finish()? });
+        for together in met {
+            self.events.get_mut(together).map_or(Ok(()), |together| together.take(&mut decoded.events))?;
         }
         for (model, builder) in labels {
             decoded.labels.push(LabelBatch { model, batch: builder.finish()? });
@@ -353,8 +357,9 @@ impl Decoder {
         }
         let version = head.require_version(start)?;
         self.directory.count(index, 1);
-        if let Some(builder) = source.builder(version, &mut self.full_events) {
-            builder.push(&GoodRow { place: task.place, time_ms, head, cells, label });
+        if let Some(together) = self.events.get_mut(source.built_by) {
+            let owner = source.owner(version, together);
+            together.push(owner, &GoodRow { place: task.place, time_ms, head, cells, label });
         }
         cursor.seek(end);
         Ok(())
@@ -433,6 +438,19 @@ struct Task<'a> {
     mapped: &'a [(usize, Mapping)],
     /// Whether hashed features come as their hashes already.
     redacted: bool,
+}
+
+/// What builds the rows of these sources: those that have the same columns are built together.
+fn built_together(sources: &mut [ActiveSource]) -> Vec<Together> {
+    let mut all: Vec<Together> = Vec::new();
+    for source in sources {
+        let shape = source.shape();
+        source.built_by = all.iter().position(|together| together.takes(&shape)).unwrap_or(all.len());
+        if source.built_by == all.len() {
+            all.push(Together::new(shape));
+        }
+    }
+    all
 }
 
 /// Whether a row is an event v1 beyond doubt, although records of another shape are expected too.

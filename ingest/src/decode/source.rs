@@ -4,7 +4,7 @@
 //! a look at anything else. What differs is read again, from its key on, by the general steps, which find the faults too.
 
 use super::Limits;
-use super::builders::{BatchShape, Column, EventBuilder, LabelBuilder};
+use super::builders::{BatchShape, LabelBuilder};
 use super::cursor::{Cursor, Open, Text, Value};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
@@ -12,14 +12,11 @@ use super::feature_order::{FeatureOrder, Slot};
 use super::head::{Cell, Head, Part, wrong};
 use super::mapping::Mapping;
 use super::privacy::{Policy, Privacy};
+use super::together::Together;
 use crate::columns::{self, SEGMENT_PREFIX};
-use arrow::datatypes::SchemaRef;
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Role, Task};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// The most rows that room is made for before there are any.
-const MOST_EXPECTED_ROWS: usize = 4_096;
 
 /// A model whose events are decoded, and how.
 #[derive(Debug, Clone)]
@@ -36,9 +33,8 @@ pub struct Source {
     pub mapping: Option<Mapping>,
 }
 
-/// What a source has built and counted.
+/// What a source has built of labels, and counted.
 pub(crate) struct Drained {
-    pub(crate) events: Vec<EventBuilder>,
     pub(crate) labels: Option<LabelBuilder>,
     /// Unknown features and how many values they had; `None` names all that were too many to remember.
     pub(crate) unknown: Vec<(Option<String>, u64)>,
@@ -72,15 +68,13 @@ pub(crate) struct ActiveSource {
     /// Index of each score column, by class; the one of a binary task stands under its positive class.
     scores: Vec<(String, usize)>,
     features: FeatureOrder,
-    batch_schema: SchemaRef,
     max_text_bytes: usize,
     max_depth: usize,
-    /// Builders by version, and the one used last.
-    pub(crate) builders: Vec<EventBuilder>,
-    /// Rows of the largest batch of the last time: the next one will hardly differ, and its columns need not grow.
-    expected_rows: usize,
-    by_version: HashMap<String, usize>,
-    last_builder: usize,
+    /// Which of the decoder's [`Together`] builds the model's events.
+    pub(crate) built_by: usize,
+    /// The numbers by which they are given there, by version, and the one used last.
+    owners: HashMap<Arc<str>, u32>,
+    last_owner: Option<(Arc<str>, u32)>,
     pub(crate) labels: Option<LabelBuilder>,
 }
 
@@ -99,13 +93,11 @@ impl ActiveSource {
             features,
             prediction: schema.columns.iter().position(|column| column.name == PREDICTION),
             scores: score_slots(schema),
-            batch_schema: columns::event_schema(schema, &source.segments),
             max_text_bytes: limits.max_text_bytes,
             max_depth: limits.max_depth,
-            builders: Vec::new(),
-            expected_rows: 0,
-            by_version: HashMap::new(),
-            last_builder: 0,
+            built_by: 0,
+            owners: HashMap::new(),
+            last_owner: None,
             labels: None,
             plans,
             source,
@@ -352,30 +344,34 @@ impl ActiveSource {
         Ok(())
     }
 
-    /// The builder of a version; a full one is moved to `aside` first.
-    pub(crate) fn builder(
-        &mut self,
-        version: Cell<'_>,
-        aside: &mut Vec<(Arc<str>, EventBuilder)>,
-    ) -> Option<&mut EventBuilder> {
+    /// The columns of its events.
+    pub(crate) fn shape(&self) -> BatchShape {
+        let key = |plan: &Plan| self.source.privacy.key().filter(|_| plan.policy == Policy::Hash).cloned();
+        BatchShape {
+            schema: columns::event_schema(&self.source.schema, &self.source.segments),
+            label: self.source.schema.task.outcome_kind(),
+            columns: self.plans.iter().map(|plan| (plan.kind, key(plan))).collect(),
+        }
+    }
+
+    /// The number of a version among those whose rows are built together.
+    #[inline]
+    pub(crate) fn owner(&mut self, version: Cell<'_>, together: &mut Together) -> u32 {
         let mut scratch = Vec::new();
         let version = version.resolve(&mut scratch);
-        let is_last = |builder: &EventBuilder| builder.version().as_bytes() == version;
-        if !self.builders.get(self.last_builder).is_some_and(is_last) {
-            // Cursors make text of UTF-8 only, so nothing is replaced here.
-            let version = String::from_utf8_lossy(version).into_owned();
-            self.last_builder = match self.by_version.get(&version) {
-                Some(index) => *index,
-                None => self.add_builder(version),
-            };
+        match &self.last_owner {
+            Some((last, owner)) if last.as_bytes() == version => *owner,
+            _ => self.look_up_owner(version, together),
         }
-        let index = self.last_builder;
-        if self.builders.get(index).is_some_and(EventBuilder::is_full) {
-            let fresh = self.new_builder(self.builders.get(index)?.version().to_owned());
-            let full = std::mem::replace(self.builders.get_mut(index)?, fresh);
-            aside.push((self.source.model.clone(), full));
-        }
-        self.builders.get_mut(index)
+    }
+
+    fn look_up_owner(&mut self, version: &[u8], together: &mut Together) -> u32 {
+        // Cursors make text of UTF-8 only, so nothing is replaced here.
+        let version: Arc<str> = String::from_utf8_lossy(version).into();
+        let add = || together.add_owner(&self.source.model, &version);
+        let owner = *self.owners.entry(Arc::clone(&version)).or_insert_with(add);
+        self.last_owner = Some((version, owner));
+        owner
     }
 
     /// The builder of labels; a full one is moved to `aside` first.
@@ -386,32 +382,11 @@ impl ActiveSource {
         self.labels.get_or_insert_with(|| LabelBuilder::new(&self.source.schema))
     }
 
-    fn add_builder(&mut self, version: String) -> usize {
-        let index = self.builders.len();
-        self.builders.push(self.new_builder(version.clone()));
-        self.by_version.insert(version, index);
-        index
-    }
-
-    fn new_builder(&self, version: String) -> EventBuilder {
-        let columns = self.plans.iter().map(|plan| {
-            let key = if plan.policy == Policy::Hash { self.source.privacy.key().cloned() } else { None };
-            Column::new(plan.kind, key, self.expected_rows)
-        });
-        let shape = BatchShape {
-            schema: self.batch_schema.clone(),
-            label: self.source.schema.task.outcome_kind(),
-            rows: self.expected_rows,
-        };
-        EventBuilder::new(version, columns.collect(), shape)
-    }
-
-    /// Takes out what has been built and counted.
+    /// Takes out what has been built of labels and counted; its events are handed over with it.
     pub(crate) fn drain(&mut self) -> Drained {
-        self.by_version.clear();
-        let unknown = self.features.take_unknown();
-        self.expected_rows = self.builders.iter().map(EventBuilder::rows).max().unwrap_or(0).min(MOST_EXPECTED_ROWS);
-        Drained { events: std::mem::take(&mut self.builders), labels: self.labels.take(), unknown }
+        self.owners.clear();
+        self.last_owner = None;
+        Drained { labels: self.labels.take(), unknown: self.features.take_unknown() }
     }
 
     /// Counts values of a feature that the schema does not have.

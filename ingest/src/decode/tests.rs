@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 mod avro;
 mod columnar;
 mod split;
+mod together;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

@@ -38,10 +38,10 @@ pub(crate) enum Hashes {
 
 impl EventBuilder {
     /// Appends rows.
-    pub(crate) fn append(&mut self, rows: &GoodRows) {
+    pub(crate) fn append(&mut self, owner: u32, rows: &GoodRows) {
         debug_assert_eq!(self.columns.len(), rows.columns.len(), "both follow the schema and the segments");
         let first = self.rows();
-        let mut fullest = self.log.append(rows).max(self.version.len() * self.rows());
+        let mut fullest = self.log.append(rows);
         for (column, fitted) in self.columns.iter_mut().zip(&rows.columns) {
             fullest = fullest.max(column.append(&fitted.values, rows.hashes));
         }
@@ -49,6 +49,7 @@ impl EventBuilder {
         self.wrong_types.append(&rows.columns, first..first + rows.places.len());
         self.sampling_rate.append(&rows.sampling_rate);
         self.weight.append(&rows.weight);
+        self.count(owner, rows.places.len());
     }
 }
 

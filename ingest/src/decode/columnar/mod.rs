@@ -135,8 +135,9 @@ impl Decoder {
             Rows::Labels => source.label_builder(&mut self.full_labels).append(&share.rows),
             Rows::Events => {
                 let version = Cell::Text(Text::plain(share.version.as_bytes()));
-                if let Some(builder) = source.builder(version, &mut self.full_events) {
-                    builder.append(&share.rows);
+                if let Some(together) = self.events.get_mut(source.built_by) {
+                    let owner = source.owner(version, together);
+                    together.append(owner, &share.rows);
                 }
             }
         }
