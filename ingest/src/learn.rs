@@ -4,7 +4,7 @@
 //! slice by slice, so that a reference's windows and the stream's are the same kind of thing. What it learns holds no raw
 //! rows.
 
-use crate::capture::{OutcomeQueries, Qualities, input_query};
+use crate::capture::{InputQuery, OutcomeQueries, Qualities};
 use crate::columns::{self, EVENT_TIME, LABEL};
 use crate::join::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::segments::{Segmenter, known_segment};
@@ -117,11 +117,9 @@ impl Learner<'_> {
         rows: &RecordBatch,
         layouts: &[ColumnLayout],
     ) -> Result<Vec<Cell<Profile>>, datafusion::common::DataFusionError> {
-        let spec = input_query(self.watched, &self.segmenter);
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from(vec![0; rows.num_rows()])));
-        let rows = RecordBatch::try_new(Arc::clone(&spec.schema), columns)?;
-        self.engine.plan::<Profile>(spec, Arc::new(layouts.to_vec()))?.run(&self.engine, vec![rows])
+        let query = InputQuery::new(self.watched, &self.segmenter);
+        let rows = query.rows(rows, vec![0; rows.num_rows()])?;
+        self.engine.plan::<Profile>(query.spec, Arc::new(layouts.to_vec()))?.run(&self.engine, vec![rows])
     }
 
     /// Quality by pane and moments by step of the rows that have a label; nothing where none has.

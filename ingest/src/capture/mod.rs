@@ -10,12 +10,13 @@
 //! oldest checkpoint whose events a label may still reach, or from the archive what the topics have forgotten of that.
 
 mod input;
+mod input_query;
 mod model;
 mod recall;
 mod rows;
 mod unjudged;
 
-pub use model::input_query;
+pub use input_query::InputQuery;
 pub(crate) use model::{OutcomeQueries, Qualities};
 pub use recall::unarchived_column;
 
@@ -42,6 +43,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use unjudged::Unjudged;
+
+/// The most values, of rows of all models, that wait until there are enough of a version's to be counted together.
+const MOST_WAITING_VALUES: usize = 1 << 23;
 
 /// What capture needs to know.
 pub struct CaptureSpec {
@@ -92,6 +96,8 @@ pub struct Capture {
     catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
     unjudged: Option<Unjudged>,
+    /// Values that were judged since the rows were last counted that wait for others of their version.
+    waiting_values: usize,
     references: ReferenceBook,
     archive: Option<ArchiveReader>,
     engine: QueryEngine,
@@ -136,6 +142,7 @@ impl Capture {
             catch_up: spec.catch_up,
             decoder: spec.decoder,
             unjudged: None,
+            waiting_values: 0,
             references: spec.references,
             archive: spec.archive,
             engine: QueryEngine::new()?,
@@ -228,8 +235,12 @@ impl Capture {
                 .add(&rows.counts);
             if delivery == Delivery::Live {
                 let chosen = self.references.choose(&batch.model, &batch.version);
-                model.count(&batch.version, rows, (chosen, &self.engine))?;
+                self.waiting_values += model.count(&batch.version, rows, (chosen, &self.engine))?;
             }
+        }
+        if self.waiting_values >= MOST_WAITING_VALUES {
+            self.waiting_values = 0;
+            self.models.values_mut().try_for_each(|model| model.count_waiting(&self.engine))?;
         }
         Ok(())
     }
@@ -416,6 +427,7 @@ impl Stage for Capture {
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
         self.judge()?;
+        self.waiting_values = 0;
         self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
         let mut partials = Vec::new();
         for (name, model) in &mut self.models {

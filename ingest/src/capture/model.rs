@@ -1,8 +1,9 @@
 //! What capture holds of one model: its joins, the queries that profile its rows, and what the epoch's amount to so far.
 
 use super::CaptureError;
+use super::input_query::{InputQuery, LATE};
 use super::rows::PreparedRows;
-use crate::columns::{self, EVENT_TIME, WRONG_TYPE};
+use crate::columns::{self, EVENT_TIME};
 use crate::join::{KeptColumns, LabelJoin, LabelSpace, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::log::PartitionId;
 use crate::partial::{Partial, PartialBody};
@@ -13,7 +14,7 @@ use crate::watched::WatchedModel;
 use crate::window_query::aggregate::WindowState;
 use crate::window_query::{Cell, QueryEngine, QuerySpec, WindowQuery};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::row::Rows;
 use datafusion::common::DataFusionError;
 use detectors::moments::StepMoments;
@@ -26,11 +27,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Rows beside which what a query costs by itself is little.
-const QUERY_ROWS: usize = 256;
-
-/// Int64 column that tells late rows (1) from others (0).
-const LATE: &str = "late";
+/// Rows beside which what a query costs by itself is little, and what it counts against is worth its way from memory.
+const QUERY_ROWS: usize = 1_024;
 
 pub(super) struct CaptureModel {
     pub(super) watched: Arc<WatchedModel>,
@@ -38,7 +36,7 @@ pub(super) struct CaptureModel {
     pub(super) joins: HashMap<PartitionId, LabelJoin>,
     versions: BTreeMap<Arc<str>, Version>,
     /// What profiles the inputs of any version, held against its reference.
-    inputs: QuerySpec,
+    inputs: InputQuery,
     /// What profiles the outcomes of any version; `None` before there was one.
     outcomes: Option<OutcomeQueries>,
     /// Indices of the columns that the join keeps of a prediction, and what turns them into rows.
@@ -95,7 +93,7 @@ impl CaptureModel {
         let fields = segmenter.schema().fields().iter().enumerate();
         let kept: Vec<_> = fields.filter(|(_, field)| is_kept(field.name())).map(|(index, _)| index).collect();
         let kept_columns = Arc::new(KeptColumns::new(Arc::new(segmenter.schema().project(&kept)?))?);
-        let inputs = input_query(&watched, &segmenter);
+        let inputs = InputQuery::new(&watched, &segmenter);
         let (joins, versions, space) = (HashMap::new(), BTreeMap::new(), Arc::clone(space));
         Ok(Self { watched, segmenter, joins, versions, inputs, outcomes: None, kept, kept_columns, space })
     }
@@ -113,17 +111,29 @@ impl CaptureModel {
         rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
-    /// Counts rows into the epoch, against the reference chosen for them.
+    /// Counts rows into the epoch, against the reference chosen for them, or has them wait for others. How many values that
+    /// were.
     pub(super) fn count(
         &mut self,
         version: &Arc<str>,
         rows: PreparedRows,
         (chosen, engine): (Option<ChosenReference>, &QueryEngine),
-    ) -> Result<(), StageError> {
-        let rows = rows.finish(&self.inputs.schema)?;
+    ) -> Result<usize, StageError> {
+        let rows = rows.finish(&self.inputs)?;
+        let values = rows.num_rows() * rows.num_columns();
         let pane_ms = self.watched.windows.pane_ms();
         let counted = self.counted(version, (chosen, engine)).and_then(|counted| counted.add(rows, pane_ms, engine));
-        counted.map_err(|error| self.failed(version, error))
+        counted.map(|()| values).map_err(|error| self.failed(version, error))
+    }
+
+    /// Counts the rows that wait.
+    pub(super) fn count_waiting(&mut self, engine: &QueryEngine) -> Result<(), StageError> {
+        let name = &self.watched.name;
+        for (version, state) in &mut self.versions {
+            let counted = state.counted.as_mut().map_or(Ok(()), |counted| counted.profile(engine));
+            counted.map_err(|error| StageError::failed(format!("profiling {name} {version}"), error))?;
+        }
+        Ok(())
     }
 
     fn failed(&self, version: &str, error: DataFusionError) -> StageError {
@@ -143,7 +153,7 @@ impl CaptureModel {
         }
         match &mut state.counted {
             Some(counted) => Ok(counted),
-            none => Ok(none.insert(Counted::plan(&self.inputs, reference, engine)?)),
+            none => Ok(none.insert(Counted::plan(&self.inputs.spec, reference, engine)?)),
         }
     }
 
@@ -394,21 +404,6 @@ impl OutcomeQueries {
     /// When an aggregate refuses them.
     pub(crate) fn run(&mut self, engine: &QueryEngine, rows: Vec<RecordBatch>) -> Result<Qualities, DataFusionError> {
         Ok((self.by_pane.run(engine, rows.clone())?, self.by_step.run(engine, rows)?))
-    }
-}
-
-/// The query that profiles a model's rows: the same for the stream, the archive and references.
-pub fn input_query(watched: &WatchedModel, segmenter: &Segmenter) -> QuerySpec {
-    let mut fields: Vec<_> = segmenter.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(LATE, DataType::Int64, false)));
-    let columns = watched.schema.columns.iter().map(|column| column.name.clone());
-    QuerySpec {
-        schema: Arc::new(Schema::new(fields)),
-        bin_ms: watched.windows.pane_ms(),
-        time: EVENT_TIME.to_owned(),
-        tag: LATE.to_owned(),
-        dimensions: segmenter.dimensions().to_vec(),
-        arguments: columns.chain([WRONG_TYPE.to_owned()]).collect(),
     }
 }
 

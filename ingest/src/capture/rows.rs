@@ -1,15 +1,15 @@
 //! The rows of a decoded batch, with what capture finds out of each.
 
 use super::input::Place;
+use super::input_query::InputQuery;
 use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
 use crate::partial::EventCounts;
 use crate::stage::StageError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::row::Rows;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A batch of events with what is being found out of its rows.
 pub(super) struct PreparedRows {
@@ -42,15 +42,13 @@ impl PreparedRows {
         Ok(Self { extended, joined, log, labels, late, kept, counts, label_counts })
     }
 
-    /// The rows that count, with the late column behind the others.
+    /// The rows that count, as the query reads them.
     ///
     /// # Errors
-    /// When that is not the schema.
-    pub(super) fn finish(self, schema: &SchemaRef) -> Result<RecordBatch, StageError> {
+    /// When they do not have its columns.
+    pub(super) fn finish(self, query: &InputQuery) -> Result<RecordBatch, StageError> {
         let failed = |error| StageError::failed("capturing", error);
-        let mut columns = self.extended.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from(self.late)));
-        let rows = RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)?;
+        let rows = query.rows(&self.extended, self.late).map_err(failed)?;
         if self.kept.iter().all(|kept| *kept) {
             return Ok(rows);
         }

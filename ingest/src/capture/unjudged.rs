@@ -15,14 +15,16 @@ use super::input::Source;
 use crate::decode::{BadRow, UnknownFeature};
 use crate::log::{Offset, PartitionId, Record};
 use crate::stage::{Delivery, StageError};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Rows of a batch beside which what the batch itself costs is little.
 const BATCH_ROWS: usize = 256;
-/// The most rows that are not judged: ids that are due to go stay with them, and so does what says how far ahead a
-/// partition is.
-const MOST_ROWS: usize = 1 << 16;
+/// The most rows that are not judged, and bytes of the records that they came in: ids that are due to go stay with them,
+/// and so does what says how far ahead a partition is.
+const MOST_ROWS: usize = 1 << 18;
+const MOST_BYTES: usize = 64 << 20;
 
 /// Records whose rows are not judged yet.
 pub(super) struct Unjudged {
@@ -30,6 +32,8 @@ pub(super) struct Unjudged {
     delivery: Delivery,
     /// The first and the last offset of each input.
     read: BTreeMap<Source, (Offset, Offset)>,
+    /// Of the records' values.
+    bytes: usize,
 }
 
 impl Capture {
@@ -54,10 +58,13 @@ impl Capture {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
             self.bad_row(source, partition, &records[place], &bad);
         }
-        let unjudged = self.unjudged.get_or_insert(Unjudged { partition, delivery, read: BTreeMap::new() });
+        let none = || Unjudged { partition, delivery, read: BTreeMap::new(), bytes: 0 };
+        let unjudged = self.unjudged.get_or_insert_with(none);
         unjudged.read.entry(source).or_insert((first.offset, last.offset)).1 = last.offset;
+        unjudged.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
         let (rows, of_a_batch) = self.decoder.rows();
-        if of_a_batch >= BATCH_ROWS || rows >= MOST_ROWS || delivery == Delivery::Muted {
+        let is_enough = of_a_batch >= BATCH_ROWS || rows >= MOST_ROWS || unjudged.bytes >= MOST_BYTES;
+        if is_enough || delivery == Delivery::Muted {
             self.judge()?;
         }
         Ok(())
@@ -65,7 +72,7 @@ impl Capture {
 
     /// Judges what is not judged yet.
     pub(super) fn judge(&mut self) -> Result<(), StageError> {
-        let Some(Unjudged { partition, delivery, read }) = self.unjudged.take() else { return Ok(()) };
+        let Some(Unjudged { partition, delivery, read, .. }) = self.unjudged.take() else { return Ok(()) };
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         debug_assert!(decoded.bad.is_empty(), "what is bad was taken with its delivery");
         self.unknown_features(partition, &decoded.unknown_features);

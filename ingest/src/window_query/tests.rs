@@ -3,7 +3,7 @@
 use super::*;
 use crate::archive::parquet_file::from_parquet;
 use crate::archive::{Archive, RollPolicy};
-use crate::capture::input_query;
+use crate::capture::InputQuery;
 use crate::columns::event_schema;
 use crate::fixtures::{self, Act, Run, announced, assert_alike, decoder, tree};
 use crate::partial::PartialBody;
@@ -31,19 +31,17 @@ fn archived_rows_give_the_integers_of_the_stream() {
     }
     let files = archive.seal(Seal::Due).unwrap().unwrap().files;
     let segmenter = Segmenter::new(&event_schema(&watched.schema, &[]), &watched.segments).unwrap();
-    let spec = input_query(&watched, &segmenter);
+    let query = InputQuery::new(&watched, &segmenter);
     let rows = files.into_iter().filter(|file| file.path.contains(topics::INFERENCES)).map(|file| {
         let rows = segmenter.extend(&from_parquet(file.bytes).unwrap()).unwrap();
-        let on_time: ArrayRef = Arc::new(Int64Array::from(vec![0; rows.num_rows()]));
-        let columns = rows.columns().iter().cloned().chain([on_time]).collect();
-        RecordBatch::try_new(Arc::clone(&spec.schema), columns).unwrap()
+        query.rows(&rows, vec![0; rows.num_rows()]).unwrap()
     });
     let rows: Vec<_> = rows.collect();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 120);
 
     let layouts = Arc::new(announced.reference.layouts().to_vec());
     let engine = QueryEngine::new().unwrap();
-    let cells = engine.plan::<Profile>(spec.clone(), layouts).unwrap().run(&engine, rows).unwrap();
+    let cells = engine.plan::<Profile>(query.spec.clone(), layouts).unwrap().run(&engine, rows).unwrap();
     let of_stream = streamed.partials.iter().filter(|(place, _)| place.2 == "inputs");
     assert_eq!(cells.len(), of_stream.count());
     for cell in cells {
