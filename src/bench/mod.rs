@@ -156,7 +156,7 @@ models:{models}
             let value = events::record(format, &model, &std::mem::take(numbers), self.density)?;
             records += 1;
             held += value.len();
-            batch.push(record(format, partition, value));
+            batch.push(record(partition, value));
             if held > APPEND_BYTES {
                 grounds.log.append(&std::mem::take(&mut batch))?;
                 bytes += std::mem::take(&mut held) as u64;
@@ -208,9 +208,9 @@ fn model(number: u64, settings: &Settings<'_>) -> String {
     )
 }
 
-fn record(format: Format, partition: PartitionId, value: Bytes) -> NewRecord {
-    let headers = vec![("content-type".to_owned(), format.content_type().into())];
-    let topic = topics::INFERENCES.to_owned();
+/// A record as most producers write it, without headers: its first bytes tell its format.
+fn record(partition: PartitionId, value: Bytes) -> NewRecord {
+    let (topic, headers) = (topics::INFERENCES.to_owned(), Vec::new());
     NewRecord { topic, partition, key: None, value: Some(value), headers, appended_ms: None }
 }
 

@@ -199,7 +199,7 @@ impl Load {
         let own = self.templates.get_mut(partition as usize)?;
         let next = (number / partitions) as usize % own.len().max(1);
         let template = own.get_mut(next)?;
-        Some(record(Format::MessagePack, partition, template.at(time_ms)))
+        Some(record(partition, template.at(time_ms)))
     }
 }
 

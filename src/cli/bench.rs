@@ -28,7 +28,7 @@ pub struct BenchKafkaArgs {
     /// Brokers as host:port, comma-separated; the topics that are made are deleted with the end
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
-    /// Events of each measurement; a quarter of them where each has a record of its own
+    /// Events of each measurement; a quarter of them where each is an Arrow stream of its own
     #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub events: u64,
     /// Only this format; may be given several times [default: all]
