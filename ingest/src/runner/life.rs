@@ -148,6 +148,8 @@ impl<'a> Life<'a> {
                 self.end()?;
                 return Ok(());
             }
+            // Whatever the other partitions do: of one that always has more to come it is never known that it has ended.
+            self.tell_idle()?;
             if self.is_due() {
                 self.seal(Seal::Due)?;
                 continue;
@@ -273,7 +275,6 @@ impl<'a> Life<'a> {
 
     /// There is nothing to read: tells the stage so, lets it finish its epoch, and waits for the log to grow.
     fn rest(&mut self) -> Result<(), Failure> {
-        self.tell_idle()?;
         self.pass_marks();
         if self.told == Told::Nothing {
             self.stage.absorb(Input::CaughtUp)?;

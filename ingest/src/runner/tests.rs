@@ -2,6 +2,7 @@
 
 mod crew;
 mod faulty;
+mod idle;
 
 use super::*;
 use crate::log::embedded::{Durability, EmbeddedLog, Options};
@@ -371,27 +372,6 @@ fn a_restart_absorbs_what_is_muted_before_a_newer_broadcast() {
     let told = house.seen.told().split_off(before);
     let order = ["Muted 1", "Muted 1", "Live side", "Live 1", "Live 1"];
     assert_eq!(told.iter().filter(|what| what.contains(' ') && *what != "caught up").collect::<Vec<_>>(), order);
-}
-
-#[test]
-fn a_partition_is_idle_once_until_it_is_not() {
-    let mut house = House::new();
-    house.policy.idle_after = Duration::ZERO;
-    let handle = house.start();
-    let count = |what: &str| house.seen.told().iter().filter(|told| *told == what).count();
-    let wait_for = |what: &str, times: usize| {
-        while count(what) < times {
-            std::thread::yield_now();
-        }
-    };
-    wait_for("idle in/0", 1);
-    wait_for("idle in/1", 1);
-    house.log.append(&[record_for("in", 0, "value 0")]).unwrap();
-    wait_for("idle in/0", 2);
-    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap());
-    handle.shutdown();
-    handle.join().unwrap();
-    assert_eq!((count("idle in/0"), count("idle in/1")), (2, 1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Fails the n-th call of a kind, before or after it did its work.
+/// Fails the n-th call of a kind, before or after it did its work; or never says that a partition of inputs has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Never,
@@ -20,6 +20,7 @@ pub(super) enum Fault {
     AfterFile(usize),
     BeforeCommit(usize),
     AfterCommit(usize),
+    NeverEnds(PartitionId),
 }
 
 /// A log and a file store that fail once where they are told to.
@@ -126,7 +127,9 @@ impl LogReader for FaultyReader<'_> {
             self.faulty.check(Fault::BeforeRead(self.faulty.reads.fetch_add(1, Ordering::SeqCst)))?;
         }
         // Small reads make more places for a fault.
-        self.reader.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })
+        let read = self.reader.read(topic, partition, from, ReadBudget { records: budget.records.min(3), ..budget })?;
+        let is_endless = topic == "in" && self.faulty.fault == Fault::NeverEnds(partition);
+        Ok(if is_endless && read == Read::End { Read::Pending } else { read })
     }
 
     fn is_at_end(&mut self) -> Result<bool, LogError> {
