@@ -8,7 +8,7 @@
 
 use crate::layout::ColumnLayout;
 use crate::moments::{Moments, StepMoments};
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{PackedProfile, Profile, ProfileError};
 use crate::quality::{Quality, QualityError};
 use crate::schema::{ColumnKind, ModelSchema};
 use crate::verdict::{Segment, hex};
@@ -129,7 +129,7 @@ pub struct ReferencePane {
     /// Start of the pane.
     pub start_ms: i64,
     /// Its rows.
-    pub profile: Profile,
+    pub profile: PackedProfile,
     /// Its labelled rows, where there are labels.
     pub quality: Option<Quality>,
 }
@@ -261,6 +261,11 @@ impl Reference {
     /// # Errors
     /// When the parts do not fit each other.
     pub fn new(parts: ReferenceParts) -> Result<Self, ReferenceError> {
+        let content = encode(&parts)?;
+        Self::frozen(parts, &content)
+    }
+
+    fn frozen(parts: ReferenceParts, content: &[u8]) -> Result<Self, ReferenceError> {
         check_layouts(&parts)?;
         for (place, slice) in parts.slices.iter().enumerate() {
             check_slice(&parts, place, slice)?;
@@ -268,7 +273,7 @@ impl Reference {
         if parts.slices.is_empty() {
             return Err(ReferenceError::SliceOrder { place: 0 });
         }
-        let id = hex(Sha256::digest(encode(&parts)?).get(..16).unwrap_or_default());
+        let id = hex(Sha256::digest(content).get(..16).unwrap_or_default());
         Ok(Self { id, parts })
     }
 
@@ -357,7 +362,7 @@ impl Reference {
         Ok(bytes)
     }
 
-    /// The reference that [`Self::to_bytes`] has written. Its id is computed anew.
+    /// The reference that [`Self::to_bytes`] has written. Its id is that of these bytes.
     ///
     /// # Errors
     /// When the bytes are no reference, are of another format, or their parts do not fit each other.
@@ -365,7 +370,7 @@ impl Reference {
         let content = bytes.strip_prefix(&HEADER).ok_or(ReferenceError::Format)?;
         let parts = rmp_serde::from_slice(content)
             .map_err(|error| ReferenceError::Undecodable { reason: error.to_string() })?;
-        Self::new(parts)
+        Self::frozen(parts, content)
     }
 
     fn merge_panes(
@@ -377,7 +382,7 @@ impl Reference {
         let mut profile = Profile::empty(&self.parts.layouts);
         let mut quality: Option<Quality> = None;
         for pane in panes {
-            profile.merge(&pane.profile).map_err(&misfit)?;
+            profile.merge(&pane.profile.unpacked().map_err(&misfit)?).map_err(&misfit)?;
             match (&mut quality, &pane.quality) {
                 (Some(sum), Some(part)) => sum.merge(part).map_err(|source| ReferenceError::Quality { source })?,
                 (None, Some(part)) => quality = Some(part.clone()),
@@ -428,7 +433,8 @@ fn check_slice(parts: &ReferenceParts, place: usize, slice: &Slice) -> Result<()
             return Err(ReferenceError::Pane { place, start_ms, pane_ms });
         }
         before = Some(start_ms);
-        pane.profile.check_columns(&parts.layouts).map_err(place_error(place))?;
+        let profile = pane.profile.unpacked().map_err(place_error(place))?;
+        profile.check_columns(&parts.layouts).map_err(place_error(place))?;
     }
     Ok(())
 }

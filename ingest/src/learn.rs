@@ -15,7 +15,7 @@ use arrow::compute::{filter_record_batch, is_not_null};
 use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
 use detectors::layout::ColumnLayout;
 use detectors::moments::StepMoments;
-use detectors::profile::{Profile, ProfileError};
+use detectors::profile::{PackedProfile, Profile, ProfileError};
 use detectors::quality::{Quality, QualityError};
 use detectors::reference::{Origin, Reference, ReferenceError, ReferencePane, ReferenceParts, ReferenceSteps, Slice};
 use detectors::schema::{ColumnKind, ColumnSchema};
@@ -242,6 +242,7 @@ fn slice(
             (none, Some(quality)) => *none = Some(quality.clone()),
             (_, None) => {}
         }
+        let profile = PackedProfile::of(&profile)?;
         whole.panes.push(ReferencePane { start_ms, profile, quality: parts.quality });
     }
     Ok(whole)

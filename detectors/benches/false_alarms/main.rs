@@ -22,7 +22,7 @@ use arrow::array::ArrayRef;
 use detectors::alarm::Alarm;
 use detectors::layout::ColumnLayout;
 use detectors::panel::{FalseAlarmBudget, Panel, PanelPolicy, Thresholds};
-use detectors::profile::Profile;
+use detectors::profile::{PackedProfile, Profile};
 use detectors::reference::{Origin, Reference, ReferencePane, ReferenceParts, Slice};
 use detectors::schema::{ColumnKind, ColumnSchema, ModelSchema, Role, Task};
 use detectors::verdict::Severity;
@@ -63,6 +63,7 @@ fn reference_of(panes: Vec<Vec<ArrayRef>>, features: Vec<(String, ColumnKind)>, 
     let pane = |(place, columns): (usize, &Vec<ArrayRef>)| {
         let profile = profile(&layouts, columns);
         whole.merge(&profile).unwrap();
+        let profile = PackedProfile::of(&profile).unwrap();
         ReferencePane { start_ms: place as i64 * windows.pane_ms(), profile, quality: None }
     };
     let panes: Vec<ReferencePane> = panes.iter().enumerate().map(pane).collect();

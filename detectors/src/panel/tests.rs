@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::layout::ColumnLayout;
+use crate::profile::PackedProfile;
 use crate::quality::Outcomes;
 use crate::reference::{Origin, ReferencePane, ReferenceParts, Slice};
 use crate::schema::{ColumnKind, ColumnSchema, ModelSchema, Role, Task};
@@ -96,6 +97,7 @@ fn reference(windows: usize, rows: usize, random: &mut Random) -> Reference {
         let quality = quality(rows, rows * (40 + place % 3) / 500);
         whole.merge(&profile).unwrap();
         whole_quality.merge(&quality).unwrap();
+        let profile = PackedProfile::of(&profile).unwrap();
         panes.push(ReferencePane { start_ms: place as i64 * HOUR, profile, quality: Some(quality) });
     }
     Reference::new(ReferenceParts {

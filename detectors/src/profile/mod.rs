@@ -10,12 +10,14 @@ mod batch;
 mod categorical;
 mod distinct;
 mod numeric;
+mod packed;
 mod sparse;
 
 pub use batch::Observed;
 pub use categorical::CategoricalProfile;
 pub use distinct::DistinctCount;
 pub use numeric::NumericProfile;
+pub use packed::PackedProfile;
 
 use crate::layout::{ColumnLayout, LANES};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
@@ -84,6 +86,12 @@ pub enum ProfileError {
     LayoutMismatch {
         /// Place in the schema's order.
         place: usize,
+    },
+    /// A profile that could not be brought into bytes or back.
+    #[error("a profile cannot be packed: {reason}; learn the reference again")]
+    Packing {
+        /// What the encoder or the decoder said.
+        reason: String,
     },
     /// A part that holds more than the whole it is taken from.
     #[error("column {place} of the part holds more than the whole it is to be taken from")]

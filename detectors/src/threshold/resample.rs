@@ -6,6 +6,7 @@
 use crate::layout::ColumnLayout;
 use crate::profile::ColumnProfile;
 use crate::random::Random;
+use std::hint::select_unpredictable;
 
 /// Up to so many rows for each count, drawing row by row is faster than count by count.
 const ROWS_PER_COUNT: i64 = 10;
@@ -133,7 +134,8 @@ impl AliasTable {
             let at = (1.0 - random.uniform()) * self.columns.len() as f64;
             let place = at as usize;
             let Some((stays, otherwise)) = self.columns.get(place) else { continue };
-            let place = if at - at.floor() < *stays { place } else { *otherwise };
+            // Which of the two it is cannot be foretold: a predicted branch would cost more than all else.
+            let place = select_unpredictable(at - (place as f64) < *stays, place, *otherwise);
             if let Some(count) = drawn.get_mut(place) {
                 *count += 1;
             }

@@ -17,7 +17,7 @@ fn panes_add_up_to_the_whole_and_segments_to_the_traffic() {
         let mut sum = Profile::empty(reference.layouts());
         let mut labelled = 0;
         for pane in &slice.panes {
-            sum.merge(&pane.profile).unwrap();
+            sum.merge(&pane.profile.unpacked().unwrap()).unwrap();
             labelled += pane.quality.as_ref().map_or(0, Quality::labelled);
         }
         assert_alike(&tree(&sum), &tree(&slice.profile), "profile");
