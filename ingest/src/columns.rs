@@ -64,6 +64,9 @@ pub fn label_schema(schema: &ModelSchema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// What the names of columns begin with that a stage adds for itself.
+pub const OWN_PREFIX: &str = "driftline.";
+
 /// Whether a feature may not have this name, because a column of Driftline's own has it.
 pub fn is_reserved(name: &str) -> bool {
     const RESERVED: [&str; 13] = [
@@ -81,7 +84,8 @@ pub fn is_reserved(name: &str) -> bool {
         PREDICTION,
         "score",
     ];
-    RESERVED.contains(&name) || name.starts_with(SEGMENT_PREFIX) || name.starts_with("score.")
+    const RESERVED_PREFIXES: [&str; 3] = [SEGMENT_PREFIX, "score.", OWN_PREFIX];
+    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Names of the model's output columns (prediction, then scores) in schema order.

@@ -3,9 +3,10 @@
 //! For each format and size of record one topic is loaded, and read in one run by bare consumers with the same settings, by
 //! capture, and by capture with the label join and the archive beside it; each partition has a consumer of its own in all
 //! three. The events are those of a stream of 200,000 a second, however fast they are read, in records without headers. A
-//! rate is that of running stages: the bare consumers' from their first record to their last, capture's from the first commit of every partition to
-//! the last. The broker runs on whatever machine it runs on: on the same one it has its share of the processors. Ratios
-//! within a run say more than absolute figures; the processors that this process used say what bounds it.
+//! rate is that of running stages: the bare consumers' from their first record to their last, capture's from the first
+//! commit of every partition to the last. The broker runs on whatever machine it runs on: on the same one it has its share
+//! of the processors. Ratios within a run say more than absolute figures; the processors that this process used say what
+//! bounds it.
 
 use super::events::Density;
 use super::report::{Figures, Rate, Report};

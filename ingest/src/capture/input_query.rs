@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
-/// Int64 column that tells late rows (1) from others (0).
-pub(super) const LATE: &str = "late";
+/// Int64 column that tells late rows (1) from others (0). Its prefix keeps it apart from any feature.
+pub(super) const LATE: &str = "driftline.late";
 
 /// What profiles the rows of any version of a model, and what it reads of them.
 pub struct InputQuery {

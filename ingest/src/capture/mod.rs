@@ -3,7 +3,7 @@
 //! Reads the same partitions of `inferences` and `labels`, and `models` as a broadcast. Decodes rows, decides what is late
 //! or a duplicate, joins labels, and sends the monitor the ledger of what an epoch read and the partial profiles of what was
 //! in it. It keeps no windows: rows are decoded as they come, judged once there are enough of them (see `unjudged`), and
-//! counted then.
+//! counted once there are enough of their version (see `model`), at the latest with the end of the epoch.
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
 //! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
@@ -44,7 +44,7 @@ use std::time::Duration;
 use thiserror::Error;
 use unjudged::Unjudged;
 
-/// The most values, of rows of all models, that wait until there are enough of a version's to be counted together.
+/// The most values, of the rows of a partition of all models, that wait until there are enough of a version's for a query.
 const MOST_WAITING_VALUES: usize = 1 << 23;
 
 /// What capture needs to know.
@@ -96,7 +96,7 @@ pub struct Capture {
     catch_up: Option<Arc<CatchUp>>,
     decoder: Decoder,
     unjudged: Option<Unjudged>,
-    /// Values that were judged since the rows were last counted that wait for others of their version.
+    /// Values of rows that have waited for others of their version since those that wait were last counted.
     waiting_values: usize,
     references: ReferenceBook,
     archive: Option<ArchiveReader>,
@@ -238,11 +238,13 @@ impl Capture {
                 self.waiting_values += model.count(&batch.version, rows, (chosen, &self.engine))?;
             }
         }
-        if self.waiting_values >= MOST_WAITING_VALUES {
-            self.waiting_values = 0;
-            self.models.values_mut().try_for_each(|model| model.count_waiting(&self.engine))?;
-        }
-        Ok(())
+        if self.waiting_values < MOST_WAITING_VALUES { Ok(()) } else { self.count_waiting() }
+    }
+
+    /// Counts the rows of all models that wait for others.
+    fn count_waiting(&mut self) -> Result<(), StageError> {
+        self.waiting_values = 0;
+        self.models.values_mut().try_for_each(|model| model.count_waiting(&self.engine))
     }
 
     fn prepare(&mut self, batch: &EventBatch) -> Result<PreparedRows, StageError> {

@@ -111,8 +111,8 @@ impl CaptureModel {
         rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
-    /// Counts rows into the epoch, against the reference chosen for them, or has them wait for others. How many values that
-    /// were.
+    /// Counts rows into the epoch, against the reference chosen for them, or has them wait for others. How many values wait
+    /// then that did not before.
     pub(super) fn count(
         &mut self,
         version: &Arc<str>,
@@ -120,10 +120,9 @@ impl CaptureModel {
         (chosen, engine): (Option<ChosenReference>, &QueryEngine),
     ) -> Result<usize, StageError> {
         let rows = rows.finish(&self.inputs)?;
-        let values = rows.num_rows() * rows.num_columns();
         let pane_ms = self.watched.windows.pane_ms();
         let counted = self.counted(version, (chosen, engine)).and_then(|counted| counted.add(rows, pane_ms, engine));
-        counted.map(|()| values).map_err(|error| self.failed(version, error))
+        counted.map_err(|error| self.failed(version, error))
     }
 
     /// Counts the rows that wait.
@@ -261,15 +260,17 @@ impl Counted {
         self.waiting.0.is_empty() && self.profiles.is_empty() && self.rows.is_empty()
     }
 
-    fn add(&mut self, rows: RecordBatch, pane_ms: i64, engine: &QueryEngine) -> Result<(), DataFusionError> {
+    /// Counts rows, or has them wait: how many values of them do.
+    fn add(&mut self, rows: RecordBatch, pane_ms: i64, engine: &QueryEngine) -> Result<usize, DataFusionError> {
         if self.inputs.is_none() {
             count_rows(&mut self.rows, &rows, pane_ms);
-            return Ok(());
+            return Ok(0);
         }
+        let values = rows.num_rows() * rows.num_columns();
         let (batches, waiting) = &mut self.waiting;
         *waiting += rows.num_rows();
         batches.push(rows);
-        if *waiting < QUERY_ROWS { Ok(()) } else { self.profile(engine) }
+        if *waiting < QUERY_ROWS { Ok(values) } else { self.profile(engine).map(|()| 0) }
     }
 
     fn profile(&mut self, engine: &QueryEngine) -> Result<(), DataFusionError> {

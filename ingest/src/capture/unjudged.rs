@@ -12,7 +12,7 @@
 
 use super::Capture;
 use super::input::Source;
-use crate::decode::{BadRow, UnknownFeature};
+use crate::decode::{BadRow, Held, UnknownFeature};
 use crate::log::{Offset, PartitionId, Record};
 use crate::stage::{Delivery, StageError};
 use bytes::Bytes;
@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 /// Rows of a batch beside which what the batch itself costs is little.
 const BATCH_ROWS: usize = 256;
-/// The most rows that are not judged, and bytes of the records that they came in: ids that are due to go stay with them,
-/// and so does what says how far ahead a partition is.
-const MOST_ROWS: usize = 1 << 18;
+/// The most values of rows that are not judged, and bytes of the records that they came in: ids that are due to go stay with
+/// them, and so does what says how far ahead a partition is.
+const MOST_VALUES: usize = 6 << 20;
 const MOST_BYTES: usize = 64 << 20;
 
 /// Records whose rows are not judged yet.
@@ -62,8 +62,8 @@ impl Capture {
         let unjudged = self.unjudged.get_or_insert_with(none);
         unjudged.read.entry(source).or_insert((first.offset, last.offset)).1 = last.offset;
         unjudged.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
-        let (rows, of_a_batch) = self.decoder.rows();
-        let is_enough = of_a_batch >= BATCH_ROWS || rows >= MOST_ROWS || unjudged.bytes >= MOST_BYTES;
+        let Held { values, rows_of_a_batch } = self.decoder.held();
+        let is_enough = rows_of_a_batch >= BATCH_ROWS || values >= MOST_VALUES || unjudged.bytes >= MOST_BYTES;
         if is_enough || delivery == Delivery::Muted {
             self.judge()?;
         }

@@ -118,7 +118,7 @@ impl NumberColumn {
 
     fn finish(mut self) -> Result<ArrayRef, ArrowError> {
         self.settle();
-        Ok(Arc::new(Float64Array::try_new(self.values.into(), self.nulls.finish())?))
+        Ok(Arc::new(Float64Array::try_new(snug(self.values).into(), self.nulls.finish())?))
     }
 }
 
@@ -184,8 +184,8 @@ impl TextColumn {
     fn finish(mut self) -> Result<ArrayRef, ArrowError> {
         self.settle();
         // The ends begin at 0 and never fall, because bytes are only ever appended.
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.ends));
-        Ok(Arc::new(StringArray::try_new(offsets, self.bytes.into(), self.nulls.finish())?))
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(snug(self.ends)));
+        Ok(Arc::new(StringArray::try_new(offsets, snug(self.bytes).into(), self.nulls.finish())?))
     }
 }
 
@@ -225,12 +225,12 @@ impl LogColumns {
 
     fn finish(self) -> Result<Vec<ArrayRef>, ArrowError> {
         Ok(vec![
-            Arc::new(Int32Array::from(self.partition)),
-            Arc::new(Int64Array::from(self.offset)),
-            Arc::new(Int32Array::from(self.index)),
+            Arc::new(Int32Array::from(snug(self.partition))),
+            Arc::new(Int64Array::from(snug(self.offset))),
+            Arc::new(Int32Array::from(snug(self.index))),
             self.id.finish()?,
-            Arc::new(Int64Array::from(self.time_ms)),
-            Arc::new(Int64Array::from(self.append_time_ms)),
+            Arc::new(Int64Array::from(snug(self.time_ms))),
+            Arc::new(Int64Array::from(snug(self.append_time_ms))),
         ])
     }
 }
@@ -284,7 +284,7 @@ impl BatchShape {
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         // Keys cannot be compared.
         let is_plain = |shape: &Self| shape.columns.iter().all(|(_, key)| key.is_none());
-        self.label == other.label && self.schema == other.schema && is_plain(self) && is_plain(other)
+        is_plain(self) && is_plain(other) && self.label == other.label && self.schema == other.schema
     }
 }
 
@@ -411,6 +411,14 @@ fn taken(columns: &[ArrayRef], rows: UInt32Array) -> Result<Vec<ArrayRef>, Arrow
         false => take(column, &rows, None),
     };
     columns.iter().map(of_column).collect()
+}
+
+/// Values without the room that was made for many more: a batch may be kept for long.
+fn snug<T>(mut values: Vec<T>) -> Vec<T> {
+    if values.capacity() > 2 * values.len() {
+        values.shrink_to_fit();
+    }
+    values
 }
 
 /// A column that holds the same text in every row.

@@ -1,5 +1,6 @@
 //! The sources of a decoder by name, and which of them rows have met.
 
+use super::Held;
 use super::cursor::Text;
 use super::fault::{Fault, Read, Reason};
 use super::source::{ActiveSource, Source};
@@ -13,8 +14,9 @@ pub(super) struct Directory {
     /// The sources that may have built or counted something since they were asked for: few, where there are many.
     met: Vec<usize>,
     known: Vec<Known>,
-    /// Good rows since then, and the sources that have any.
+    /// Good rows since then, their values, and the sources that have any.
     rows: usize,
+    values: usize,
     filled: usize,
 }
 
@@ -28,7 +30,15 @@ struct Known {
 impl Directory {
     pub(super) fn new(sources: &[Source]) -> Self {
         let by_name = sources.iter().enumerate().map(|(index, source)| (source.model.to_string(), index)).collect();
-        Self { by_name, last: 0, met: Vec::new(), known: vec![Known::default(); sources.len()], rows: 0, filled: 0 }
+        Self {
+            by_name,
+            last: 0,
+            met: Vec::new(),
+            known: vec![Known::default(); sources.len()],
+            rows: 0,
+            values: 0,
+            filled: 0,
+        }
     }
 
     /// The place of a model's source.
@@ -63,25 +73,26 @@ impl Directory {
         }
     }
 
-    /// Counts good rows of a source that was met.
+    /// Counts good rows of a source that was met, of so many values each.
     #[inline]
-    pub(super) fn count(&mut self, index: usize, rows: usize) {
+    pub(super) fn count(&mut self, index: usize, rows: usize, width: usize) {
         self.rows += rows;
+        self.values += rows * width;
         if let Some(Known { has_rows: has_rows @ false, .. }) = self.known.get_mut(index) {
             *has_rows = true;
             self.filled += 1;
         }
     }
 
-    /// How many good rows were counted since the sources were asked for, and how many of each source on average.
-    pub(super) fn rows(&self) -> (usize, usize) {
-        (self.rows, self.rows / self.filled.max(1))
+    /// How many values of good rows were counted since the sources were asked for, and how many rows of each on average.
+    pub(super) fn held(&self) -> Held {
+        Held { values: self.values, rows_of_a_batch: self.rows / self.filled.max(1) }
     }
 
     /// The sources that were met since the last call, in their order.
     pub(super) fn take_met(&mut self) -> Vec<usize> {
         self.known.fill(Known::default());
-        (self.rows, self.filled) = (0, 0);
+        (self.rows, self.values, self.filled) = (0, 0, 0);
         let mut met = std::mem::take(&mut self.met);
         met.sort_unstable();
         met

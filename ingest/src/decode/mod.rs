@@ -138,6 +138,15 @@ pub struct Decoded {
     pub unknown_features: Vec<UnknownFeature>,
 }
 
+/// What has been decoded and not been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Values of all rows.
+    pub values: usize,
+    /// Rows that each of the batches would have, on average, that were taken now.
+    pub rows_of_a_batch: usize,
+}
+
 /// Turns records into batches.
 pub struct Decoder {
     limits: Limits,
@@ -161,6 +170,9 @@ pub struct Decoder {
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
 }
+
+/// Values of a row beside those of its model's columns.
+const LOG_WIDTH: usize = 8;
 
 /// What the rows of a record are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,9 +235,9 @@ impl Decoder {
         std::mem::take(&mut self.bad)
     }
 
-    /// How many rows there are, and how many each of the batches would have, on average, that were taken now.
-    pub fn rows(&self) -> (usize, usize) {
-        self.directory.rows()
+    /// What it holds.
+    pub fn held(&self) -> Held {
+        self.directory.held()
     }
 
     /// Hands over all that has been decoded since the last time.
@@ -346,7 +358,7 @@ impl Decoder {
         let label = source.label(head.label)?;
         if task.rows == Rows::Labels {
             head.require(Field::Label, Reason::MissingLabel, start)?;
-            self.directory.count(index, 1);
+            self.directory.count(index, 1, LOG_WIDTH);
             let row = GoodRow { place: task.place, time_ms, head, cells: &[], label };
             source.label_builder(&mut self.full_labels).push(&row);
             return Ok(());
@@ -356,7 +368,7 @@ impl Decoder {
             source.take_hashes(cells);
         }
         let version = head.require_version(start)?;
-        self.directory.count(index, 1);
+        self.directory.count(index, 1, LOG_WIDTH + source.width());
         if let Some(together) = self.events.get_mut(source.built_by) {
             let owner = source.owner(version, together);
             together.push(owner, &GoodRow { place: task.place, time_ms, head, cells, label });

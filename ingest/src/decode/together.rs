@@ -44,7 +44,7 @@ pub(crate) struct Together {
     builders: Vec<EventBuilder>,
     /// Builders that hold as much as they may.
     full: Vec<EventBuilder>,
-    /// Rows of the largest builder of the last time: the next one will hardly differ, and its columns need not grow.
+    /// Rows of a builder the last time, on average: the next ones will hardly differ, and their columns need not grow.
     expected_rows: usize,
     /// Bytes of the longest version, which each row of a batch repeats.
     longest_version: usize,
@@ -101,6 +101,7 @@ impl Together {
         if self.builders.len() <= place {
             self.builders.resize_with(place + 1, || EventBuilder::new(&self.shape, self.expected_rows));
         }
+        // There are more than `place` of them by now.
         let builder = &mut self.builders[place];
         if builder.is_full(self.longest_version) {
             self.full.push(std::mem::replace(builder, EventBuilder::new(&self.shape, self.expected_rows)));
@@ -119,13 +120,17 @@ impl Together {
     /// # Errors
     /// When arrow refuses a batch.
     pub(crate) fn take(&mut self, batches: &mut Vec<EventBatch>) -> Result<(), ArrowError> {
-        let (full, builders) = (std::mem::take(&mut self.full), std::mem::take(&mut self.builders));
+        if self.owners.is_empty() {
+            return Ok(());
+        }
         let owners = std::mem::take(&mut self.owners);
-        let rows = builders.iter().map(EventBuilder::rows);
-        self.expected_rows = rows.clone().max().unwrap_or(0).min(MOST_EXPECTED_ROWS);
-        let take_turns = rows.sum::<usize>() < self.turns * LONG_RUN;
-        self.building = if owners.len() > FEW_OWNERS && take_turns { Building::Together } else { Building::Apart };
+        let mut builders = std::mem::take(&mut self.full);
+        builders.append(&mut self.builders);
+        let rows: usize = builders.iter().map(EventBuilder::rows).sum();
+        let takes_turns = owners.len() > FEW_OWNERS && rows < self.turns * LONG_RUN;
+        let (building, next) = if takes_turns { (Building::Together, 1) } else { (Building::Apart, owners.len()) };
+        (self.building, self.expected_rows) = (building, (rows / next).min(MOST_EXPECTED_ROWS));
         (self.longest_version, self.last, self.turns) = (0, None, 0);
-        full.into_iter().chain(builders).try_for_each(|builder| builder.finish(&owners, batches))
+        builders.into_iter().try_for_each(|builder| builder.finish(&owners, batches))
     }
 }

@@ -40,7 +40,7 @@ use super::dead_letter::Identity;
 use super::fault::Read;
 use super::head::Cell;
 use super::json::Json;
-use super::{Decoder, Format, Rows, Task};
+use super::{Decoder, Format, LOG_WIDTH, Rows, Task};
 use crate::log::{Headers, Record};
 use bytes::Bytes;
 use gathered::{Arrival, Kind};
@@ -127,7 +127,7 @@ impl Decoder {
     fn append(&mut self, share: &Share, rows: Rows) {
         let Some(source) = self.sources.get_mut(share.source) else { return };
         self.directory.meet(share.source);
-        self.directory.count(share.source, share.rows.places.len());
+        self.directory.count(share.source, share.rows.places.len(), LOG_WIDTH + share.rows.columns.len());
         for (name, values) in &share.unknown {
             source.count_unknown(name, *values);
         }
