@@ -164,11 +164,10 @@ impl InputState {
     /// Notes that all records from `first` up to and including `last` have been read.
     pub(super) fn read_through(&mut self, first: Offset, last: Offset) {
         self.end_record();
-        if self.read_to == 0
-            && let Some(checkpoint) = self.checkpoints.front_mut()
-        {
-            // The topic began here when it was read for the first time: a restart need look no further back.
-            checkpoint.offset = checkpoint.offset.max(first);
+        if self.read_to == 0 {
+            // The topic began here when it was read for the first time: a restart need look no further back. There are
+            // several where it was idle before.
+            self.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.offset = checkpoint.offset.max(first));
         }
         self.read_to = last + 1;
         if let Some(sealed_ms) = self.sealed_ms.take_if(|_| self.read_to >= self.sealed) {
@@ -256,5 +255,23 @@ impl InputState {
             later_duplicates: self.later_duplicates.clone(),
             watermark_ms: self.watermark.at_ms(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_looks_no_further_back_than_a_topic_went_that_was_idle_first() {
+        let settings = InputSettings { disorder: Duration::ZERO, pane_ms: Arc::from([1_000]) };
+        let mut input = InputState::new(Source::Labels, 0, &settings);
+        input.set_idle();
+        input.seal().unwrap();
+        input.observe(500, 10_000, 10_000);
+        input.read_through(500, 500);
+        input.seal().unwrap();
+        assert_eq!(input.snapshot(0).resume.offset, 500);
+        assert_eq!(input.snapshot(20_000).resume.offset, 501);
     }
 }

@@ -169,9 +169,15 @@ impl Cursor {
         !self.waits && self.at_end_since.is_none() && self.position.max(committed) < offset
     }
 
-    /// Whether it is not to be read for now. What was absorbed before is absorbed again, however far ahead it is.
+    /// Whether it is not to be read for now. What was absorbed before is absorbed again, however far ahead it is. One that is
+    /// idle does not wait: what comes next of it is read, so that it is idle no more.
     pub(super) fn waits_for_others(&mut self, stage: &dyn Stage) -> bool {
-        let waits = self.role == Role::Input && !self.is_muted() && stage.is_ahead(&self.topic, self.partition);
+        let may_wait = self.role == Role::Input && !self.is_muted() && !self.told_idle;
+        let waits = may_wait && stage.is_ahead(&self.topic, self.partition);
+        if waits {
+            // Records may come meanwhile: where it ended is not known any more.
+            self.at_end_since = None;
+        }
         if waits != self.waits {
             let (topic, partition) = (&self.topic, self.partition);
             tracing::info!(topic, partition, waits, "a partition waits while it is far ahead of the slowest");
