@@ -21,6 +21,7 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use detectors::schema::ColumnKind;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -380,8 +381,9 @@ impl EventBuilder {
         columns.push(self.wrong_types.finish(rows)?);
         for (owner, own) in rows_of_owners(turns) {
             let Some(Owner { model, version }) = owners.get(owner as usize).cloned() else { continue };
-            let mut columns = if own.len() == rows { columns.clone() } else { taken(&columns, own.clone())? };
-            columns.insert(version_at, repeated(&version, own.len())?);
+            let count = own.iter().map(ExactSizeIterator::len).sum();
+            let mut columns = if count == rows { columns.clone() } else { taken(&columns, own)? };
+            columns.insert(version_at, repeated(&version, count)?);
             batches.push(EventBatch { model, version, batch: RecordBatch::try_new(Arc::clone(&schema), columns)? });
         }
         Ok(())
@@ -389,23 +391,19 @@ impl EventBuilder {
 }
 
 /// The rows of each owner, in their order.
-fn rows_of_owners(turns: Vec<Turn>) -> Vec<(u32, UInt32Array)> {
-    let mut end = 0;
-    let mut spans: Vec<_> = Vec::with_capacity(turns.len());
+fn rows_of_owners(turns: Vec<Turn>) -> BTreeMap<u32, Vec<Range<u32>>> {
+    let (mut start, mut of_owners) = (0, BTreeMap::<u32, Vec<Range<u32>>>::new());
     for Turn { owner, rows } in turns {
-        spans.push((owner, end as u32..(end + rows) as u32));
-        end += rows;
+        let end = start + rows as u32;
+        of_owners.entry(owner).or_default().push(start..end);
+        start = end;
     }
-    spans.sort_by_key(|(owner, _)| *owner);
-    let of_owner = |spans: &[(u32, Range<u32>)]| {
-        let rows = UInt32Array::from_iter_values(spans.iter().flat_map(|(_, rows)| rows.clone()));
-        Some((spans.first()?.0, rows))
-    };
-    spans.chunk_by(|(a, _), (b, _)| a == b).filter_map(of_owner).collect()
+    of_owners
 }
 
 /// Copies of these rows, which leave the memory of the others free to go.
-fn taken(columns: &[ArrayRef], rows: UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+fn taken(columns: &[ArrayRef], rows: Vec<Range<u32>>) -> Result<Vec<ArrayRef>, ArrowError> {
+    let rows = UInt32Array::from_iter_values(rows.into_iter().flatten());
     let of_column = |column: &ArrayRef| match column.null_count() == column.len() {
         true => Ok(new_null_array(column.data_type(), rows.len())),
         false => take(column, &rows, None),
