@@ -210,8 +210,7 @@ pub struct Verdict {
     /// The event time it covers.
     pub window: Window,
     /// The inferences that hold the window's rows, as far as the allowed disorder lets that be told: they hold others too.
-    /// Of drift only; the quality of a window is that of the same records. A partition that was idle when the window closed
-    /// is covered as far as it had been read.
+    /// A partition that was idle when the verdict was due is covered as far as it had been read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputRange>,
     /// Whether a later verdict may replace it.

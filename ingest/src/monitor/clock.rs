@@ -47,6 +47,11 @@ impl Clock {
         self.windows.last_end_of(pane_start_ms) + self.mature_ms()
     }
 
+    /// When the last verdict of a window is due.
+    pub(super) fn window_over_ms(&self, window_start_ms: i64) -> i64 {
+        window_start_ms + self.windows.size_ms() + self.mature_ms()
+    }
+
     /// When a step is handed over.
     pub(super) fn step_due_ms(&self, step_start_ms: i64) -> i64 {
         step_start_ms + self.step_ms + self.mature_ms()

@@ -8,7 +8,7 @@ use crate::stage::StageError;
 use crate::topics;
 use detectors::verdict::{Cut, InputRange, Position};
 use detectors::windows::{Window, floor_to};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Whether an entry is new to the ledger.
@@ -34,8 +34,9 @@ struct InputProgress {
     idle: bool,
     /// Steps of the watermark that a cut may still ask for, oldest first.
     ticks: VecDeque<Tick>,
-    /// The first step in each span of event time, as far back as a window may ask for.
-    #[serde(default)]
+    /// The first step in each span of event time, as far back as a window may ask for. Of these the oldest is kept across a
+    /// restart; the others are in the partials that are read again then.
+    #[serde(default, serialize_with = "the_oldest")]
     marks: VecDeque<Tick>,
 }
 
@@ -47,19 +48,23 @@ impl InputProgress {
         Self { read_to: from, watermark_ms: None, idle: false, ticks, marks }
     }
 
-    fn mark(&mut self, tick: Tick, mark_ms: i64) {
-        let is_first =
-            |last: &Tick| last.at_ms == i64::MIN || floor_to(last.at_ms, mark_ms) != floor_to(tick.at_ms, mark_ms);
-        if self.marks.back().is_none_or(is_first) {
-            self.marks.push_back(tick);
+    fn mark(&mut self, ticks: &[Tick], mark_ms: i64) {
+        for tick in ticks {
+            let is_later =
+                |last: &Tick| last.at_ms == i64::MIN || floor_to(last.at_ms, mark_ms) < floor_to(tick.at_ms, mark_ms);
+            if self.marks.back().is_none_or(is_later) {
+                self.marks.push_back(*tick);
+            }
         }
     }
 
     /// Offsets between which every row on time of a window lies, if none was further behind another than `disorder_ms`.
     fn range(&self, window: Window, disorder_ms: i64) -> (i64, i64) {
+        let at_or_after = |time_ms: i64| self.marks.partition_point(|mark| mark.at_ms < time_ms);
         // Before the watermark came so far, no event was as late as the window's first.
-        let before = self.marks.iter().rev().find(|mark| mark.at_ms < window.start_ms.saturating_sub(disorder_ms));
-        let after = self.marks.iter().find(|mark| mark.at_ms >= window.end_ms);
+        let before = at_or_after(window.start_ms.saturating_sub(disorder_ms)).checked_sub(1);
+        let before = before.and_then(|place| self.marks.get(place));
+        let after = self.marks.get(at_or_after(window.end_ms));
         (before.map_or(0, |mark| mark.offset), after.map_or(self.read_to, |mark| mark.offset))
     }
 }
@@ -71,8 +76,15 @@ pub(super) struct Marks {
     pub(super) every_ms: i64,
     /// How far behind the latest event another may be without being late.
     pub(super) disorder_ms: i64,
-    /// Size of the largest window.
-    pub(super) largest_window_ms: i64,
+    /// How long after a window's start its last verdict is due, at most.
+    pub(super) window_over_ms: i64,
+}
+
+impl Marks {
+    /// Until when windows ask for a mark at `at_ms`, of those before which there is another.
+    fn kept_until_ms(&self, at_ms: i64) -> i64 {
+        at_ms.saturating_add(self.disorder_ms).saturating_add(self.window_over_ms)
+    }
 }
 
 /// The monitor's view of all input partitions.
@@ -157,7 +169,24 @@ impl Ledger {
         progress.watermark_ms = entry.watermark_ms.or(progress.watermark_ms);
         progress.idle = entry.idle;
         progress.ticks.extend(&entry.ticks);
-        entry.ticks.iter().for_each(|tick| progress.mark(*tick, self.marks.every_ms));
+        progress.mark(&entry.ticks, self.marks.every_ms);
+    }
+
+    /// Takes the marks of an epoch that was entered before a restart.
+    pub(super) fn recall(&mut self, entries: &[LedgerEntry]) {
+        for LedgerEntry { to, ticks, .. } in entries {
+            if let Some(progress) = self.inputs.get_mut(&to.topic).and_then(|inputs| inputs.get_mut(&to.partition)) {
+                progress.mark(ticks, self.marks.every_ms);
+            }
+        }
+    }
+
+    /// Until when a restart has to read this epoch again for its marks.
+    pub(super) fn needed_until_ms(&self, entries: &[LedgerEntry]) -> i64 {
+        let last = entries.iter().filter_map(|entry| entry.ticks.last()).map(|tick| tick.at_ms).max();
+        // The same for all ticks that a mark stands for: the one that made it is read again as long as any of them.
+        let end_of_span = |at_ms| floor_to(at_ms, self.marks.every_ms).saturating_add(self.marks.every_ms);
+        last.map_or(i64::MIN, |at_ms| self.marks.kept_until_ms(end_of_span(at_ms)))
     }
 
     /// The least watermark of the partitions that are not idle; `None` until every partition has been heard of.
@@ -188,7 +217,7 @@ impl Ledger {
         Cut { at_ms, positions }
     }
 
-    /// The inferences that hold a window's rows; it is to be asked when the window closes.
+    /// The inferences that hold a window's rows; it is to be asked when one of its verdicts is due.
     pub(super) fn ranges(&self, window: Window) -> Vec<InputRange> {
         let topic = topics::INFERENCES;
         let inputs = self.inputs.get(topic).into_iter().flatten();
@@ -201,18 +230,21 @@ impl Ledger {
 
     /// Lets go of what no window that closes after `time_ms` can ask for.
     pub(super) fn forget_before(&mut self, time_ms: i64) {
-        let Marks { disorder_ms, largest_window_ms, .. } = self.marks;
-        let oldest_ms = time_ms.saturating_sub(largest_window_ms).saturating_sub(disorder_ms);
+        let marks = self.marks;
         for input in self.inputs.values_mut().flat_map(BTreeMap::values_mut) {
             while input.ticks.front().is_some_and(|tick| tick.at_ms < time_ms) {
                 input.ticks.pop_front();
             }
             // The last mark before is where the records of the oldest window begin.
-            while input.marks.get(1).is_some_and(|mark| mark.at_ms < oldest_ms) {
+            while input.marks.get(1).is_some_and(|mark| marks.kept_until_ms(mark.at_ms) < time_ms) {
                 input.marks.pop_front();
             }
         }
     }
+}
+
+fn the_oldest<S: Serializer>(marks: &VecDeque<Tick>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(marks.iter().take(1))
 }
 
 fn half_counted(counted: &LedgerEntry, fresh: &LedgerEntry) -> StageError {
@@ -232,7 +264,7 @@ mod tests {
     const PANE_MS: i64 = 100;
 
     fn marks(disorder_ms: i64) -> Marks {
-        Marks { every_ms: PANE_MS, disorder_ms, largest_window_ms: 2 * PANE_MS }
+        Marks { every_ms: PANE_MS, disorder_ms, window_over_ms: 2 * PANE_MS }
     }
 
     /// What capture would tell of one partition with an event a record: the entry, and each event's time if it was on time.

@@ -24,7 +24,7 @@ use crate::topics;
 use crate::watched::WatchedModel;
 use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
-use detectors::windows::{Window, WindowSpec, common_divisor};
+use detectors::windows::{Window, common_divisor};
 use ledger::{Entered, Ledger, Marks};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub struct MonitorStage {
     models: BTreeMap<String, MonitoredModel>,
     ledger: Ledger,
     references: ReferenceBook,
-    /// Offsets of `partials` with the time until which their panes are open, oldest first.
+    /// Offsets of `partials` with the time until which their panes are open or their marks asked for, oldest first.
     open: VecDeque<(Offset, i64)>,
     /// Offsets of `partials` that overlap the ledger, and that a restart may read again.
     discarded: BTreeSet<Offset>,
@@ -93,16 +93,16 @@ impl MonitorStage {
         if spec.models.iter().any(|model| model.labels.is_some()) {
             expected.insert(topics::LABELS.to_owned(), spec.partitions);
         }
-        let windows = || spec.models.iter().map(|model| &model.windows);
-        let marks = Marks {
-            every_ms: windows().map(WindowSpec::pane_ms).fold(0, common_divisor).max(1),
-            disorder_ms: i64::try_from(spec.disorder.as_millis()).unwrap_or(i64::MAX),
-            largest_window_ms: windows().map(WindowSpec::size_ms).max().unwrap_or(0),
-        };
         let models =
             spec.models.iter().map(|watched| (watched.name.to_string(), MonitoredModel::new(Arc::clone(watched))));
+        let models: BTreeMap<_, _> = models.collect();
+        let marks = Marks {
+            every_ms: spec.models.iter().map(|model| model.windows.pane_ms()).fold(0, common_divisor).max(1),
+            disorder_ms: i64::try_from(spec.disorder.as_millis()).unwrap_or(i64::MAX),
+            window_over_ms: models.values().map(|model| model.clock.window_over_ms(0)).max().unwrap_or(0),
+        };
         Self {
-            models: models.collect(),
+            models,
             ledger: Ledger::new(expected, marks),
             references: spec.references,
             open: VecDeque::new(),
@@ -129,10 +129,13 @@ impl MonitorStage {
         if delivery == Delivery::Live && self.enter(&epoch)? == Entered::Overlap {
             self.discarded.insert(record.offset);
         }
-        if !self.discarded.contains(&record.offset) {
-            self.add(record.offset, epoch.partials)?;
+        if self.discarded.contains(&record.offset) {
+            return Ok(());
         }
-        Ok(())
+        if delivery == Delivery::Muted {
+            self.ledger.recall(&epoch.ledger);
+        }
+        self.add(record.offset, epoch)
     }
 
     /// Enters what an epoch read, with the last of its records: until then its time has not come.
@@ -141,9 +144,9 @@ impl MonitorStage {
         if epoch.continues { self.ledger.joins(&epoch.ledger) } else { self.ledger.enter(&epoch.ledger) }
     }
 
-    fn add(&mut self, offset: Offset, partials: Vec<Partial>) -> Result<(), StageError> {
-        let mut open_until_ms = i64::MIN;
-        for partial in partials {
+    fn add(&mut self, offset: Offset, epoch: CaptureEpoch) -> Result<(), StageError> {
+        let mut open_until_ms = self.ledger.needed_until_ms(&epoch.ledger);
+        for partial in epoch.partials {
             let Some(model) = self.models.get_mut(&partial.model) else { continue };
             let over_ms = model.over_ms(&partial);
             if over_ms > model.done_ms {
@@ -238,30 +241,32 @@ impl MonitoredModel {
     }
 
     fn act(&mut self, action: Action, due_ms: i64, ledger: &Ledger) -> Result<Vec<MonitorEvent>, StageError> {
-        let last_age = self.clock.last_age();
         let mut verdicts: Vec<Verdict> = Vec::new();
-        match (action, last_age) {
+        let covered = match (action, self.clock.last_age()) {
             (Action::Close(window), _) => {
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.close(window)?);
                 }
-                let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(window) };
-                verdicts.iter_mut().for_each(|verdict| verdict.inputs.clone_from(&inputs));
+                window
             }
             (Action::Mature { window, age }, Some(last_age)) => {
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.mature(window, age, last_age)?);
                 }
+                window
             }
             (Action::Step { start_ms }, Some(last_age)) => {
                 let span = Window { start_ms, end_ms: start_ms + self.watched.step_ms };
                 verdicts.extend(self.versions.values_mut().flat_map(|version| version.step(span, last_age)));
+                span
             }
             (Action::PaneMatured { start_ms }, Some(last_age)) => {
                 return Ok(vec![MonitorEvent::PaneMatured(self.matured(start_ms, due_ms, (last_age, ledger)))]);
             }
-            (_, None) => {}
-        }
+            (_, None) => return Ok(Vec::new()),
+        };
+        let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(covered) };
+        verdicts.iter_mut().for_each(|verdict| verdict.inputs.clone_from(&inputs));
         Ok(verdicts.into_iter().map(|verdict| MonitorEvent::Verdict(Box::new(verdict))).collect())
     }
 

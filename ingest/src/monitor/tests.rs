@@ -197,6 +197,22 @@ fn a_provisional_verdict_is_replaced_under_its_id() {
 }
 
 #[test]
+fn the_quality_of_a_window_covers_the_records_of_its_drift_also_after_a_restart() {
+    let events = told(&epochs(&acts(200), &small_epochs()), |_| true);
+    let mut covered = BTreeMap::new();
+    for verdict in verdicts(&events).into_iter().filter(|verdict| verdict.finality == Finality::Final) {
+        assert!(!verdict.inputs.is_empty(), "{verdict:?} covers nothing");
+        let monitors = covered.entry((verdict.window.start_ms, verdict.window.end_ms)).or_insert_with(Vec::new);
+        monitors.push((&verdict.monitor, &verdict.inputs));
+    }
+    let judged = covered.values().filter(|monitors| monitors.iter().any(|(monitor, _)| **monitor == Monitor::Quality));
+    for monitors in judged.clone() {
+        assert!(monitors.iter().all(|(_, inputs)| *inputs == monitors[0].1), "{monitors:?}");
+    }
+    assert_eq!(judged.count(), 10);
+}
+
+#[test]
 fn a_pane_matures_with_the_rows_it_had_and_a_cut_that_covers_its_labels() {
     let events = told(&epochs(&acts(100), &[]), |_| false);
     let panes: Vec<_> = events
