@@ -4,7 +4,7 @@
 //! once, whatever the key's length: a comparison of so many bytes as the key has would be a call.
 
 /// A key that is expected.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ExpectedKey {
     /// The name in quotes, and a colon.
     pub(super) json: Pattern,
@@ -27,7 +27,7 @@ impl ExpectedKey {
 }
 
 /// Bytes that are looked for at the start of others.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     bytes: Box<[u8]>,
     /// The first sixteen, zeros behind the end of fewer.

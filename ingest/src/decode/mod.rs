@@ -67,7 +67,7 @@ use source::ActiveSource;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use together::Together;
+use together::{Together, built_together};
 
 /// What a row may cost.
 #[derive(Debug, Clone, Copy)]
@@ -450,19 +450,6 @@ struct Task<'a> {
     mapped: &'a [(usize, Mapping)],
     /// Whether hashed features come as their hashes already.
     redacted: bool,
-}
-
-/// What builds the rows of these sources: those that have the same columns are built together.
-fn built_together(sources: &mut [ActiveSource]) -> Vec<Together> {
-    let mut all: Vec<Together> = Vec::new();
-    for source in sources {
-        let shape = source.shape();
-        source.built_by = all.iter().position(|together| together.takes(&shape)).unwrap_or(all.len());
-        if source.built_by == all.len() {
-            all.push(Together::new(shape));
-        }
-    }
-    all
 }
 
 /// Whether a row is an event v1 beyond doubt, although records of another shape are expected too.

@@ -40,7 +40,7 @@ pub(crate) struct Drained {
     pub(crate) unknown: Vec<(Option<String>, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Plan {
     name: Box<[u8]>,
     key: Option<ExpectedKey>,
@@ -63,7 +63,7 @@ enum Usual {
 pub(crate) struct ActiveSource {
     pub(crate) source: Source,
     /// The schema's columns, then the segments.
-    plans: Vec<Plan>,
+    plans: Arc<[Plan]>,
     prediction: Option<usize>,
     /// Index of each score column, by class; the one of a binary task stands under its positive class.
     scores: Vec<(String, usize)>,
@@ -87,7 +87,7 @@ impl ActiveSource {
             .segments
             .iter()
             .map(|dimension| plan(&format!("{SEGMENT_PREFIX}{dimension}"), ColumnKind::Categorical));
-        let plans: Vec<Plan> = columns.chain(segments).collect();
+        let plans = columns.chain(segments).collect();
         let features = FeatureOrder::new(schema.features().map(|column| column.name.as_str()));
         Self {
             features,
@@ -351,6 +351,13 @@ impl ActiveSource {
             schema: columns::event_schema(&self.source.schema, &self.source.segments),
             label: self.source.schema.task.outcome_kind(),
             columns: self.plans.iter().map(|plan| (plan.kind, key(plan))).collect(),
+        }
+    }
+
+    /// Reads its rows by the plans of another source, where they are the same: those of many models are in no cache.
+    pub(crate) fn share_plans(&mut self, other: &Self) {
+        if self.plans == other.plans {
+            self.plans = Arc::clone(&other.plans);
         }
     }
 

@@ -8,6 +8,7 @@
 use super::EventBatch;
 use super::builders::append::GoodRows;
 use super::builders::{BatchShape, EventBuilder, GoodRow};
+use super::source::ActiveSource;
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
@@ -133,4 +134,22 @@ impl Together {
         (self.longest_version, self.last, self.turns) = (0, None, 0);
         builders.into_iter().try_for_each(|builder| builder.finish(&owners, batches))
     }
+}
+
+/// What builds the rows of these sources: those that have the same columns are built together, and read alike.
+pub(super) fn built_together(sources: &mut [ActiveSource]) -> Vec<Together> {
+    let (mut all, mut firsts): (Vec<Together>, Vec<usize>) = (Vec::new(), Vec::new());
+    for index in 0..sources.len() {
+        let (before, [source, ..]) = sources.split_at_mut(index) else { break };
+        let shape = source.shape();
+        source.built_by = all.iter().position(|together| together.takes(&shape)).unwrap_or(all.len());
+        match firsts.get(source.built_by).and_then(|first| before.get(*first)) {
+            Some(first) => source.share_plans(first),
+            None => {
+                all.push(Together::new(shape));
+                firsts.push(index);
+            }
+        }
+    }
+    all
 }
