@@ -70,6 +70,8 @@ const LEAST_APART: Duration = Duration::from_secs(600);
 
 /// How often the partitions of a repartition tell each other how far they are.
 const TELL_EVERY: Duration = Duration::from_millis(50);
+/// How long an epoch gathers that others wait for.
+const AWAITED_EPOCH: Duration = Duration::from_secs(1);
 
 /// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
 const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
@@ -386,15 +388,17 @@ impl Service {
     }
 }
 
-/// Capture gathers for the configured time; the others commit as soon as there is nothing more to read. A repartition that
+/// Capture gathers for the configured time, unless windows wait for it; the others commit as soon as there is nothing more to read. A repartition that
 /// has more to read commits often, because its partitions go on by what they tell each other.
 fn epoch_policy(grounds: &Grounds, pace: Pace, stage: &str) -> EpochPolicy {
     let config = &grounds.config;
     let captures = stage == Capture::spec().name;
     let tells = config.log.repartitioned().iter().any(|topic| stage == Repartition::spec(topic).name);
     let never = Duration::from_secs(u64::from(u32::MAX));
+    let awaited = config.epoch_interval.min(if tells { TELL_EVERY } else { AWAITED_EPOCH });
     EpochPolicy {
-        interval: if tells { config.epoch_interval.min(TELL_EVERY) } else { config.epoch_interval },
+        interval: if captures { config.epoch_interval } else { awaited },
+        awaited,
         bytes: if captures { captured_bytes(grounds) } else { MOST_EPOCH_BYTES },
         seal_when: if captures && pace == Pace::Live { SealWhen::Interval } else { SealWhen::CaughtUp },
         idle_after: if pace == Pace::Live { config.idle_after } else { never },

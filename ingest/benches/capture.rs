@@ -118,8 +118,13 @@ impl House {
             let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
             Ok(Box::new(capture))
         });
-        let policy =
-            EpochPolicy { interval: PATIENCE, bytes: EPOCH_BYTES, seal_when: SealWhen::CaughtUp, idle_after: PATIENCE };
+        let policy = EpochPolicy {
+            interval: PATIENCE,
+            awaited: PATIENCE,
+            bytes: EPOCH_BYTES,
+            seal_when: SealWhen::CaughtUp,
+            idle_after: PATIENCE,
+        };
         let log: Arc<dyn Log> = Arc::clone(&self.log) as _;
         let context = RunnerContext {
             log: Arc::clone(&log),

@@ -242,6 +242,11 @@ pub trait Stage: Send {
         false
     }
 
+    /// Whether others wait for what it would hand over now: the epoch ends sooner then.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// Hands over everything to be made durable with the offsets of what was absorbed since the last epoch. `None` says
     /// that the epoch goes on (a file is not full yet): nothing is committed, and a crash reads its records again.
     ///

@@ -58,7 +58,7 @@ pub struct Config {
     pub artifacts: ArtifactLocation,
     /// How the archive is written and kept.
     pub archive: ArchiveConfig,
-    /// How long capture gathers before it commits.
+    /// How long capture gathers before it commits, unless a window waits for it.
     pub epoch_interval: Duration,
     /// A partition read to its end for so long no longer holds windows open.
     pub idle_after: Duration,
@@ -239,7 +239,10 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         artifacts: artifacts(raw.artifacts, folder, &log.directory)?,
         archive: archive(&raw.archive)?,
         log,
-        epoch_interval: positive("epoch.interval", raw.epoch.interval.0)?,
+        epoch_interval: match raw.epoch.interval {
+            Some(interval) => positive("epoch.interval", interval.0)?,
+            None => epoch_of(&models),
+        },
         idle_after: positive("idle_after", raw.idle_after.0)?,
         max_disorder: raw.max_disorder.0,
         label_memory: label_memory(raw.label_memory.0)?,
@@ -249,6 +252,18 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
     };
     horizons(&config)?;
     Ok(config)
+}
+
+/// How long capture gathers at least and at most where the file does not say. The longest is what Prometheus usually waits
+/// before it asks again, so that whoever looks at counts of events sees no pauses.
+const EPOCH_WITHOUT_WORD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// A twentieth of the shortest time between two windows: each epoch has what it costs by itself, for each model.
+fn epoch_of(models: &BTreeMap<ModelName, ModelConfig>) -> Duration {
+    let (least, most) = EPOCH_WITHOUT_WORD;
+    let hops_ms = models.values().map(|model| model.watched.windows.hop_ms());
+    let shortest_ms = hops_ms.min().and_then(|hop_ms| u64::try_from(hop_ms).ok()).unwrap_or(0);
+    Duration::from_millis(shortest_ms / 20).clamp(least, most)
 }
 
 /// Refuses label horizons that are longer than the file says that anything is kept.

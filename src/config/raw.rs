@@ -140,17 +140,11 @@ impl Default for RawArchive {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawEpoch {
-    /// How long capture gathers before it commits.
-    pub(super) interval: Span,
-}
-
-impl Default for RawEpoch {
-    fn default() -> Self {
-        Self { interval: Span::seconds(1) }
-    }
+    /// How long capture gathers before it commits; without it that follows from the windows.
+    pub(super) interval: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

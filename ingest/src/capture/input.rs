@@ -66,6 +66,8 @@ pub(super) struct InputSettings {
     pub(super) disorder: Duration,
     /// Widths whose boundaries the ledger's ticks mark.
     pub(super) pane_ms: Arc<[i64]>,
+    /// Widths at whose boundaries windows end.
+    pub(super) window_ms: Arc<[i64]>,
 }
 
 /// One input partition.
@@ -79,6 +81,8 @@ pub(super) struct InputState {
     sealed_ms: Option<i64>,
     read_to: Offset,
     idle: bool,
+    /// Whether the last epoch said that it is idle.
+    told_idle: bool,
     ticks: Vec<Tick>,
     counts: BTreeMap<String, EventCounts>,
     dead_letters: BTreeMap<String, i64>,
@@ -105,6 +109,7 @@ impl InputState {
             sealed_ms: None,
             read_to: 0,
             idle: false,
+            told_idle: false,
             ticks: Vec::new(),
             counts: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
@@ -217,12 +222,29 @@ impl InputState {
         self.touched = false;
     }
 
+    /// Whether windows may wait for this partition's share of the ledger, of which events up to `unjudged_ms` are not judged
+    /// yet: it has become idle, or its watermark has passed where some end.
+    pub(super) fn is_awaited(&self, unjudged_ms: Option<i64>, settings: &InputSettings) -> bool {
+        let mut now = self.watermark;
+        if let Some(time_ms) = unjudged_ms {
+            now.observe(time_ms, time_ms);
+        }
+        let told_ms = self.checkpoints.back().and_then(|checkpoint| checkpoint.watermark.at_ms());
+        let has_passed = |now_ms: i64| {
+            let passes =
+                |width: &i64| told_ms.is_none_or(|told_ms| floor_to(told_ms, *width) != floor_to(now_ms, *width));
+            settings.window_ms.iter().any(passes)
+        };
+        (self.idle && !self.told_idle) || now.at_ms().is_some_and(has_passed)
+    }
+
     /// This partition's share of the ledger, or `None` where nothing happened.
     pub(super) fn seal(&mut self) -> Option<LedgerEntry> {
         if !std::mem::take(&mut self.touched) {
             return None;
         }
         let from = std::mem::replace(&mut self.sealed, self.read_to);
+        self.told_idle = self.idle;
         if let Some(last) = self.checkpoints.back_mut() {
             last.latest_ms = last.latest_ms.max(self.latest_ms);
         }
@@ -264,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_restart_looks_no_further_back_than_a_topic_went_that_was_idle_first() {
-        let settings = InputSettings { disorder: Duration::ZERO, pane_ms: Arc::from([1_000]) };
+        let widths = Arc::from([1_000]);
+        let settings = InputSettings { disorder: Duration::ZERO, pane_ms: Arc::clone(&widths), window_ms: widths };
         let mut input = InputState::new(Source::Labels, 0, &settings);
         input.set_idle();
         input.seal().unwrap();

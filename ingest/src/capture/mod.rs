@@ -125,9 +125,10 @@ impl Capture {
     /// When a segment expression cannot be used.
     pub fn new(spec: CaptureSpec) -> Result<Self, CaptureError> {
         // The common divisor, because panes mature at a pane's end and some steps.
-        let mut pane_ms: Vec<_> = spec.models.iter().map(|m| common_divisor(m.windows.pane_ms(), m.step_ms)).collect();
-        pane_ms.sort_unstable();
-        pane_ms.dedup();
+        let pane_ms = spec.models.iter().map(|model| common_divisor(model.windows.pane_ms(), model.step_ms));
+        let pane_ms = pane_ms.collect::<BTreeSet<_>>().into_iter().collect();
+        let window_ms = spec.models.iter().map(|model| model.windows.pane_ms()).collect::<BTreeSet<_>>();
+        let window_ms = window_ms.into_iter().collect();
         let mut models = BTreeMap::new();
         for watched in spec.models {
             models.insert(Arc::clone(&watched.name), CaptureModel::new(watched, &spec.label_space)?);
@@ -138,7 +139,7 @@ impl Capture {
             partitions: spec.partitions,
             monitors: spec.monitors,
             record_bytes: spec.record_bytes,
-            settings: InputSettings { disorder: spec.disorder, pane_ms: pane_ms.into() },
+            settings: InputSettings { disorder: spec.disorder, pane_ms, window_ms },
             catch_up: spec.catch_up,
             decoder: spec.decoder,
             unjudged: None,
@@ -425,6 +426,15 @@ impl Stage for Capture {
         let watermark_ms = self.watermark(Source::of(topic), partition);
         let catch_up = self.catch_up.as_ref().zip(watermark_ms);
         catch_up.is_some_and(|(catch_up, watermark_ms)| catch_up.is_ahead((topic, partition), watermark_ms))
+    }
+
+    fn is_awaited(&self) -> bool {
+        let is_awaited = |((source, partition), input): (&(Source, PartitionId), &InputState)| {
+            input.is_awaited(self.unjudged_ms(*source, *partition), &self.settings)
+        };
+        // Of a partition of which nothing was judged yet it is not even known that it is there.
+        let is_new = |source: Source, partition| !self.inputs.contains_key(&(source, partition));
+        self.inputs.iter().any(is_awaited) || self.unjudged.as_ref().is_some_and(|unjudged| unjudged.reads(is_new))
     }
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {

@@ -203,6 +203,30 @@ fn an_unreadable_control_record_is_counted_and_moves_nothing() {
     assert_eq!(totals.dead_letters[&(topics::INFERENCES.to_owned(), 0, "control_record".to_owned())], 1);
 }
 
+/// Rows that are not judged yet move no watermark, and yet a window may end with them.
+#[test]
+fn windows_wait_for_capture_once_a_watermark_has_passed_the_end_of_some_or_a_partition_is_idle() {
+    let (watched, announced) = house(false);
+    let mut capture = fixtures::capture(watched, announced);
+    let begin_ms = START_MS + DISORDER_MS;
+    let steps = [(0, true), (900, false), (-150, false), (1_000, true), (1_001, false), (5_000, true)];
+    for (offset, (after_ms, awaited)) in (0..).zip(steps) {
+        let event = event(&format!("i{offset}"), begin_ms + after_ms, 1);
+        let records = [as_stored(new_record(topics::INFERENCES, 0, &event), offset, START_MS + 1_000_000)];
+        let delivery = Delivery::Live;
+        capture
+            .absorb(Input::Records { topic: topics::INFERENCES, partition: 0, records: &records, delivery })
+            .unwrap();
+        assert_eq!(capture.is_awaited(), awaited, "at {after_ms} ms");
+        capture.seal(Seal::Due).unwrap();
+        assert!(!capture.is_awaited(), "it was told at {after_ms} ms");
+    }
+    capture.absorb(Input::Idle { topic: topics::LABELS, partition: 0 }).unwrap();
+    assert!(capture.is_awaited());
+    capture.seal(Seal::Due).unwrap();
+    assert!(!capture.is_awaited());
+}
+
 /// Why capture does not come to the end of an epoch with these records.
 fn stopped(capture: &mut Capture, records: &[Record]) -> StageError {
     let input = Input::Records { topic: topics::INFERENCES, partition: 0, records, delivery: Delivery::Live };

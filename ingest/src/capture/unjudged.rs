@@ -30,10 +30,25 @@ const MOST_BYTES: usize = 64 << 20;
 pub(super) struct Unjudged {
     partition: PartitionId,
     delivery: Delivery,
-    /// The first and the last offset of each input.
-    read: BTreeMap<Source, (Offset, Offset)>,
+    /// What was read of each input.
+    read: BTreeMap<Source, ReadPart>,
     /// Of the records' values.
     bytes: usize,
+}
+
+/// Records of an input that follow one another.
+struct ReadPart {
+    first: Offset,
+    last: Offset,
+    /// The latest time, of those of its events or of the log if that is earlier.
+    latest_ms: Option<i64>,
+}
+
+impl Unjudged {
+    /// Whether it has records of such an input.
+    pub(super) fn reads(&self, is_it: impl Fn(Source, PartitionId) -> bool) -> bool {
+        self.read.keys().any(|source| is_it(*source, self.partition))
+    }
 }
 
 impl Capture {
@@ -60,7 +75,9 @@ impl Capture {
         }
         let none = || Unjudged { partition, delivery, read: BTreeMap::new(), bytes: 0 };
         let unjudged = self.unjudged.get_or_insert_with(none);
-        unjudged.read.entry(source).or_insert((first.offset, last.offset)).1 = last.offset;
+        let part = ReadPart { first: first.offset, last: last.offset, latest_ms: None };
+        let part = unjudged.read.entry(source).or_insert(part);
+        (part.last, part.latest_ms) = (last.offset, part.latest_ms.max(self.decoder.take_latest_ms()));
         unjudged.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
         let Held { values, rows_of_a_batch } = self.decoder.held();
         let is_enough = rows_of_a_batch >= BATCH_ROWS || values >= MOST_VALUES || unjudged.bytes >= MOST_BYTES;
@@ -68,6 +85,12 @@ impl Capture {
             self.judge()?;
         }
         Ok(())
+    }
+
+    /// The latest time that was read of an input and is not judged yet.
+    pub(super) fn unjudged_ms(&self, source: Source, partition: PartitionId) -> Option<i64> {
+        let unjudged = self.unjudged.as_ref().filter(|unjudged| unjudged.partition == partition)?;
+        unjudged.read.get(&source)?.latest_ms
     }
 
     /// Judges what is not judged yet.
@@ -78,8 +101,8 @@ impl Capture {
         self.unknown_features(partition, &decoded.unknown_features);
         self.predictions(partition, &decoded.events, delivery)?;
         self.labels(partition, &decoded.labels)?;
-        for (source, (first, last)) in read {
-            self.input(source, partition).read_through(first, last);
+        for (source, part) in read {
+            self.input(source, partition).read_through(part.first, part.last);
         }
         self.pass(partition)
     }

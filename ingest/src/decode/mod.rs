@@ -169,6 +169,8 @@ pub struct Decoder {
     events: Vec<Together>,
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
+    /// Of the rows since it was asked for.
+    latest_ms: Option<i64>,
 }
 
 /// Values of a row beside those of its model's columns.
@@ -205,6 +207,7 @@ impl Decoder {
             events,
             full_labels: Vec::new(),
             bad: Vec::new(),
+            latest_ms: None,
         }
     }
 
@@ -233,6 +236,11 @@ impl Decoder {
     pub fn take_bad(&mut self) -> Vec<BadRow> {
         self.decode_gathered();
         std::mem::take(&mut self.bad)
+    }
+
+    /// The latest time, of those of the events or of the log if that is earlier, of the rows since the last call.
+    pub fn take_latest_ms(&mut self) -> Option<i64> {
+        self.latest_ms.take()
     }
 
     /// What it holds.
@@ -355,6 +363,7 @@ impl Decoder {
         source.check_names(head, start)?;
         let time_ms = head.require_time(start)?;
         check_future(time_ms, &task.place, self.most_ahead_ms).map_err(|fault| fault.within("time"))?;
+        self.latest_ms = self.latest_ms.max(Some(time_ms.min(task.place.append_time_ms)));
         let label = source.label(head.label)?;
         if task.rows == Rows::Labels {
             head.require(Field::Label, Reason::MissingLabel, start)?;

@@ -343,14 +343,20 @@ impl<'a> Life<'a> {
         self.open.since.is_none() && self.told == Told::CaughtUp
     }
 
+    /// How long the open epoch may gather.
+    fn interval(&self) -> Duration {
+        let policy = &self.context.policy;
+        if self.stage.is_awaited() { policy.awaited.min(policy.interval) } else { policy.interval }
+    }
+
     fn is_due(&self) -> bool {
-        self.open.since.is_some_and(|since| since.elapsed() >= self.context.policy.interval)
+        self.open.since.is_some_and(|since| since.elapsed() >= self.interval())
     }
 
     /// When something is to be done even if the log does not grow.
     fn next_deadline(&self) -> Option<Instant> {
         let policy = &self.context.policy;
-        let seal = self.open.since.map(|since| since + policy.interval);
+        let seal = self.open.since.map(|since| since + self.interval());
         let waiting = self.cursors.iter().filter(|cursor| cursor.role == Role::Input && !cursor.told_idle);
         let idle = waiting.filter_map(|cursor| cursor.at_end_since).map(|since| since + policy.idle_after).min();
         seal.into_iter().chain(idle).min()

@@ -27,6 +27,7 @@ struct Seen {
     panics: AtomicBool,
     holds: AtomicBool,
     recalls: AtomicBool,
+    is_awaited: AtomicBool,
 }
 
 impl Seen {
@@ -103,6 +104,10 @@ impl Stage for Counting {
         Ok(Some(first + 1))
     }
 
+    fn is_awaited(&self) -> bool {
+        self.seen.is_awaited.load(Ordering::SeqCst)
+    }
+
     fn seal(&mut self, reason: Seal) -> Result<Option<Epoch>, StageError> {
         self.seen.tell(format!("{reason:?}"));
         if self.seen.holds.load(Ordering::SeqCst) && reason == Seal::Due {
@@ -164,7 +169,13 @@ impl House {
             let topic = TopicSpec { name: name.into(), partitions: 2, retention: Retention::default() };
             log.ensure_topic(&topic).unwrap();
         }
-        let policy = EpochPolicy { interval: PATIENCE, bytes: 30, seal_when: SealWhen::CaughtUp, idle_after: PATIENCE };
+        let policy = EpochPolicy {
+            interval: PATIENCE,
+            awaited: PATIENCE,
+            bytes: 30,
+            seal_when: SealWhen::CaughtUp,
+            idle_after: PATIENCE,
+        };
         Self { log, seen: Arc::default(), policy, fault: Fault::Never, _directory: directory }
     }
 
@@ -277,6 +288,23 @@ fn a_stage_that_panics_is_rebuilt() {
     house.run();
     house.expect(10);
     assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn an_epoch_that_others_wait_for_ends_before_its_time() {
+    let mut house = House::new();
+    let (awaited, bytes) = (Duration::ZERO, usize::MAX);
+    house.policy = EpochPolicy { seal_when: SealWhen::Interval, awaited, bytes, ..house.policy };
+    house.feed(0, 4);
+    let handle = house.start();
+    idle::wait_for(&house, "caught up", 1);
+    assert_eq!(idle::count(&house, "Due"), 0, "no one waits for it");
+    house.seen.is_awaited.store(true, Ordering::SeqCst);
+    idle::wait_for(&house, "Due", 1);
+    assert!(wait_until_quiet(&[&handle], house.log.as_ref(), PATIENCE).unwrap());
+    house.expect(4);
+    handle.shutdown();
+    handle.join().unwrap();
 }
 
 #[test]

@@ -21,6 +21,14 @@ pub(crate) struct GoodRows {
     pub(crate) hashes: Hashes,
 }
 
+impl GoodRows {
+    /// The latest time, of those of the events or of the log if that is earlier.
+    pub(crate) fn latest_ms(&self) -> Option<i64> {
+        let times = self.places.iter().zip(self.times.values());
+        times.map(|(place, time_ms)| place.append_time_ms.min(*time_ms)).max()
+    }
+}
+
 /// A column of the type that its model gives it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fitted {

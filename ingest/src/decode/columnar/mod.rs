@@ -128,6 +128,7 @@ impl Decoder {
         let Some(source) = self.sources.get_mut(share.source) else { return };
         self.directory.meet(share.source);
         self.directory.count(share.source, share.rows.places.len(), LOG_WIDTH + share.rows.columns.len());
+        self.latest_ms = self.latest_ms.max(share.rows.latest_ms());
         for (name, values) in &share.unknown {
             source.count_unknown(name, *values);
         }

@@ -3,11 +3,11 @@
 use super::*;
 use crate::runner::cursor::{Cursor, Role};
 
-fn count(house: &House, what: &str) -> usize {
+pub(super) fn count(house: &House, what: &str) -> usize {
     house.seen.told().iter().filter(|told| *told == what).count()
 }
 
-fn wait_for(house: &House, what: &str, times: usize) {
+pub(super) fn wait_for(house: &House, what: &str, times: usize) {
     let deadline = Instant::now() + PATIENCE;
     while count(house, what) < times {
         assert!(Instant::now() < deadline, "{what} was told {} times, not {times}", count(house, what));
