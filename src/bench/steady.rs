@@ -3,12 +3,13 @@
 //! One process produces, captures, judges and shows, so what it takes is that of all of these: records that are sent over
 //! and over, some for each model, are a part of its memory. The events of a record happen when it is handed to the log. A
 //! window's delay is from handing over the records that moved the last partition's watermark past its end, until
-//! `/metrics`, which is asked over and over, shows the window.
+//! `/metrics`, which is asked over and over, shows the window. What an event costs is told of the second half: in the first,
+//! thresholds are learned, once for each model.
 
 use super::events::Density;
 use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
 use super::report::Rate;
-use super::throughput::Meter;
+use super::throughput::{Meter, bytes_of};
 use super::{Place, Settings, events, folder_with_reference, record, with_service};
 use crate::cli::{BenchSteadyArgs, Exit};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
@@ -17,13 +18,13 @@ use bytes::Bytes;
 use ingest::decode::Format;
 use ingest::log::NewRecord;
 use ingest::partition::partition_of;
+use ingest::topics;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Size of the windows, and how far events may be behind others.
-const WINDOW_MS: i64 = 5_000;
+/// How far events may be behind others.
 const DISORDER_MS: i64 = 1_000;
 /// How often events are handed over.
 const BATCH_EVERY: Duration = Duration::from_millis(50);
@@ -43,8 +44,11 @@ struct Figures {
     minutes: f64,
     windows: usize,
     models: u32,
-    /// Of this process, for everything that it does.
+    /// Of this process, for everything that it does, over the second half.
     processor_us_per_event: f64,
+    /// Of the values of records, and of the partial profiles that capture made of them.
+    bytes_per_event: f64,
+    internal_bytes_per_event: f64,
     /// From a window's last record to its verdict.
     delay_p50_s: f64,
     delay_p99_s: f64,
@@ -68,21 +72,25 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
     let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
     let file = "max_disorder: 1s\nidle_after: 2s";
-    let grounds = place.grounds("steady", &Settings { file, log: &log, window: "5s", ..Settings::default() })?;
+    let window = humantime::format_duration(args.window).to_string();
+    let grounds = place.grounds("steady", &Settings { file, log: &log, window: &window, ..Settings::default() })?;
     let load = Load::new(args)?;
+    let (internal, log) = ((topics::PARTIALS, grounds.monitors), Arc::clone(&grounds.log));
     let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
     let listen = Some(([127, 0, 0, 1], 0).into());
     let service = Service::start(Arc::clone(&grounds), &ServiceOptions { pace: Pace::Live, listen, stages })?;
-    let (delays, samples, spent) = with_service(service, |service| measure(service, grounds, load))?;
+    let (delays, samples, sent) = with_service(service, |service| measure(service, grounds, load))?;
     ensure!(!delays.is_empty(), "no window was judged: measure for longer (--minutes)");
     let delay =
         |share: f64| delays.get(((delays.len() - 1) as f64 * share).round() as usize).copied().unwrap_or(f64::NAN);
     let figures = Figures {
-        events_per_second: spent.per_second(),
-        minutes: spent.seconds / 60.0,
+        events_per_second: sent.second_half.per_second(),
+        minutes: args.minutes,
         windows: delays.len(),
         models: args.models,
-        processor_us_per_event: spent.processor_us_per_event(),
+        processor_us_per_event: sent.second_half.processor_us_per_event(),
+        bytes_per_event: sent.bytes as f64 / sent.events as f64,
+        internal_bytes_per_event: bytes_of(log.as_ref(), internal)? as f64 / sent.events as f64,
         delay_p50_s: delay(0.5),
         delay_p99_s: delay(0.99),
         delay_most_s: delay(1.0),
@@ -94,17 +102,25 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Sends the load: the delays of windows in ascending order, the memory over time, and what all of it took.
-fn measure(service: &Service, grounds: Arc<Grounds>, load: Load) -> Result<(Vec<f64>, Vec<Sample>, Rate)> {
+/// Sends the load: the delays of windows in ascending order, the memory over time, and what was sent.
+fn measure(service: &Service, grounds: Arc<Grounds>, load: Load) -> Result<(Vec<f64>, Vec<Sample>, Sent)> {
     let address = service.address().context("the service has no address")?;
-    let (memory, meter) = (MemoryWatch::start()?, Meter::start()?);
+    let memory = MemoryWatch::start()?;
     let (say, ended) = sync_channel(MOST_ENDED);
     let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&grounds, &say))?;
     let delays = delays(&format!("http://{address}/metrics"), &ended);
     // Nobody looks for windows any more: one that still produces ends.
     drop(ended);
-    let (sent, took) = producer.join().map_err(|_| anyhow!("the thread that produces panicked"))??;
-    Ok((delays?, memory.stop()?, meter.stop(sent, took)?))
+    let sent = producer.join().map_err(|_| anyhow!("the thread that produces panicked"))?;
+    Ok((delays?, memory.stop()?, sent?))
+}
+
+/// What was sent.
+struct Sent {
+    events: u64,
+    /// Of their records' values.
+    bytes: u64,
+    second_half: Rate,
 }
 
 /// What is sent, and how much of it.
@@ -113,6 +129,7 @@ struct Load {
     events_per_record: u64,
     records_per_batch: f64,
     lasts: Duration,
+    window_ms: i64,
 }
 
 /// A record whose events' times are written anew each time.
@@ -163,14 +180,19 @@ impl Load {
         let batches_per_second = 1.0 / BATCH_EVERY.as_secs_f64();
         let records_per_batch = args.rate as f64 / args.per_record as f64 / batches_per_second;
         let lasts = Duration::from_secs_f64(args.minutes * 60.0);
-        Ok(Self { templates, events_per_record: args.per_record, records_per_batch, lasts })
+        let window_ms = i64::try_from(args.window.as_millis()).unwrap_or(i64::MAX);
+        Ok(Self { templates, events_per_record: args.per_record, records_per_batch, lasts, window_ms })
     }
 
-    /// Sends batches at their times; how many events that were, and how long it took.
-    fn run(mut self, grounds: &Grounds, ended: &SyncSender<Ended>) -> Result<(u64, Duration)> {
+    /// Sends batches at their times.
+    fn run(mut self, grounds: &Grounds, ended: &SyncSender<Ended>) -> Result<Sent> {
         let started = Instant::now();
-        let (mut sent, mut batches, mut next_end_ms) = (0, 0_u32, None);
+        let (mut sent, mut bytes, mut batches, mut next_end_ms) = (0, 0, 0_u32, None);
+        let mut half = None;
         while started.elapsed() < self.lasts {
+            if half.is_none() && started.elapsed() >= self.lasts / 2 {
+                half = Some((sent, Meter::start()?, Instant::now()));
+            }
             let due = started + BATCH_EVERY * batches;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             batches += 1;
@@ -178,18 +200,18 @@ impl Load {
             let (now_ms, handed_over) = (now_ms()?, Instant::now());
             let records: Vec<_> = (sent..wanted).filter_map(|number| self.record(number, now_ms)).collect();
             sent = wanted;
+            bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len) as u64).sum::<u64>();
             grounds.log.append(&records)?;
             let watermark_ms = now_ms as i64 - DISORDER_MS;
-            let end_ms = next_end_ms.get_or_insert((watermark_ms / WINDOW_MS + 1) * WINDOW_MS);
+            let end_ms = next_end_ms.get_or_insert((watermark_ms / self.window_ms + 1) * self.window_ms);
             while *end_ms <= watermark_ms {
-                if ended.send((*end_ms, handed_over)).is_err() {
-                    // Whoever looked for the windows has failed, and says why.
-                    return Ok((sent * self.events_per_record, started.elapsed()));
-                }
-                *end_ms += WINDOW_MS;
+                ended.send((*end_ms, handed_over)).context("whoever looked for the windows has failed")?;
+                *end_ms += self.window_ms;
             }
         }
-        Ok((sent * self.events_per_record, started.elapsed()))
+        let (before, meter, since) = half.context("the load lasted for no two batches")?;
+        let second_half = meter.stop((sent - before) * self.events_per_record, since.elapsed())?;
+        Ok(Sent { events: sent * self.events_per_record, bytes, second_half })
     }
 
     /// Records of all partitions in turn.
@@ -209,6 +231,14 @@ fn delays(url: &str, ended: &Receiver<Ended>) -> Result<Vec<f64>> {
     let mut waiting: Vec<Ended> = Vec::new();
     let (mut delays, mut until): (Vec<f64>, Option<Instant>) = (Vec::new(), None);
     loop {
+        if waiting.is_empty() {
+            // To ask of many models costs more than to judge them: it is done while there is something to look for.
+            let Ok(window) = ended.recv() else {
+                delays.sort_by(f64::total_cmp);
+                return Ok(delays);
+            };
+            waiting.push(window);
+        }
         loop {
             match ended.try_recv() {
                 Ok(window) => waiting.push(window),
@@ -226,10 +256,6 @@ fn delays(url: &str, ended: &Receiver<Ended>) -> Result<Vec<f64>> {
             delays.extend(is_shown.then(|| (now - *since).as_secs_f64()));
             !is_shown
         });
-        if until.is_some() && waiting.is_empty() {
-            delays.sort_by(f64::total_cmp);
-            return Ok(delays);
-        }
         ensure!(until.is_none_or(|until| now < until), "{} windows were not judged", waiting.len());
         std::thread::sleep(ASK_EVERY);
     }
@@ -250,7 +276,11 @@ impl Figures {
         }
         let Self { events_per_second, minutes, windows, models, processor_us_per_event, .. } = self;
         println!("{events_per_second:.0} events/s of {models} models for {minutes:.1} minutes, {windows} windows");
-        println!("processor time of this process, which also produces: {processor_us_per_event:.2} us an event");
+        println!(
+            "processor time of this process, which also produces: {processor_us_per_event:.2} us an event of the second half"
+        );
+        let Self { bytes_per_event, internal_bytes_per_event, .. } = self;
+        println!("bytes an event: {bytes_per_event:.1} of input, {internal_bytes_per_event:.1} of partial profiles");
         let Self { delay_p50_s, delay_p99_s, delay_most_s, most_resident_mib, growth_mib_per_minute, .. } = self;
         println!(
             "delay from a window's last record to /metrics: p50 {delay_p50_s:.2} s, p99 {delay_p99_s:.2} s, most {delay_most_s:.2} s"

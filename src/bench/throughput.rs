@@ -150,7 +150,7 @@ fn processor_time() -> Result<Duration> {
 }
 
 /// Bytes of a topic's records.
-fn bytes_of(log: &dyn Log, (topic, partitions): (&str, u32)) -> Result<u64> {
+pub(super) fn bytes_of(log: &dyn Log, (topic, partitions): (&str, u32)) -> Result<u64> {
     let mut bytes = 0;
     for partition in 0..partitions {
         let mut from = log.bounds(topic, partition)?.first;

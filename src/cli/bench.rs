@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `driftline bench`.
 #[derive(Debug, Args)]
@@ -60,6 +61,9 @@ pub struct BenchSteadyArgs {
     /// How long it lasts
     #[arg(long, value_name = "MINUTES", default_value_t = 30.0, value_parser = minutes)]
     pub minutes: f64,
+    /// Size of the windows
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = window)]
+    pub window: Duration,
     /// Events of a record
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub per_record: u64,
@@ -78,6 +82,12 @@ fn minutes(text: &str) -> Result<f64, String> {
     let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
     let is_usable = (0.5..=1_440.0).contains(&minutes);
     is_usable.then_some(minutes).ok_or_else(|| "expected between half a minute and a day (1440)".to_owned())
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let is_usable = (Duration::from_secs(2)..=Duration::from_secs(3_600)).contains(&window);
+    is_usable.then_some(window).ok_or_else(|| "expected between two seconds and an hour (1h)".to_owned())
 }
 
 /// `driftline bench replay`.
