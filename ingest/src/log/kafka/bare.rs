@@ -2,10 +2,9 @@
 
 use super::link::{Telling, native, storage};
 use super::names::Names;
-use super::options::{KafkaOptions, client_error};
+use super::options::KafkaOptions;
 use crate::log::{LogError, PartitionId};
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as Place, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -29,8 +28,7 @@ pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Res
     let names = Names::of(options);
     let name = names.topic(topic);
     let doing = || format!("draining {name}/{partition}");
-    let consumer = BaseConsumer::from_config_and_context(&options.consumer(&names.group("reader")), Telling);
-    let consumer = consumer.map_err(|error| client_error(&error))?;
+    let consumer = options.reader(Telling)?;
     let mut assigned = TopicPartitionList::new();
     let added = assigned.add_partition_offset(&name, native(partition), Place::Beginning);
     added.and_then(|()| consumer.assign(&assigned)).map_err(|error| storage(doing(), error))?;

@@ -5,11 +5,11 @@
 
 use super::link::{locked, tell, tell_error};
 use super::names::{Names, SNAPSHOTS};
-use super::options::{KafkaOptions, client_error};
+use super::options::KafkaOptions;
 use crate::log::LogError;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use std::sync::Mutex;
@@ -70,9 +70,7 @@ impl ConsumerContext for Listening {}
 /// When none lets Driftline in, or none answers in time; with the reason.
 pub(super) fn enter(options: &KafkaOptions) -> Result<(), LogError> {
     let names = Names::of(options);
-    let config = options.consumer(&names.group("reader"));
-    let client = BaseConsumer::from_config_and_context(&config, Listening::default());
-    let client = client.map_err(|error| client_error(&error))?;
+    let client = options.reader(Listening::default())?;
     let (deadline, mut listen) = (Instant::now() + options.patience, LISTEN);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

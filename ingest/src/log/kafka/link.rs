@@ -79,9 +79,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn connect(options: KafkaOptions) -> Result<Self, LogError> {
         let names = Names::of(&options);
-        // It belongs to no group in truth: librdkafka wants a name for what is assigned by hand.
-        let config = options.consumer(&names.group("reader"));
-        let looker = BaseConsumer::from_config_and_context(&config, Telling).map_err(|error| client_error(&error))?;
+        let looker = options.reader(Telling)?;
         let admin = AdminClient::from_config_and_context(&options.admin(), Telling);
         let admin = admin.map_err(|error| client_error(&error))?;
         Ok(Self { options, names, admin, looker, known: Mutex::default(), written: Mutex::default() })

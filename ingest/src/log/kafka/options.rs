@@ -3,10 +3,12 @@
 //! Options that exactly-once rests on, and those that hold secrets, are refused among the free ones. A secret is never
 //! shown: not by `Debug`, and not by the error of an option that cannot be used, which names the option alone.
 
+use super::names::Names;
 use crate::crash::Crash;
 use crate::log::LogError;
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -259,6 +261,12 @@ impl KafkaOptions {
         client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         client.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
         client
+    }
+
+    /// A client for what it is assigned by hand. It belongs to no group in truth: librdkafka wants a name for one.
+    pub(super) fn reader<C: ConsumerContext>(&self, context: C) -> Result<BaseConsumer<C>, LogError> {
+        let config = self.consumer(&Names::of(self).group("reader"));
+        BaseConsumer::from_config_and_context(&config, context).map_err(|error| client_error(&error))
     }
 
     /// A member of the processes that share a stage.

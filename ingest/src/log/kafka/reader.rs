@@ -14,10 +14,8 @@
 
 use super::copies::{Copies, Origin};
 use super::link::{Link, PartitionName, Telling, locked, native, storage};
-use super::options::client_error;
 use crate::log::{LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record, Waker};
 use bytes::Bytes;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -120,9 +118,7 @@ impl KafkaReader {
         if let Some(followed) = self.followed.iter().find(|followed| followed.topic == topic) {
             return Ok(Arc::clone(&followed.consumer));
         }
-        let config = self.link.options.consumer(&self.link.names.group("reader"));
-        let consumer = BaseConsumer::from_config_and_context(&config, Telling);
-        Ok(Arc::new(consumer.map_err(|error| client_error(&error))?))
+        Ok(Arc::new(self.link.options.reader(Telling)?))
     }
 
     /// Takes a partition up at an offset.
