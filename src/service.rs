@@ -14,7 +14,7 @@ mod stages;
 
 pub use stages::{UnknownStage, check_stages};
 
-use crate::config::{ArtifactLocation, Config, LogPlace};
+use crate::config::{AWAITED_EPOCH, ArtifactLocation, Config, LogPlace};
 use crate::follower::{CaptureFollowed, Follower};
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::instance::Instance;
@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 /// The most bytes of input that one epoch absorbs, but for those of capture.
 const MOST_EPOCH_BYTES: usize = 64 << 20;
 
-/// The bytes of input that the open epochs of capture share: about a second's at the rate that two processors take. What an
+/// The bytes of input that the open epochs of capture share: about a second's at the most that two processors take. What an
 /// epoch costs for each model that is in it counts the less the longer it is.
 const CAPTURED_BYTES: usize = 512 << 20;
 
@@ -70,8 +70,6 @@ const LEAST_APART: Duration = Duration::from_secs(600);
 
 /// How often the partitions of a repartition tell each other how far they are.
 const TELL_EVERY: Duration = Duration::from_millis(50);
-/// How long an epoch gathers that others wait for.
-const AWAITED_EPOCH: Duration = Duration::from_secs(1);
 
 /// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
 const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
@@ -388,8 +386,8 @@ impl Service {
     }
 }
 
-/// Capture gathers for the configured time, unless windows wait for it; the others commit as soon as there is nothing more to read. A repartition that
-/// has more to read commits often, because its partitions go on by what they tell each other.
+/// Capture gathers for the configured time, unless windows wait for it; the others commit as soon as there is nothing more to
+/// read. A repartition that has more to read commits often, because its partitions go on by what they tell each other.
 fn epoch_policy(grounds: &Grounds, pace: Pace, stage: &str) -> EpochPolicy {
     let config = &grounds.config;
     let captures = stage == Capture::spec().name;

@@ -210,7 +210,8 @@ pub struct Verdict {
     /// The event time it covers.
     pub window: Window,
     /// The inferences that hold the window's rows, as far as the allowed disorder lets that be told: they hold others too.
-    /// A partition that was idle when the verdict was due is covered as far as it had been read.
+    /// A partition that was idle when the verdict was due is covered as far as it had been read. The range of a step is as wide
+    /// as that of its pane.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputRange>,
     /// Whether a later verdict may replace it.

@@ -68,7 +68,7 @@ pub enum SealWhen {
 pub struct EpochPolicy {
     /// At the latest so long after its first record.
     pub interval: Duration,
-    /// And so long after it where others wait for what the stage has to tell.
+    /// At the latest so long after it where others wait for what the stage has to tell.
     pub awaited: Duration,
     /// When its records' values have so many bytes; the record that reaches them is the last.
     pub bytes: usize,

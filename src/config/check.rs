@@ -4,7 +4,7 @@
 //! once at its start.
 
 use super::validate::length;
-use super::{Config, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use super::{AWAITED_EPOCH, Config, ModelConfig, ScorerConfig, Serving, TrainerConfig};
 use ingest::decode::Policy;
 use std::fmt;
 use std::time::Duration;
@@ -51,13 +51,14 @@ fn check_windows(config: &Config, model: &ModelConfig, findings: &mut Vec<Findin
     if size < config.max_disorder {
         findings.push(finding(&path, format!("windows of {} are shorter than max_disorder {}: each is judged long after it ended; lengthen the windows or allow less disorder", span(size), span(config.max_disorder))));
     }
-    if hop < config.epoch_interval {
+    let awaited = config.epoch_interval.min(AWAITED_EPOCH);
+    if hop < awaited {
         findings.push(finding(
             &path,
             format!(
                 "a window starts every {}, oftener than the epoch of {}: shorten epoch.interval",
                 span(hop),
-                span(config.epoch_interval)
+                span(awaited)
             ),
         ));
     }

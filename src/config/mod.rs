@@ -254,16 +254,18 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
     Ok(config)
 }
 
-/// How long capture gathers at least and at most where the file does not say. The longest is what Prometheus usually waits
-/// before it asks again, so that whoever looks at counts of events sees no pauses.
-const EPOCH_WITHOUT_WORD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// How long an epoch gathers at most that others wait for.
+pub(crate) const AWAITED_EPOCH: Duration = Duration::from_secs(1);
+
+/// How long capture gathers at most where the file does not say: less than Prometheus usually waits before it asks again, so
+/// that whoever looks at counts of events sees no pauses.
+const LONGEST_EPOCH: Duration = Duration::from_secs(10);
 
 /// A twentieth of the shortest time between two windows: each epoch has what it costs by itself, for each model.
 fn epoch_of(models: &BTreeMap<ModelName, ModelConfig>) -> Duration {
-    let (least, most) = EPOCH_WITHOUT_WORD;
     let hops_ms = models.values().map(|model| model.watched.windows.hop_ms());
     let shortest_ms = hops_ms.min().and_then(|hop_ms| u64::try_from(hop_ms).ok()).unwrap_or(0);
-    Duration::from_millis(shortest_ms / 20).clamp(least, most)
+    Duration::from_millis(shortest_ms / 20).clamp(AWAITED_EPOCH, LONGEST_EPOCH)
 }
 
 /// Refuses label horizons that are longer than the file says that anything is kept.

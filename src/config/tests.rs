@@ -65,7 +65,7 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
 fn capture_gathers_for_a_twentieth_of_the_time_between_windows_unless_it_is_told() {
     let seconds = |windows: &str| parse(&VALID.replace("{size: 1h}", windows)).unwrap().epoch_interval.as_secs_f64();
     let found = ["{size: 5s}", "{size: 1m}", "{size: 1h, hop: 2m}", "{size: 1h}"].map(seconds);
-    assert_eq!(found, [1.0, 3.0, 6.0, 15.0]);
+    assert_eq!(found, [1.0, 3.0, 6.0, 10.0]);
     assert_eq!(parse(&format!("{VALID}\nepoch: {{interval: 200ms}}")).unwrap().epoch_interval.as_secs_f64(), 0.2);
 }
 

@@ -56,6 +56,13 @@ pub(super) struct InputSnapshot {
     watermark_ms: Option<i64>,
 }
 
+/// What an epoch has said of an input partition.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    watermark_ms: Option<i64>,
+    idle: bool,
+}
+
 /// A row's place in its partition: the offset of its record, and its index there.
 pub(super) type Place = (Offset, i32);
 
@@ -66,8 +73,8 @@ pub(super) struct InputSettings {
     pub(super) disorder: Duration,
     /// Widths whose boundaries the ledger's ticks mark.
     pub(super) pane_ms: Arc<[i64]>,
-    /// Widths at whose boundaries windows end.
-    pub(super) window_ms: Arc<[i64]>,
+    /// Widths of the windows' panes: at their boundaries windows end.
+    pub(super) window_pane_ms: Arc<[i64]>,
 }
 
 /// One input partition.
@@ -81,8 +88,8 @@ pub(super) struct InputState {
     sealed_ms: Option<i64>,
     read_to: Offset,
     idle: bool,
-    /// Whether the last epoch said that it is idle.
-    told_idle: bool,
+    /// What the last epoch said of it; `None` before there was one.
+    told: Option<Told>,
     ticks: Vec<Tick>,
     counts: BTreeMap<String, EventCounts>,
     dead_letters: BTreeMap<String, i64>,
@@ -109,7 +116,7 @@ impl InputState {
             sealed_ms: None,
             read_to: 0,
             idle: false,
-            told_idle: false,
+            told: None,
             ticks: Vec::new(),
             counts: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
@@ -220,22 +227,27 @@ impl InputState {
         self.counts.clear();
         self.dead_letters.clear();
         self.touched = false;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        self.told = Some(Told { watermark_ms: self.watermark.at_ms(), idle: self.idle });
     }
 
     /// Whether windows may wait for this partition's share of the ledger, of which events up to `unjudged_ms` are not judged
-    /// yet: it has become idle, or its watermark has passed where some end.
+    /// yet: it has been heard of for the first time or become idle, or its watermark has passed where some end.
     pub(super) fn is_awaited(&self, unjudged_ms: Option<i64>, settings: &InputSettings) -> bool {
+        let Some(told) = self.told else { return true };
         let mut now = self.watermark;
         if let Some(time_ms) = unjudged_ms {
             now.observe(time_ms, time_ms);
         }
-        let told_ms = self.checkpoints.back().and_then(|checkpoint| checkpoint.watermark.at_ms());
         let has_passed = |now_ms: i64| {
             let passes =
-                |width: &i64| told_ms.is_none_or(|told_ms| floor_to(told_ms, *width) != floor_to(now_ms, *width));
-            settings.window_ms.iter().any(passes)
+                |width: &i64| told.watermark_ms.is_none_or(|ms| floor_to(ms, *width) != floor_to(now_ms, *width));
+            settings.window_pane_ms.iter().any(passes)
         };
-        (self.idle && !self.told_idle) || now.at_ms().is_some_and(has_passed)
+        (self.idle && !told.idle) || now.at_ms().is_some_and(has_passed)
     }
 
     /// This partition's share of the ledger, or `None` where nothing happened.
@@ -244,7 +256,7 @@ impl InputState {
             return None;
         }
         let from = std::mem::replace(&mut self.sealed, self.read_to);
-        self.told_idle = self.idle;
+        self.tell();
         if let Some(last) = self.checkpoints.back_mut() {
             last.latest_ms = last.latest_ms.max(self.latest_ms);
         }
@@ -287,7 +299,7 @@ mod tests {
     #[test]
     fn a_restart_looks_no_further_back_than_a_topic_went_that_was_idle_first() {
         let widths = Arc::from([1_000]);
-        let settings = InputSettings { disorder: Duration::ZERO, pane_ms: Arc::clone(&widths), window_ms: widths };
+        let settings = InputSettings { disorder: Duration::ZERO, pane_ms: Arc::clone(&widths), window_pane_ms: widths };
         let mut input = InputState::new(Source::Labels, 0, &settings);
         input.set_idle();
         input.seal().unwrap();

@@ -46,6 +46,8 @@ use unjudged::Unjudged;
 
 /// The most values, of the rows of a partition of all models, that wait until there are enough of a version's for a query.
 const MOST_WAITING_VALUES: usize = 1 << 23;
+/// So many outcomes, which wait for the end of the epoch, are worth one.
+const MOST_WAITING_OUTCOMES: i64 = 1 << 18;
 
 /// What capture needs to know.
 pub struct CaptureSpec {
@@ -98,6 +100,8 @@ pub struct Capture {
     unjudged: Option<Unjudged>,
     /// Values of rows that have waited for others of their version since those that wait were last counted.
     waiting_values: usize,
+    /// Labels that met their predictions in this epoch.
+    waiting_outcomes: i64,
     references: ReferenceBook,
     archive: Option<ArchiveReader>,
     engine: QueryEngine,
@@ -127,8 +131,8 @@ impl Capture {
         // The common divisor, because panes mature at a pane's end and some steps.
         let pane_ms = spec.models.iter().map(|model| common_divisor(model.windows.pane_ms(), model.step_ms));
         let pane_ms = pane_ms.collect::<BTreeSet<_>>().into_iter().collect();
-        let window_ms = spec.models.iter().map(|model| model.windows.pane_ms()).collect::<BTreeSet<_>>();
-        let window_ms = window_ms.into_iter().collect();
+        let window_pane_ms = spec.models.iter().map(|model| model.windows.pane_ms()).collect::<BTreeSet<_>>();
+        let window_pane_ms = window_pane_ms.into_iter().collect();
         let mut models = BTreeMap::new();
         for watched in spec.models {
             models.insert(Arc::clone(&watched.name), CaptureModel::new(watched, &spec.label_space)?);
@@ -139,11 +143,12 @@ impl Capture {
             partitions: spec.partitions,
             monitors: spec.monitors,
             record_bytes: spec.record_bytes,
-            settings: InputSettings { disorder: spec.disorder, pane_ms, window_ms },
+            settings: InputSettings { disorder: spec.disorder, pane_ms, window_pane_ms },
             catch_up: spec.catch_up,
             decoder: spec.decoder,
             unjudged: None,
             waiting_values: 0,
+            waiting_outcomes: 0,
             references: spec.references,
             archive: spec.archive,
             engine: QueryEngine::new()?,
@@ -228,6 +233,7 @@ impl Capture {
         }
         for (batch, rows) in batches.iter().zip(prepared) {
             if rows.label_counts != EventCounts::default() {
+                self.waiting_outcomes += rows.label_counts.labelled + rows.label_counts.relabelled;
                 self.input(Source::Labels, partition).counts(&batch.model).add(&rows.label_counts);
             }
             let Some(model) = self.models.get_mut(&batch.model) else { continue };
@@ -316,6 +322,7 @@ impl Capture {
             run.into_iter().try_for_each(|row| self.label(partition, &batch.model, rows, row))?;
         }
         for (batch, rows) in batches.iter().zip(prepared) {
+            self.waiting_outcomes += rows.counts.labelled + rows.counts.relabelled;
             self.input(Source::Labels, partition).counts(&batch.model).add(&rows.counts);
         }
         Ok(())
@@ -432,14 +439,12 @@ impl Stage for Capture {
         let is_awaited = |((source, partition), input): (&(Source, PartitionId), &InputState)| {
             input.is_awaited(self.unjudged_ms(*source, *partition), &self.settings)
         };
-        // Of a partition of which nothing was judged yet it is not even known that it is there.
-        let is_new = |source: Source, partition| !self.inputs.contains_key(&(source, partition));
-        self.inputs.iter().any(is_awaited) || self.unjudged.as_ref().is_some_and(|unjudged| unjudged.reads(is_new))
+        self.waiting_outcomes >= MOST_WAITING_OUTCOMES || self.inputs.iter().any(is_awaited)
     }
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
         self.judge()?;
-        self.waiting_values = 0;
+        (self.waiting_values, self.waiting_outcomes) = (0, 0);
         self.models.values_mut().try_for_each(CaptureModel::collect_outcomes)?;
         let mut partials = Vec::new();
         for (name, model) in &mut self.models {

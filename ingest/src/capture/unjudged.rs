@@ -8,7 +8,8 @@
 //! Invariants:
 //! - What is not judged is of one partition, and follows one another in each of its inputs. What is muted is judged at once.
 //! - Records that cannot be taken are told of with their delivery.
-//! - Whoever looks at an input's state, and does not merely ask how far ahead it is, has it judged first.
+//! - Whoever looks at an input's state has it judged first, but for who merely asks how far ahead it is or whether windows
+//!   wait for it.
 
 use super::Capture;
 use super::input::Source;
@@ -40,15 +41,8 @@ pub(super) struct Unjudged {
 struct ReadPart {
     first: Offset,
     last: Offset,
-    /// The latest time, of those of its events or of the log if that is earlier.
+    /// As [`crate::decode::Decoder::take_latest_ms`] tells it.
     latest_ms: Option<i64>,
-}
-
-impl Unjudged {
-    /// Whether it has records of such an input.
-    pub(super) fn reads(&self, is_it: impl Fn(Source, PartitionId) -> bool) -> bool {
-        self.read.keys().any(|source| is_it(*source, self.partition))
-    }
 }
 
 impl Capture {
@@ -73,6 +67,8 @@ impl Capture {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
             self.bad_row(source, partition, &records[place], &bad);
         }
+        // The partition is known from now on, although nothing of it is judged.
+        self.input(source, partition);
         let none = || Unjudged { partition, delivery, read: BTreeMap::new(), bytes: 0 };
         let unjudged = self.unjudged.get_or_insert_with(none);
         let part = ReadPart { first: first.offset, last: last.offset, latest_ms: None };

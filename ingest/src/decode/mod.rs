@@ -169,7 +169,7 @@ pub struct Decoder {
     events: Vec<Together>,
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
-    /// Of the rows since it was asked for.
+    /// What [`Self::take_latest_ms`] will say.
     latest_ms: Option<i64>,
 }
 
@@ -238,7 +238,7 @@ impl Decoder {
         std::mem::take(&mut self.bad)
     }
 
-    /// The latest time, of those of the events or of the log if that is earlier, of the rows since the last call.
+    /// The latest time of the good rows since the last call: the event's, or that at which the log took it, if that is earlier.
     pub fn take_latest_ms(&mut self) -> Option<i64> {
         self.latest_ms.take()
     }

@@ -47,9 +47,9 @@ impl Clock {
         self.windows.last_end_of(pane_start_ms) + self.mature_ms()
     }
 
-    /// When the last verdict of a window is due.
-    pub(super) fn window_over_ms(&self, window_start_ms: i64) -> i64 {
-        window_start_ms + self.windows.size_ms() + self.mature_ms()
+    /// How long after a window's start its last verdict is due.
+    pub(super) fn last_verdict_after_ms(&self) -> i64 {
+        self.windows.size_ms() + self.mature_ms()
     }
 
     /// When a step is handed over.

@@ -58,13 +58,19 @@ impl InputProgress {
         }
     }
 
-    /// Offsets between which every row on time of a window lies, if none was further behind another than `disorder_ms`.
-    fn range(&self, window: Window, disorder_ms: i64) -> (i64, i64) {
+    /// The first step at which the watermark had come so far.
+    fn tick_at(&self, time_ms: i64) -> Option<&Tick> {
+        self.ticks.iter().find(|tick| tick.at_ms >= time_ms)
+    }
+
+    /// Offsets between which every row on time of a window lies, if none was further behind another than `disorder_ms`, as is
+    /// known when a verdict is due.
+    fn range(&self, window: Window, (due_ms, disorder_ms): (i64, i64)) -> (i64, i64) {
         let at_or_after = |time_ms: i64| self.marks.partition_point(|mark| mark.at_ms < time_ms);
         // Before the watermark came so far, no event was as late as the window's first.
         let before = at_or_after(window.start_ms.saturating_sub(disorder_ms)).checked_sub(1);
         let before = before.and_then(|place| self.marks.get(place));
-        let after = self.marks.get(at_or_after(window.end_ms));
+        let after = self.marks.get(at_or_after(window.end_ms)).or_else(|| self.tick_at(due_ms));
         (before.map_or(0, |mark| mark.offset), after.map_or(self.read_to, |mark| mark.offset))
     }
 }
@@ -72,18 +78,27 @@ impl InputProgress {
 /// How far apart marks are, and how much they serve.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Marks {
-    /// What every window begins and ends at multiples of.
+    /// How far apart marks are in event time.
     pub(super) every_ms: i64,
     /// How far behind the latest event another may be without being late.
     pub(super) disorder_ms: i64,
     /// How long after a window's start its last verdict is due, at most.
-    pub(super) window_over_ms: i64,
+    pub(super) last_verdict_after_ms: i64,
 }
 
+/// The most marks of a partition, of some bytes each, that verdicts may ask for.
+const MOST_MARKS: i64 = 100_000;
+
 impl Marks {
+    /// Marks for models whose panes have at least this width. Those whose ends lie between two marks have a wider range.
+    pub(super) fn new(pane_ms: i64, disorder_ms: i64, last_verdict_after_ms: i64) -> Self {
+        let every_ms = pane_ms.max(last_verdict_after_ms / MOST_MARKS).max(1);
+        Self { every_ms, disorder_ms, last_verdict_after_ms }
+    }
+
     /// Until when windows ask for a mark at `at_ms`, of those before which there is another.
     fn kept_until_ms(&self, at_ms: i64) -> i64 {
-        at_ms.saturating_add(self.disorder_ms).saturating_add(self.window_over_ms)
+        at_ms.saturating_add(self.disorder_ms).saturating_add(self.last_verdict_after_ms)
     }
 }
 
@@ -169,12 +184,14 @@ impl Ledger {
         progress.watermark_ms = entry.watermark_ms.or(progress.watermark_ms);
         progress.idle = entry.idle;
         progress.ticks.extend(&entry.ticks);
-        progress.mark(&entry.ticks, self.marks.every_ms);
+        if topic == topics::INFERENCES {
+            progress.mark(&entry.ticks, self.marks.every_ms);
+        }
     }
 
     /// Takes the marks of an epoch that was entered before a restart.
     pub(super) fn recall(&mut self, entries: &[LedgerEntry]) {
-        for LedgerEntry { to, ticks, .. } in entries {
+        for LedgerEntry { to, ticks, .. } in entries.iter().filter(|entry| entry.to.topic == topics::INFERENCES) {
             if let Some(progress) = self.inputs.get_mut(&to.topic).and_then(|inputs| inputs.get_mut(&to.partition)) {
                 progress.mark(ticks, self.marks.every_ms);
             }
@@ -183,8 +200,9 @@ impl Ledger {
 
     /// Until when a restart has to read this epoch again for its marks.
     pub(super) fn needed_until_ms(&self, entries: &[LedgerEntry]) -> i64 {
-        let last = entries.iter().filter_map(|entry| entry.ticks.last()).map(|tick| tick.at_ms).max();
-        // The same for all ticks that a mark stands for: the one that made it is read again as long as any of them.
+        let inferences = entries.iter().filter(|entry| entry.to.topic == topics::INFERENCES);
+        let last = inferences.filter_map(|entry| entry.ticks.last()).map(|tick| tick.at_ms).max();
+        // It is the same for all ticks that a mark stands for: the one that made it is read again as long as any of them.
         let end_of_span = |at_ms| floor_to(at_ms, self.marks.every_ms).saturating_add(self.marks.every_ms);
         last.map_or(i64::MIN, |at_ms| self.marks.kept_until_ms(end_of_span(at_ms)))
     }
@@ -209,26 +227,25 @@ impl Ledger {
         let mut positions = Vec::new();
         for (topic, inputs) in &self.inputs {
             for (partition, input) in inputs {
-                let reached = input.ticks.iter().find(|tick| tick.at_ms >= time_ms);
-                let offset = reached.map_or(input.read_to, |tick| tick.offset);
+                let offset = input.tick_at(time_ms).map_or(input.read_to, |tick| tick.offset);
                 positions.push(Position { topic: topic.clone(), partition: *partition, offset });
             }
         }
         Cut { at_ms, positions }
     }
 
-    /// The inferences that hold a window's rows; it is to be asked when one of its verdicts is due.
-    pub(super) fn ranges(&self, window: Window) -> Vec<InputRange> {
+    /// The inferences that hold a window's rows, when one of its verdicts is due.
+    pub(super) fn ranges(&self, window: Window, due_ms: i64) -> Vec<InputRange> {
         let topic = topics::INFERENCES;
         let inputs = self.inputs.get(topic).into_iter().flatten();
         let ranges = inputs.map(|(partition, input)| {
-            let (from, to) = input.range(window, self.marks.disorder_ms);
+            let (from, to) = input.range(window, (due_ms, self.marks.disorder_ms));
             InputRange { topic: topic.to_owned(), partition: *partition, from, to }
         });
         ranges.filter(|range| range.from < range.to).collect()
     }
 
-    /// Lets go of what no window that closes after `time_ms` can ask for.
+    /// Lets go of what no window whose last verdict is due after `time_ms` can ask for.
     pub(super) fn forget_before(&mut self, time_ms: i64) {
         let marks = self.marks;
         for input in self.inputs.values_mut().flat_map(BTreeMap::values_mut) {
@@ -264,7 +281,7 @@ mod tests {
     const PANE_MS: i64 = 100;
 
     fn marks(disorder_ms: i64) -> Marks {
-        Marks { every_ms: PANE_MS, disorder_ms, window_over_ms: 2 * PANE_MS }
+        Marks { every_ms: PANE_MS, disorder_ms, last_verdict_after_ms: 2 * PANE_MS }
     }
 
     /// What capture would tell of one partition with an event a record: the entry, and each event's time if it was on time.
@@ -299,7 +316,7 @@ mod tests {
                 let window = Window { start_ms, end_ms: start_ms + 2 * PANE_MS };
                 let own = (0..).zip(&on_time).filter(|(_, time)| time.is_some_and(|time| (window.start_ms..window.end_ms).contains(&time)));
                 let own: Vec<i64> = own.map(|(offset, _)| offset).collect();
-                let range = ledger.ranges(window).first().map(|range| (range.from, range.to));
+                let range = ledger.ranges(window, window.end_ms).first().map(|range| (range.from, range.to));
                 prop_assert!(own.iter().all(|offset| range.is_some_and(|(from, to)| (from..to).contains(offset))));
             }
         }
@@ -312,9 +329,9 @@ mod tests {
         let mut ledger = Ledger::new(BTreeMap::new(), marks(0));
         ledger.enter(&[entry]).unwrap();
         let window = Window { start_ms: 4_000, end_ms: 4_200 };
-        let before = ledger.ranges(window);
+        let before = ledger.ranges(window, window.end_ms);
         ledger.forget_before(window.end_ms);
-        assert_eq!(ledger.ranges(window), before);
+        assert_eq!(ledger.ranges(window, window.end_ms), before);
         assert_eq!((before[0].from, before[0].to), (79, 85));
         let kept = &ledger.inputs[topics::INFERENCES][&0].marks;
         assert!(kept.len() < 15, "{kept:?}");

@@ -6,8 +6,8 @@
 //!
 //! One monitor reads one partition of `partials`, that of its models; the ledger in each tells it of all that was read.
 //!
-//! Kept across a restart: the ledger, alarms, detectors and how far event time has been acted upon. Open panes are read
-//! again from `partials`.
+//! Kept across a restart: the ledger, alarms, detectors and how far event time has been acted upon. Open panes, and marks of
+//! where the records of open windows lie, are read again from `partials`.
 
 mod clock;
 mod ledger;
@@ -24,7 +24,7 @@ use crate::topics;
 use crate::watched::WatchedModel;
 use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
-use detectors::windows::{Window, common_divisor};
+use detectors::windows::Window;
 use ledger::{Entered, Ledger, Marks};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -96,11 +96,11 @@ impl MonitorStage {
         let models =
             spec.models.iter().map(|watched| (watched.name.to_string(), MonitoredModel::new(Arc::clone(watched))));
         let models: BTreeMap<_, _> = models.collect();
-        let marks = Marks {
-            every_ms: spec.models.iter().map(|model| model.windows.pane_ms()).fold(0, common_divisor).max(1),
-            disorder_ms: i64::try_from(spec.disorder.as_millis()).unwrap_or(i64::MAX),
-            window_over_ms: models.values().map(|model| model.clock.window_over_ms(0)).max().unwrap_or(0),
-        };
+        let marks = Marks::new(
+            spec.models.iter().map(|model| model.windows.pane_ms()).min().unwrap_or(1),
+            i64::try_from(spec.disorder.as_millis()).unwrap_or(i64::MAX),
+            models.values().map(|model| model.clock.last_verdict_after_ms()).max().unwrap_or(0),
+        );
         Self {
             models,
             ledger: Ledger::new(expected, marks),
@@ -265,7 +265,7 @@ impl MonitoredModel {
             }
             (_, None) => return Ok(Vec::new()),
         };
-        let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(covered) };
+        let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(covered, due_ms) };
         verdicts.iter_mut().for_each(|verdict| verdict.inputs.clone_from(&inputs));
         Ok(verdicts.into_iter().map(|verdict| MonitorEvent::Verdict(Box::new(verdict))).collect())
     }

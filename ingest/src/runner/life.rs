@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Role, Said, Stored, Taken};
 use super::failure::Failure;
 use super::handle::{Position, Shared};
-use super::{EpochFigures, Lag, RunnerContext, SealWhen};
+use super::{EpochFigures, EpochPolicy, Lag, RunnerContext, SealWhen};
 use crate::crash::Step;
 use crate::log::{LogReader, Offset, Record, Transaction};
 use crate::stage::{Delivery, Epoch, Gone, Input, ResumePoint, Seal, Stage, StageError, StageSpec};
@@ -343,10 +343,10 @@ impl<'a> Life<'a> {
         self.open.since.is_none() && self.told == Told::CaughtUp
     }
 
-    /// How long the open epoch may gather.
+    /// How long the open epoch may gather: one without records has nothing to gather.
     fn interval(&self) -> Duration {
-        let policy = &self.context.policy;
-        if self.stage.is_awaited() { policy.awaited.min(policy.interval) } else { policy.interval }
+        let EpochPolicy { interval, awaited, .. } = self.context.policy;
+        if self.open.records == 0 || self.stage.is_awaited() { awaited.min(interval) } else { interval }
     }
 
     fn is_due(&self) -> bool {

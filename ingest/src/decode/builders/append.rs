@@ -22,7 +22,7 @@ pub(crate) struct GoodRows {
 }
 
 impl GoodRows {
-    /// The latest time, of those of the events or of the log if that is earlier.
+    /// As [`crate::decode::Decoder::take_latest_ms`] tells it.
     pub(crate) fn latest_ms(&self) -> Option<i64> {
         let times = self.places.iter().zip(self.times.values());
         times.map(|(place, time_ms)| place.append_time_ms.min(*time_ms)).max()
