@@ -3,8 +3,8 @@
 //! One process produces, captures, judges and shows, so what it takes is that of all of these: records that are sent over
 //! and over, some for each model, are a part of its memory. The events of a record happen when it is handed to the log. A
 //! window's delay is from handing over the records that moved the last partition's watermark past its end, until
-//! `/metrics`, which is asked over and over, shows the window. What an event costs is told of the second half: in the first,
-//! thresholds are learned, once for each model.
+//! `/metrics`, which is asked over and over while a window is waited for, shows the window of any model. What an event costs
+//! is told of the second half: in the first, thresholds are learned, once for each model.
 
 use super::events::Density;
 use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
@@ -68,6 +68,11 @@ type Ended = (i64, Instant);
 /// # Errors
 /// When the brokers cannot be reached, a stage fails, or the load cannot be kept up.
 pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
+    let half_s = args.minutes * 30.0;
+    ensure!(
+        half_s > 2.0 * args.window.as_secs_f64(),
+        "half the time holds no two windows: measure for longer (--minutes), or with shorter ones (--window)"
+    );
     let folder = folder_with_reference()?;
     let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
     let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
@@ -118,7 +123,7 @@ fn measure(service: &Service, grounds: Arc<Grounds>, load: Load) -> Result<(Vec<
 /// What was sent.
 struct Sent {
     events: u64,
-    /// Of their records' values.
+    /// Bytes of their records' values.
     bytes: u64,
     second_half: Rate,
 }

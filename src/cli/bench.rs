@@ -86,8 +86,8 @@ fn minutes(text: &str) -> Result<f64, String> {
 
 fn window(text: &str) -> Result<Duration, String> {
     let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let is_usable = (Duration::from_secs(2)..=Duration::from_secs(3_600)).contains(&window);
-    is_usable.then_some(window).ok_or_else(|| "expected between two seconds and an hour (1h)".to_owned())
+    let is_usable = (Duration::from_secs(2)..=Duration::from_secs(600)).contains(&window);
+    is_usable.then_some(window).ok_or_else(|| "expected between two seconds and ten minutes (10m)".to_owned())
 }
 
 /// `driftline bench replay`.
