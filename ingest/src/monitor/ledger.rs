@@ -70,8 +70,10 @@ impl InputProgress {
         // Before the watermark came so far, no event was as late as the window's first.
         let before = at_or_after(window.start_ms.saturating_sub(disorder_ms)).checked_sub(1);
         let before = before.and_then(|place| self.marks.get(place));
-        let after = self.marks.get(at_or_after(window.end_ms)).or_else(|| self.tick_at(due_ms));
-        (before.map_or(0, |mark| mark.offset), after.map_or(self.read_to, |mark| mark.offset))
+        // Whichever comes first: how far beyond the due moment an epoch has read says nothing of the window.
+        let after = self.marks.get(at_or_after(window.end_ms)).into_iter().chain(self.tick_at(due_ms));
+        let to = after.map(|tick| tick.offset).min();
+        (before.map_or(0, |mark| mark.offset), to.unwrap_or(self.read_to))
     }
 }
 
