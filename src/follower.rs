@@ -8,17 +8,19 @@ use dashboards::board::RetrainProgress;
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
-use ingest::catch_up::CatchUp;
+use ingest::catch_up::{Behind, CatchUp};
 use ingest::cloud_event;
-use ingest::log::{Log, LogError, LogReader, Offset, Read, ReadBudget, Record};
-use ingest::partial::CaptureEpoch;
+use ingest::log::{Log, LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record};
+use ingest::partial::{CaptureEpoch, LedgerEntry};
 use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use retrain::progress::RetrainEvent;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a quiet log is waited for before the order to stop is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -61,9 +63,31 @@ impl Follower {
 /// What is told of capture's ledger.
 pub struct CaptureFollowed {
     /// Who counts.
-    pub telemetry: CaptureTelemetry,
+    telemetry: CaptureTelemetry,
     /// Who has partitions wait for each other.
-    pub catch_up: Option<Arc<CatchUp>>,
+    catch_up: Option<Arc<CatchUp>>,
+    /// The partitions that are told to be far behind others.
+    far: BTreeSet<(String, PartitionId)>,
+}
+
+impl CaptureFollowed {
+    /// Tells these, of which nothing is known yet.
+    pub fn new(telemetry: CaptureTelemetry, catch_up: Option<Arc<CatchUp>>) -> Self {
+        Self { telemetry, catch_up, far: BTreeSet::new() }
+    }
+
+    /// Takes in where partitions stood at the end of an epoch, and tells how far they are apart.
+    fn stand(&mut self, ledger: &[LedgerEntry], told_ms: i64) {
+        let Some(catch_up) = &self.catch_up else { return };
+        let now = Instant::now();
+        ledger.iter().for_each(|entry| catch_up.stands(entry, told_ms, now));
+        let behind = catch_up.behind();
+        self.telemetry.behind(&behind);
+        let far = behind.iter().filter(|one| one.is_far);
+        let place = |one: &Behind| (one.topic.clone(), one.partition);
+        far.clone().filter(|one| !self.far.contains(&place(one))).for_each(|one| self.telemetry.fell_behind(one));
+        self.far = far.map(place).collect();
+    }
 }
 
 struct Following {
@@ -108,7 +132,7 @@ impl Following {
         for (topic, next) in &mut self.places {
             if let Read::Records(records) = reader.read(topic, 0, *next, BUDGET)? {
                 any = true;
-                records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &self.capture));
+                records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &mut self.capture));
                 *next = records.last().map_or(*next, |last| last.offset + 1);
             }
         }
@@ -116,19 +140,23 @@ impl Following {
     }
 }
 
-fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &CaptureFollowed) {
+fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &mut CaptureFollowed) {
     let shown = match topic {
-        topics::VERDICTS => cloud_event::decode::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
-        topics::MODELS => cloud_event::decode::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
-        topics::RETRAIN => cloud_event::decode::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
-        _ => {
-            show_ledger(record, capture);
-            Ok(())
-        }
+        topics::VERDICTS => decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
+        topics::MODELS => decoded::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
+        topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
+        _ => CaptureEpoch::read(record).map(|epoch| {
+            show_ledger(&epoch, &capture.telemetry);
+            capture.stand(&epoch.ledger, record.append_time_ms);
+        }),
     };
     if let Err(error) = shown {
-        tracing::error!(topic, offset = record.offset, %error, "the follower cannot read a record");
+        tracing::error!(topic, offset = record.offset, error, "the follower cannot read a record");
     }
+}
+
+fn decoded<T: DeserializeOwned>(record: &Record) -> Result<T, String> {
+    cloud_event::decode(record).map_err(|error| error.to_string())
 }
 
 fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
@@ -149,13 +177,8 @@ fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
     }
 }
 
-fn show_ledger(record: &Record, CaptureFollowed { telemetry: capture, catch_up }: &CaptureFollowed) {
-    let Some(Ok(epoch)) = record.value.as_deref().map(rmp_serde::from_slice::<CaptureEpoch>) else {
-        tracing::error!(offset = record.offset, "the follower cannot read a record of partials");
-        return;
-    };
-    for entry in epoch.ledger {
-        catch_up.iter().for_each(|catch_up| catch_up.stands(&entry));
+fn show_ledger(epoch: &CaptureEpoch, capture: &CaptureTelemetry) {
+    for entry in &epoch.ledger {
         let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
         capture.watermark(input, entry.watermark_ms);
         for (reason, count) in &entry.dead_letters {

@@ -29,7 +29,7 @@ use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::CaptureTelemetry;
 use ingest::capture::Capture;
-use ingest::catch_up::CatchUp;
+use ingest::catch_up::{Behind, CatchUp};
 use ingest::crash::Crash;
 use ingest::join::LabelSpace;
 use ingest::log::embedded::{Durability, EmbeddedLog, Options};
@@ -294,7 +294,7 @@ impl Service {
             Pace::LockStep => Sharing::Alone,
         };
         let catch_up = match options.pace {
-            Pace::Live => Some(Arc::new(CatchUp::new(grounds.most_apart()))),
+            Pace::Live => Some(Arc::new(CatchUp::new(grounds.most_apart(), grounds.config.epoch_interval))),
             // A partition that is read to its end would hold up the others, because it never becomes idle.
             Pace::LockStep => None,
         };
@@ -314,7 +314,7 @@ impl Service {
         let follower = Follower::start(
             Arc::clone(&grounds.log),
             dashboard,
-            CaptureFollowed { telemetry: CaptureTelemetry::new(Arc::clone(&exporter)), catch_up },
+            CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), catch_up.clone()),
         )?;
         let housekeeper = match options.pace {
             Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds, keeps_house(&grounds, &crews)))?),
@@ -329,7 +329,7 @@ impl Service {
             closing: stop.clone(),
         };
         let api = match options.listen {
-            Some(listen) => Some(serve(listen, services(readiness(&crews)), &grounds.config)?),
+            Some(listen) => Some(serve(listen, services(readiness(&crews, catch_up)), &grounds.config)?),
             None => None,
         };
         Ok(Self { grounds, crews, follower, housekeeper, api, board, stop })
@@ -420,14 +420,25 @@ fn orders(grounds: &Grounds) -> Arc<LogOrders> {
     Arc::new(LogOrders::new(Arc::clone(&grounds.log), models))
 }
 
-/// What keeps the service from being ready: stages that are replaying, have failed or have ended.
-fn readiness(crews: &Arc<Mutex<Vec<Crew>>>) -> api::Readiness {
+/// What keeps the service from being ready: stages that are replaying, have failed or have ended, and partitions for which
+/// windows stay open.
+fn readiness(crews: &Arc<Mutex<Vec<Crew>>>, catch_up: Option<Arc<CatchUp>>) -> api::Readiness {
     let crews = Arc::clone(crews);
     Arc::new(move || {
         let statuses = running(&crews).into_iter().map(|handle| handle.status());
         let standing = statuses.filter(|status| !matches!(status.state, StageState::Running));
-        standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) }).collect()
+        let stages = standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) });
+        let behind = catch_up.iter().flat_map(|catch_up| catch_up.behind());
+        stages.chain(behind.filter(Behind::holds_windows).map(windows_wait)).collect()
     })
+}
+
+/// That windows wait for a partition.
+fn windows_wait(behind: Behind) -> NotReady {
+    let Behind { topic, partition, by, .. } = behind;
+    let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
+    let reason = format!("windows stay open for it: it is {by} behind another partition in event time");
+    NotReady { part: format!("{topic}/{partition}"), reason }
 }
 
 /// Whether what the clock brings about is this process' to do: of several it is that of the one that runs the controller.

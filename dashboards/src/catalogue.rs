@@ -189,6 +189,13 @@ pub const LABEL_DELAY: Metric =
 pub const WATERMARK: Metric =
     gauge("driftline_watermark_timestamp_seconds", &["topic", "partition"], "Event time before which a row is late.")
         .of(Unit::Seconds);
+/// How far a partition is behind the others.
+pub const WATERMARK_BEHIND: Metric = gauge(
+    "driftline_watermark_behind_seconds",
+    &["topic", "partition"],
+    "Event time from the partition's watermark to the furthest of those that are not idle; windows wait for the slowest.",
+)
+.of(Unit::Seconds);
 
 // Retraining and the registry.
 
@@ -339,6 +346,7 @@ pub const CATALOGUE: &[Metric] = &[
     LABELS_ORPHANED,
     LABEL_DELAY,
     WATERMARK,
+    WATERMARK_BEHIND,
     RETRAIN_REQUESTS,
     RETRAIN_STATE,
     RETRAIN_PROGRESS,

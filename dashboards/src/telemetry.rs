@@ -8,9 +8,10 @@ use crate::catalogue::{
     INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
     LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, STAGE_ABORTED, STAGE_EPOCH_DURATION,
     STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP,
-    UNKNOWN_FEATURES, WATERMARK,
+    UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
+use ingest::catch_up::Behind;
 use ingest::error_chain::sentence;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,6 +198,27 @@ impl CaptureTelemetry {
             self.exporter.set(&WATERMARK, &labels, at_ms as f64 / 1e3);
         }
     }
+
+    /// How far the partitions that are not idle, which are these, are behind the furthest of them.
+    pub fn behind(&self, all: &[Behind]) {
+        self.exporter.remove_where(&WATERMARK_BEHIND, |labels| {
+            !all.iter().any(|one| labels == [one.topic.as_str(), &one.partition.to_string()])
+        });
+        for Behind { topic, partition, by, .. } in all {
+            self.exporter.set(&WATERMARK_BEHIND, &[topic, &partition.to_string()], by.as_secs_f64());
+        }
+    }
+
+    /// A partition has come to be far behind others.
+    pub fn fell_behind(&self, behind: &Behind) {
+        let Behind { topic, partition, by, .. } = behind;
+        let why = if behind.holds_windows() {
+            "windows close later for it: events are old, or a producer's clock is slow"
+        } else {
+            "the quality of windows is judged later for it: its labels bear the time of something long past"
+        };
+        tracing::warn!(topic, partition, ?by, "a partition is far behind others in event time: {why}");
+    }
 }
 
 /// How one HTTP request was answered.
@@ -294,6 +316,14 @@ mod tests {
         capture.label_delay("bed", 3_600_000);
         capture.watermark(PartitionName { topic: "inferences", partition: 0 }, Some(1_500));
         capture.watermark(PartitionName { topic: "inferences", partition: 1 }, None);
+        let behind = |partition, seconds| Behind {
+            topic: "inferences".to_owned(),
+            partition,
+            by: Duration::from_secs(seconds),
+            is_far: false,
+        };
+        capture.behind(&[behind(0, 7), behind(1, 0)]);
+        capture.behind(&[behind(0, 8)]);
         expect![[r#"
             driftline_build_info{revision="abc",version="0.1.0"} 1
             driftline_dead_letters_total{reason="missing_id",topic="inferences"} 3
@@ -309,6 +339,7 @@ mod tests {
             driftline_late_events_total{model="bed"} 2
             driftline_misplaced_events_total{model="bed"} 0
             driftline_unknown_features_total{model="bed"} 0
+            driftline_watermark_behind_seconds{partition="0",topic="inferences"} 8
             driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5
         "#]]
         .assert_eq(&values(&exporter));

@@ -6,7 +6,7 @@
 //! against whose edges it counted; partials of different references never merge.
 
 use crate::join::Matched;
-use crate::log::{NewRecord, PartitionId};
+use crate::log::{NewRecord, PartitionId, Record};
 use crate::partition::partition_of;
 use crate::stage::StageError;
 use crate::topics;
@@ -18,6 +18,13 @@ use detectors::verdict::{Position, Segment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+
+/// The header that tells the version of a record's format, and the version that is written.
+const FORMAT_HEADER: &str = "driftline-format";
+const FORMAT: &[u8] = b"2";
+
+/// The versions that can be read. The first told nothing of when the log took what was read.
+const KNOWN_FORMATS: [&[u8]; 2] = [b"1", FORMAT];
 
 /// One record of the `partials` topic.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +57,9 @@ pub struct LedgerEntry {
     pub counts: BTreeMap<String, EventCounts>,
     /// Records or rows that became dead letters, by reason.
     pub dead_letters: BTreeMap<String, i64>,
+    /// When the log took the last record; `None` where none is known, as in every record before there was such a thing.
+    #[serde(default)]
+    pub read_ms: Option<i64>,
 }
 
 /// A step of a partition's watermark past at least one pane boundary.
@@ -103,6 +113,22 @@ pub struct Partial {
 }
 
 impl CaptureEpoch {
+    /// What a record of `partials` tells.
+    ///
+    /// # Errors
+    /// When it cannot be read: it says why.
+    pub fn read(record: &Record) -> Result<Self, String> {
+        let format = record.header(FORMAT_HEADER);
+        if let Some(unknown) = format.filter(|format| !KNOWN_FORMATS.contains(&format.as_ref())) {
+            let unknown = String::from_utf8_lossy(unknown);
+            return Err(format!(
+                "format {unknown} of partials is not known: a later version of driftline wrote it, start that one"
+            ));
+        }
+        let value = record.value.as_deref().ok_or("a tombstone")?;
+        rmp_serde::from_slice(value).map_err(|error| error.to_string())
+    }
+
     /// One epoch for each of so many monitors: all with the ledger's ranges and watermarks, the first also with its counts,
     /// and each with the partials of its own models.
     pub fn spread(self, monitors: u32) -> Vec<Self> {
@@ -144,7 +170,7 @@ impl CaptureEpoch {
             partition,
             key: None,
             value: Some(encoded(self)?.into()),
-            headers: vec![("driftline-format".to_owned(), Bytes::from_static(b"1"))],
+            headers: vec![(FORMAT_HEADER.to_owned(), Bytes::from_static(FORMAT))],
             appended_ms: None,
         })
     }
@@ -192,6 +218,7 @@ impl LedgerEntry {
             ticks: Vec::new(),
             counts: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
+            read_ms: self.read_ms,
         }
     }
 }
@@ -290,6 +317,7 @@ mod tests {
             ticks: Vec::new(),
             counts: BTreeMap::from([("a".to_owned(), EventCounts { produced: 7, ..EventCounts::default() })]),
             dead_letters: BTreeMap::new(),
+            read_ms: Some(1),
         };
         CaptureEpoch { ledger: vec![entry], partials: MODELS.map(rows).to_vec(), continues: false }
     }

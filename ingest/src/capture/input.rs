@@ -87,6 +87,8 @@ pub(super) struct InputState {
     /// What the watermark was there, until a restart has absorbed so far.
     sealed_ms: Option<i64>,
     read_to: Offset,
+    /// When the log took the last record before that; `None` before there was one in this life.
+    read_ms: Option<i64>,
     idle: bool,
     /// What the last epoch said of it; `None` before there was one.
     told: Option<Told>,
@@ -115,6 +117,7 @@ impl InputState {
             sealed: 0,
             sealed_ms: None,
             read_to: 0,
+            read_ms: None,
             idle: false,
             told: None,
             ticks: Vec::new(),
@@ -187,6 +190,11 @@ impl InputState {
         }
         self.idle = false;
         self.touched = true;
+    }
+
+    /// Notes when the log took the last of the records that are read.
+    pub(super) fn taken_at(&mut self, append_ms: i64) {
+        self.read_ms = Some(append_ms);
     }
 
     fn begin(&mut self, offset: Offset) {
@@ -270,6 +278,7 @@ impl InputState {
             ticks: std::mem::take(&mut self.ticks),
             counts: std::mem::take(&mut self.counts),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            read_ms: self.read_ms,
         })
     }
 

@@ -40,7 +40,7 @@ use model::CaptureModel;
 use rows::{LabelRows, PreparedRows, in_log_order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use unjudged::Unjudged;
 
@@ -178,6 +178,7 @@ impl Capture {
             if let Some(control) = Control::read(first) {
                 self.judge()?;
                 self.control(source, partition, first.offset, control);
+                self.input(source, partition).taken_at(first.append_time_ms);
                 self.pass(partition)?;
                 rest = after;
                 continue;
@@ -432,7 +433,9 @@ impl Stage for Capture {
     fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
         let watermark_ms = self.watermark(Source::of(topic), partition);
         let catch_up = self.catch_up.as_ref().zip(watermark_ms);
-        catch_up.is_some_and(|(catch_up, watermark_ms)| catch_up.is_ahead((topic, partition), watermark_ms))
+        let place = (topic, partition);
+        // The clock decides when a record is read, and nothing of what comes of it.
+        catch_up.is_some_and(|(catch_up, watermark_ms)| catch_up.is_ahead(place, watermark_ms, Instant::now()))
     }
 
     fn is_awaited(&self) -> bool {

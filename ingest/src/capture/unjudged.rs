@@ -68,7 +68,7 @@ impl Capture {
             self.bad_row(source, partition, &records[place], &bad);
         }
         // The partition is known from now on, although nothing of it is judged.
-        self.input(source, partition);
+        self.input(source, partition).taken_at(last.append_time_ms);
         let none = || Unjudged { partition, delivery, read: BTreeMap::new(), bytes: 0 };
         let unjudged = self.unjudged.get_or_insert_with(none);
         let part = ReadPart { first: first.offset, last: last.offset, latest_ms: None };

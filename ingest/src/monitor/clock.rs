@@ -57,8 +57,8 @@ impl Clock {
         step_start_ms + self.step_ms + self.mature_ms()
     }
 
-    /// What is due for a pane that holds rows, within `(after_ms, until_ms]`.
-    pub(super) fn due_for_pane(&self, pane_start_ms: i64, after_ms: i64, until_ms: i64) -> Vec<(i64, Action)> {
+    /// What is ever due for a pane that holds rows.
+    pub(super) fn due_for_pane(&self, pane_start_ms: i64) -> Vec<(i64, Action)> {
         let mut due = Vec::new();
         for window in self.windows.windows_of(pane_start_ms) {
             due.push((window.end_ms, Action::Close(window)));
@@ -70,7 +70,6 @@ impl Clock {
             let matured_ms = pane_start_ms + self.windows.pane_ms() + self.mature_ms();
             due.push((matured_ms, Action::PaneMatured { start_ms: pane_start_ms }));
         }
-        due.retain(|(due_ms, _)| *due_ms > after_ms && *due_ms <= until_ms);
         due
     }
 }

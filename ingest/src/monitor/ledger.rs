@@ -1,7 +1,7 @@
 //! What the monitor knows of its inputs: how far each partition has been read, and how far event time has come.
 //!
 //! Ranges must join without a gap; a gap stops the monitor, because events would not be counted. Time is the least
-//! watermark of the partitions that are not idle.
+//! watermark of the partitions that are not idle: of the inferences for what needs no labels, and of all for what does.
 
 use crate::partial::{LedgerEntry, Tick};
 use crate::stage::StageError;
@@ -17,6 +17,15 @@ pub(super) enum Entered {
     New,
     /// It lies wholly before what has been counted: it is to be discarded.
     Overlap,
+}
+
+/// How far event time has come; `None` before it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// In the inferences: every window that ended before this has its rows.
+    pub(super) inferences_ms: Option<i64>,
+    /// In the labels as well, if there are any.
+    pub(super) all_ms: Option<i64>,
 }
 
 /// How one entry joins what has been counted.
@@ -209,10 +218,19 @@ impl Ledger {
         last.map_or(i64::MIN, |at_ms| self.marks.kept_until_ms(end_of_span(at_ms)))
     }
 
-    /// The least watermark of the partitions that are not idle; `None` until every partition has been heard of.
-    pub(super) fn time_ms(&self) -> Option<i64> {
+    /// How far event time has come.
+    pub(super) fn reached(&self) -> Reached {
+        let all_ms = self.least_of(|_| true);
+        // Where the inferences are idle and the labels are not, time goes on with these.
+        let inferences_ms = self.least_of(|topic| topic == topics::INFERENCES).max(all_ms);
+        Reached { inferences_ms, all_ms }
+    }
+
+    /// The least watermark of the partitions of these topics that are not idle, or the greatest of all where they are;
+    /// `None` until every one of them has been heard of.
+    fn least_of(&self, counts: impl Fn(&str) -> bool) -> Option<i64> {
         let mut least = None;
-        for (topic, partitions) in &self.expected {
+        for (topic, partitions) in self.expected.iter().filter(|(topic, _)| counts(topic)) {
             for partition in 0..*partitions {
                 let progress = self.inputs.get(topic)?.get(&partition)?;
                 if !progress.idle {
@@ -221,7 +239,8 @@ impl Ledger {
                 }
             }
         }
-        least.or_else(|| self.inputs.values().flat_map(BTreeMap::values).filter_map(|input| input.watermark_ms).max())
+        let inputs = self.inputs.iter().filter(|(topic, _)| counts(topic)).flat_map(|(_, inputs)| inputs.values());
+        least.or_else(|| inputs.filter_map(|input| input.watermark_ms).max())
     }
 
     /// The log as it stood when every partition's watermark had reached `time_ms`, for rows before `at_ms`.
@@ -302,7 +321,8 @@ mod tests {
         let to = Position { topic: topics::INFERENCES.to_owned(), partition: 0, offset: times.len() as i64 };
         let (counts, dead_letters) = (BTreeMap::new(), BTreeMap::new());
         let watermark_ms = watermark.at_ms();
-        (LedgerEntry { from: 0, to, watermark_ms, idle: false, ticks, counts, dead_letters }, on_time)
+        let entry = LedgerEntry { from: 0, to, watermark_ms, idle: false, ticks, counts, dead_letters, read_ms: None };
+        (entry, on_time)
     }
 
     proptest! {

@@ -2,7 +2,8 @@
 //!
 //! Reads `partials` and, as a broadcast, `models`. Merges partials into panes and panes into windows, closes a window when
 //! event time has passed its end, judges its drift then and its quality when its labels are mature, hands matured steps to
-//! the sequential detectors, and says when a pane's labels are complete. Everything happens once, in event-time order.
+//! the sequential detectors, and says when a pane's labels are complete. Everything happens once, in event-time order; what
+//! needs no labels does not wait for theirs, so that of drift and of quality each has an order of its own.
 //!
 //! One monitor reads one partition of `partials`, that of its models; the ledger in each tells it of all that was read.
 //!
@@ -25,7 +26,9 @@ use crate::watched::WatchedModel;
 use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
 use detectors::windows::Window;
-use ledger::{Entered, Ledger, Marks};
+use ledger::{Entered, Ledger, Marks, Reached};
+use rmp_serde::decode::Error;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,12 +72,38 @@ struct MonitoredModel {
     versions: BTreeMap<VersionKey, WatchedVersion>,
     /// State of versions that have no open pane yet after a restart.
     restored: BTreeMap<VersionKey, Judged>,
-    /// Everything due up to this time has been done.
+    /// Every window that ended up to this time has been closed.
+    closed_ms: i64,
+    /// Everything else that is due up to this time has been done; no later than the windows' closing.
     done_ms: i64,
 }
 
-/// Per model: its name, up to when everything has been done, and what its versions keep.
-type ModelSnapshot = (String, i64, Vec<(VersionKey, Judged)>);
+/// What the monitor keeps across a restart. What it kept in the first format is read as well: its windows closed when all
+/// the rest was done.
+#[derive(Serialize, Deserialize)]
+struct Snapshot<L, D, M> {
+    format: u8,
+    ledger: L,
+    discarded: D,
+    models: Vec<M>,
+}
+
+/// The format of the snapshots that are written.
+const SNAPSHOT_FORMAT: u8 = 2;
+
+/// What is kept of a model.
+#[derive(Serialize, Deserialize)]
+struct ModelSnapshot<N, K, J> {
+    name: N,
+    closed_ms: i64,
+    done_ms: i64,
+    judged: Vec<(K, J)>,
+}
+
+type OwnedSnapshot = Snapshot<Ledger, BTreeSet<Offset>, ModelSnapshot<String, VersionKey, Judged>>;
+
+/// The first format: of each model its name, up to when everything had been done, and what its versions keep.
+type FirstSnapshot = (Ledger, BTreeSet<Offset>, Vec<(String, i64, Vec<(VersionKey, Judged)>)>);
 
 impl MonitorStage {
     /// The stage's name, inputs and broadcasts.
@@ -120,8 +149,7 @@ impl MonitorStage {
             offset: record.offset,
             reason,
         };
-        let value = record.value.as_deref().ok_or_else(|| unreadable("a tombstone".to_owned()))?;
-        let epoch: CaptureEpoch = rmp_serde::from_slice(value).map_err(|error| unreadable(error.to_string()))?;
+        let epoch = CaptureEpoch::read(record).map_err(unreadable)?;
         if self.read_to.is_some_and(|(other, _)| other != partition) {
             return Err(unreadable("a monitor reads one partition".to_owned()));
         }
@@ -160,10 +188,10 @@ impl MonitorStage {
 
     /// Does everything that has become due.
     fn advance(&mut self) -> Result<(), StageError> {
-        let Some(time_ms) = self.ledger.time_ms() else { return Ok(()) };
+        let reached = self.ledger.reached();
         let mut needed_ms = i64::MAX;
         for model in self.models.values_mut() {
-            self.out.extend(model.advance(time_ms, &self.ledger)?);
+            self.out.extend(model.advance(reached, &self.ledger)?);
             needed_ms = needed_ms.min(model.done_ms);
         }
         self.ledger.forget_before(needed_ms);
@@ -174,8 +202,14 @@ impl MonitorStage {
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, StageError> {
-        let models = self.models.iter().map(|(name, model)| (name, model.done_ms, model.judged())).collect::<Vec<_>>();
-        let snapshot = (&self.ledger, &self.discarded, models);
+        let models = self.models.iter().map(|(name, model)| ModelSnapshot {
+            name,
+            closed_ms: model.closed_ms,
+            done_ms: model.done_ms,
+            judged: model.judged(),
+        });
+        let models = models.collect();
+        let snapshot = Snapshot { format: SNAPSHOT_FORMAT, ledger: &self.ledger, discarded: &self.discarded, models };
         rmp_serde::to_vec(&snapshot).map_err(|error| StageError::failed("writing the monitor's snapshot", error))
     }
 }
@@ -183,7 +217,8 @@ impl MonitorStage {
 impl MonitoredModel {
     fn new(watched: Arc<WatchedModel>) -> Self {
         let clock = Clock::new(&watched);
-        Self { watched, clock, versions: BTreeMap::new(), restored: BTreeMap::new(), done_ms: i64::MIN }
+        let (versions, restored) = (BTreeMap::new(), BTreeMap::new());
+        Self { watched, clock, versions, restored, closed_ms: i64::MIN, done_ms: i64::MIN }
     }
 
     /// When a partial has nothing more to give.
@@ -211,28 +246,36 @@ impl MonitoredModel {
         version.panes.add(partial).map_err(|error| StageError::failed(what(), error))
     }
 
-    fn advance(&mut self, time_ms: i64, ledger: &Ledger) -> Result<Vec<NewRecord>, StageError> {
-        if time_ms <= self.done_ms {
+    fn advance(&mut self, reached: Reached, ledger: &Ledger) -> Result<Vec<NewRecord>, StageError> {
+        let closing_ms = reached.inferences_ms.unwrap_or(i64::MIN).max(self.closed_ms);
+        // A model without labels has nothing to wait for in theirs.
+        let all_ms = if self.watched.labels.is_some() { reached.all_ms } else { reached.inferences_ms };
+        let time_ms = all_ms.unwrap_or(i64::MIN).max(self.done_ms);
+        if (closing_ms, time_ms) == (self.closed_ms, self.done_ms) {
             return Ok(Vec::new());
         }
         let mut records = Vec::new();
-        for (due_ms, action) in self.due(time_ms) {
+        for (due_ms, action) in self.due(closing_ms, time_ms) {
             for event in self.act(action, due_ms, ledger)? {
                 records.push(record_of(&event)?);
             }
         }
-        self.done_ms = time_ms;
+        (self.closed_ms, self.done_ms) = (closing_ms, time_ms);
         self.forget();
         Ok(records)
     }
 
-    /// Everything due by `time_ms` that has not been done, in order.
-    fn due(&self, time_ms: i64) -> BTreeSet<(i64, Action)> {
+    /// Everything that is due and has not been done, in order: windows that end by `closing_ms`, the rest by `time_ms`.
+    fn due(&self, closing_ms: i64, time_ms: i64) -> BTreeSet<(i64, Action)> {
+        let (closes, rest) = (self.closed_ms..closing_ms, self.done_ms..time_ms);
+        let is_due = |(due_ms, action): &(i64, Action)| {
+            let span = if matches!(action, Action::Close(_)) { &closes } else { &rest };
+            *due_ms > span.start && *due_ms <= span.end
+        };
         let mut due = BTreeSet::new();
         for version in self.versions.values() {
-            for start_ms in version.panes.starts() {
-                due.extend(self.clock.due_for_pane(start_ms, self.done_ms, time_ms));
-            }
+            let of_panes = version.panes.starts().flat_map(|start_ms| self.clock.due_for_pane(start_ms));
+            due.extend(of_panes.filter(is_due));
             let steps = version.panes.step_starts().map(|start_ms| (self.clock.step_due_ms(start_ms), start_ms));
             let ripe = steps.take_while(|(due_ms, _)| *due_ms <= time_ms);
             due.extend(ripe.map(|(due_ms, start_ms)| (due_ms, Action::Step { start_ms })));
@@ -304,16 +347,27 @@ impl MonitoredModel {
     }
 }
 
+impl OwnedSnapshot {
+    fn read(bytes: &[u8]) -> Result<Self, Error> {
+        let Ok((ledger, discarded, models)) = rmp_serde::from_slice::<FirstSnapshot>(bytes) else {
+            let read: Self = rmp_serde::from_slice(bytes)?;
+            let unknown = || format!("format {} is not known: a later version of driftline wrote it", read.format);
+            return if read.format == SNAPSHOT_FORMAT { Ok(read) } else { Err(Error::Uncategorized(unknown())) };
+        };
+        let model = |(name, done_ms, judged)| ModelSnapshot { name, closed_ms: done_ms, done_ms, judged };
+        Ok(Self { format: 1, ledger, discarded, models: models.into_iter().map(model).collect() })
+    }
+}
+
 impl Stage for MonitorStage {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
-        let (ledger, discarded, models): (Ledger, BTreeSet<Offset>, Vec<ModelSnapshot>) =
-            rmp_serde::from_slice(snapshot)
-                .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
-        self.ledger.resume(ledger);
-        self.discarded = discarded;
-        for (name, done_ms, judged) in models {
+        let snapshot = OwnedSnapshot::read(snapshot)
+            .map_err(|error| StageError::failed("reading the monitor's snapshot", error))?;
+        self.ledger.resume(snapshot.ledger);
+        self.discarded = snapshot.discarded;
+        for ModelSnapshot { name, closed_ms, done_ms, judged } in snapshot.models {
             if let Some(model) = self.models.get_mut(&name) {
-                model.done_ms = done_ms;
+                (model.closed_ms, model.done_ms) = (closed_ms, done_ms);
                 model.restored = judged.into_iter().collect();
             }
         }

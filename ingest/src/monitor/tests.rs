@@ -1,5 +1,7 @@
 //! What the monitor promises: each thing once, in event-time order, whatever the epochs and wherever it was stopped.
 
+mod apart;
+
 use super::*;
 use crate::fixtures::{self, Act, Announced, DISORDER_MS, PARTITIONS, Run, START_MS, announced, assert_alike, tree};
 use crate::log::Headers;
@@ -91,13 +93,19 @@ fn decode(record: NewRecord) -> MonitorEvent {
     cloud_event::decode(&fixtures::as_stored(record, 0, 0)).unwrap()
 }
 
-/// Everything but what is provisional, which tells how far labels have been read.
+/// Everything but what is provisional, which tells how far labels have been read. What needs no labels, of which there is
+/// told when the inferences have come so far, and then the rest: each has an order of its own.
 fn finals(events: &[MonitorEvent]) -> Vec<serde_json::Value> {
     let is_final = |event: &&MonitorEvent| match event {
         MonitorEvent::Verdict(verdict) => verdict.finality == Finality::Final,
         MonitorEvent::PaneMatured(_) => true,
     };
-    events.iter().filter(is_final).map(tree).collect()
+    let needs_labels = |event: &&MonitorEvent| match event {
+        MonitorEvent::Verdict(verdict) => !matches!(verdict.monitor, Monitor::Drift | Monitor::DataQuality),
+        MonitorEvent::PaneMatured(_) => true,
+    };
+    let (late, soon): (Vec<_>, Vec<_>) = events.iter().filter(is_final).partition(needs_labels);
+    soon.into_iter().chain(late).map(tree).collect()
 }
 
 fn verdicts(events: &[MonitorEvent]) -> Vec<&Verdict> {
@@ -298,6 +306,7 @@ fn entry(topic: &str, partition: u32, (from, to): (i64, i64), watermark_ms: i64)
         ticks: Vec::new(),
         counts: BTreeMap::from([(fixtures::MODEL.to_owned(), EventCounts::default())]),
         dead_letters: BTreeMap::new(),
+        read_ms: None,
     }
 }
 
