@@ -9,9 +9,11 @@
 //! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
+mod fit;
 mod horizons;
 mod stages;
 
+pub use fit::{check_references, check_references_of};
 pub use stages::{UnknownStage, check_stages};
 
 use crate::config::{AWAITED_EPOCH, ArtifactLocation, Config, LogPlace};
@@ -139,10 +141,7 @@ impl Grounds {
         for topic in config.log.repartitioned() {
             ensure_source(log.as_ref(), topic, config)?;
         }
-        let store = match &config.artifacts {
-            ArtifactLocation::Directory(directory) => Store::in_directory(directory),
-            ArtifactLocation::Url(url) => Store::by_url(url),
-        };
+        let store = open_store(config);
         let work_directory = config.log.directory.join("trainings");
         std::fs::create_dir_all(&work_directory)
             .with_context(|| format!("making {} for trainings", work_directory.display()))?;
@@ -219,6 +218,13 @@ fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Inst
             (KafkaLog::connect(options, instance.name())?, Some(instance))
         }
     })
+}
+
+fn open_store(config: &Config) -> Result<Store> {
+    Ok(match &config.artifacts {
+        ArtifactLocation::Directory(directory) => Store::in_directory(directory),
+        ArtifactLocation::Url(url) => Store::by_url(url),
+    }?)
 }
 
 /// How long panes may be open: until the last of their windows is judged, its labels included.

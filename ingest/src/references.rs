@@ -2,11 +2,15 @@
 //!
 //! Learned references are announced on the `models` topic and kept as artifacts. A version without one of its own is held
 //! against its model's default, the champion's, and its verdicts say so. Other lifecycle events pass by unread.
+//!
+//! A model's configuration may change after its reference was learned. Columns are matched by name, whatever their order; a
+//! reference of other columns, another task or other windows is not chosen, and why is kept for whoever tells of it.
 
 use crate::log::Record;
 use crate::stage::{ResumePoint, StageError};
 use crate::store::Artifacts;
 use crate::topics;
+use crate::watched::WatchedModel;
 use detectors::reference::Reference;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +33,15 @@ pub struct ChosenReference {
 /// The references of all models, as far as `models` has been read.
 pub struct ReferenceBook {
     shelf: Arc<ReferenceShelf>,
+    /// What references have to fit; one of a model that is not among these fits always.
+    watched: BTreeMap<Arc<str>, Arc<WatchedModel>>,
     models: BTreeMap<String, ModelReferences>,
+}
+
+/// A reference, and why the model as it is configured cannot be held against it.
+struct Announced {
+    reference: Arc<Reference>,
+    misfit: Option<String>,
 }
 
 /// References by their artifacts, each held once for all books of a process: every partition of a stage has its own book.
@@ -40,7 +52,7 @@ pub struct ReferenceShelf {
 
 #[derive(Default)]
 struct ModelReferences {
-    by_version: BTreeMap<String, Arc<Reference>>,
+    by_version: BTreeMap<String, Announced>,
     /// Every one announced; partials may still name one that has been replaced.
     all: Vec<Arc<Reference>>,
     champion: Option<String>,
@@ -79,7 +91,14 @@ enum Event {
 impl ReferenceBook {
     /// A book without references.
     pub fn new(shelf: Arc<ReferenceShelf>) -> Self {
-        Self { shelf, models: BTreeMap::new() }
+        Self { shelf, watched: BTreeMap::new(), models: BTreeMap::new() }
+    }
+
+    /// The same book, which is to choose references that fit these models as they are configured. Nothing was read yet.
+    #[must_use]
+    pub fn watching<'a>(mut self, models: impl IntoIterator<Item = &'a Arc<WatchedModel>>) -> Self {
+        self.watched = models.into_iter().map(|model| (Arc::clone(&model.name), Arc::clone(model))).collect();
+        self
     }
 
     /// Takes in a record of `models`; says which model's references changed.
@@ -99,8 +118,9 @@ impl ReferenceBook {
         match data.event {
             Event::ReferenceLearned { version, artifact } => {
                 let reference = self.shelf.reference(&artifact, unreadable)?;
+                let misfit = self.watched.get(data.model.as_str()).and_then(|watched| misfit(watched, &reference));
                 model.all.push(Arc::clone(&reference));
-                model.by_version.insert(version.clone(), reference);
+                model.by_version.insert(version.clone(), Announced { reference, misfit });
                 model.latest = Some(version);
             }
             Event::Promoted { version } | Event::RolledBack { version } => model.champion = Some(version),
@@ -109,16 +129,28 @@ impl ReferenceBook {
         Ok(Some(data.model))
     }
 
-    /// The reference for a version's rows; `None` while the model has none at all.
+    /// The reference for a version's rows; `None` while the model has none that fits.
     pub fn choose(&self, model: &str, version: &str) -> Option<ChosenReference> {
-        let model = self.models.get(model)?;
-        if let Some(own) = model.by_version.get(version) {
-            return Some(ChosenReference { reference: Arc::clone(own), borrowed: false });
-        }
-        let of_champion = model.champion.as_ref().and_then(|champion| model.by_version.get(champion));
-        let latest = || model.latest.as_ref().and_then(|latest| model.by_version.get(latest));
-        let reference = Arc::clone(of_champion.or_else(latest)?);
-        Some(ChosenReference { reference, borrowed: true })
+        let mut candidates = self.models.get(model)?.candidates(version);
+        let (name, chosen) = candidates.find(|(_, announced)| announced.misfit.is_none())?;
+        Some(ChosenReference { reference: Arc::clone(&chosen.reference), borrowed: name != version })
+    }
+
+    /// Why a version's rows are held against no reference although its model has one, and what to do.
+    pub fn misfit(&self, model: &str, version: &str) -> Option<String> {
+        let mut candidates = self.models.get(model)?.candidates(version);
+        let (name, misfit) = candidates.find_map(|(name, announced)| Some((name, announced.misfit.as_ref()?)))?;
+        Some(format!(
+            "the reference of version {name} does not fit the model as it is configured: {misfit}; learn another with `driftline reference --model {model} --model-version {name}`"
+        ))
+    }
+
+    /// The same of the version that answers in production, or of the one whose reference was learned last; `None` where
+    /// that fits.
+    pub fn default_misfit(&self, model: &str) -> Option<String> {
+        let references = self.models.get(model)?;
+        let version = references.champion.as_ref().or(references.latest.as_ref())?;
+        if self.choose(model, version).is_some() { None } else { self.misfit(model, version) }
     }
 
     /// The reference of that id, for a version's rows.
@@ -133,6 +165,36 @@ impl ReferenceBook {
     pub fn champion(&self, model: &str) -> Option<&str> {
         self.models.get(model)?.champion.as_deref()
     }
+}
+
+impl ModelReferences {
+    /// The references that a version may be held against, with their own versions: its own goes before all others.
+    fn candidates<'a>(&'a self, version: &'a str) -> impl Iterator<Item = (&'a str, &'a Announced)> {
+        let others = [self.champion.as_deref(), self.latest.as_deref()];
+        let versions = [Some(version)].into_iter().chain(others).flatten();
+        versions.filter_map(|name| Some((name, self.by_version.get(name)?)))
+    }
+}
+
+/// Why a model as it is configured cannot be held against a reference.
+fn misfit(watched: &WatchedModel, reference: &Reference) -> Option<String> {
+    let (now, then) = (&watched.schema, reference.schema());
+    if now.task != then.task {
+        return Some("its task is another".to_owned());
+    }
+    for column in &now.columns {
+        match then.columns.iter().find(|other| other.name == column.name) {
+            Some(other) if other.kind == column.kind => {}
+            Some(_) => return Some(format!("`{}` is of another kind in it", column.name)),
+            None => return Some(format!("`{}` is not in it", column.name)),
+        }
+    }
+    let gone = then.columns.iter().find(|column| now.columns.iter().all(|other| other.name != column.name));
+    if let Some(gone) = gone {
+        return Some(format!("it has `{}`, which the model has not", gone.name));
+    }
+    (watched.windows.size_ms() != reference.windows().size_ms())
+        .then(|| "it was learned for windows of another size".to_owned())
 }
 
 impl ReferenceShelf {
@@ -165,6 +227,9 @@ impl ReferenceShelf {
 mod tests {
     use super::*;
     use crate::fixtures;
+    use detectors::schema::{ColumnKind, Task};
+    use detectors::windows::WindowSpec;
+    use std::time::Duration;
 
     #[test]
     fn books_of_a_shelf_hold_the_same_reference_and_know_what_each_has_read() {
@@ -176,5 +241,42 @@ mod tests {
         assert!(chosen(&second).is_none(), "the second has not read of it");
         second.absorb(&announced.record).unwrap();
         assert!(Arc::ptr_eq(&chosen(&first).unwrap(), &chosen(&second).unwrap()));
+    }
+
+    /// What is said of the fixtures' reference where the model is another by now; `None` where it is chosen.
+    fn said(change: impl FnOnce(&mut WatchedModel)) -> Option<String> {
+        let announced = fixtures::announced(&Arc::new(fixtures::watched()));
+        let mut watched = fixtures::watched();
+        change(&mut watched);
+        let mut book = fixtures::book(&announced).watching([&Arc::new(watched)]);
+        book.absorb(&announced.record).unwrap();
+        assert_eq!(book.choose(fixtures::MODEL, "1").is_none(), book.default_misfit(fixtures::MODEL).is_some());
+        assert_eq!(book.choose(fixtures::MODEL, "2").is_none(), book.misfit(fixtures::MODEL, "2").is_some());
+        book.misfit(fixtures::MODEL, "1")
+    }
+
+    #[test]
+    fn a_reference_is_chosen_whatever_the_order_of_columns_and_not_where_it_does_not_fit_them() {
+        assert_eq!(said(|_| {}), None);
+        assert_eq!(said(|watched| watched.schema.columns.reverse()), None);
+        let mut added = fixtures::watched().schema.columns[0].clone();
+        added.name = "height".to_owned();
+        for (why, said) in [
+            ("`height` is not in it", said(|watched| watched.schema.columns.insert(1, added))),
+            ("it has `load`, which the model has not", said(|watched| drop(watched.schema.columns.remove(1)))),
+            (
+                "`age` is of another kind in it",
+                said(|watched| watched.schema.columns[0].kind = ColumnKind::Categorical),
+            ),
+            ("its task is another", said(|watched| watched.schema.task = Task::Regression)),
+            (
+                "windows of another size",
+                said(|watched| watched.windows = WindowSpec::tumbling(Duration::from_secs(3)).unwrap()),
+            ),
+        ] {
+            let said = said.unwrap();
+            assert!(said.contains(why), "{said}");
+            assert!(said.ends_with("learn another with `driftline reference --model bed --model-version 1`"), "{said}");
+        }
     }
 }

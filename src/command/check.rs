@@ -1,9 +1,10 @@
-//! `driftline check`: the configuration, what is hardly as meant in it, and whether the references that it names support
-//! the budgets of false alarms that it states.
+//! `driftline check`: the configuration, what is hardly as meant in it, whether the references that it names support the
+//! budgets of false alarms that it states, and whether those in an embedded log that is not in use fit the models.
 
 use super::WrongUsage;
 use crate::cli::{ConfigArgs, Exit};
 use crate::config::{Config, Finding, ModelConfig, check as findings_of};
+use crate::service::check_references_of;
 use crate::setup::{self, ModelSetup};
 use crate::table::TableSpec;
 use anyhow::{Context, Result};
@@ -25,6 +26,12 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
     config.schemas.of_files()?;
     let mut findings = findings_of(&config);
     findings.extend(missing_references(&config));
+    match check_references_of(&config, &setups)? {
+        Some(misfits) => findings.extend(misfits),
+        None => tracing::info!(
+            "the log is in use or on a Kafka: whether its references fit the models is told at the start"
+        ),
+    }
     let mut supported = Vec::new();
     for model in config.models.values() {
         let setup = setup::find(&setups, model.name.as_str(), &config)?;

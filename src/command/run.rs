@@ -3,8 +3,8 @@
 use crate::bootstrap::Bootstrap;
 use crate::champion::Champion;
 use crate::cli::{Exit, RunArgs};
-use crate::config::{Config, check};
-use crate::service::{Grounds, Pace, Service, ServiceOptions, check_stages};
+use crate::config::{Config, StageFailure, check};
+use crate::service::{Grounds, Pace, Service, ServiceOptions, StageFailedForGood, check_references, check_stages};
 use anyhow::{Context, Result};
 use ingest::error_chain::sentence;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     check(&config).iter().for_each(|finding| tracing::warn!("{finding}"));
     let grounds = Arc::new(Grounds::open(&config)?);
     super::reference::first_references(&grounds)?;
+    check_references(&grounds)?.iter().for_each(|finding| tracing::warn!("{finding}"));
     let listen = Some(config.api.listen);
     let options = ServiceOptions { pace: Pace::Live, listen, stages: args.stages.clone() };
     let service = Service::start(Arc::clone(&grounds), &options)?;

@@ -4,9 +4,10 @@ use crate::columns::{EVENT_TIME, WRONG_TYPE};
 use crate::segments::Segmenter;
 use crate::watched::WatchedModel;
 use crate::window_query::QuerySpec;
-use arrow::array::{Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{AsArray, Int64Array, ListArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, UInt16Type};
 use arrow::error::ArrowError;
+use detectors::schema::ModelSchema;
 use std::sync::Arc;
 
 /// Int64 column that tells late rows (1) from others (0). Its prefix keeps it apart from any feature.
@@ -53,5 +54,35 @@ impl InputQuery {
         let mut columns = extended.project(&self.read)?.columns().to_vec();
         columns.push(Arc::new(Int64Array::from(late)));
         RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)
+    }
+
+    /// The query for a reference whose columns are the same, in an order of their own, and what its rows need for it.
+    pub(super) fn in_order_of(&self, reference: &ModelSchema) -> (QuerySpec, Order) {
+        let names: Vec<_> = reference.columns.iter().map(|column| column.name.clone()).collect();
+        let own = self.spec.arguments.iter().filter(|name| *name != WRONG_TYPE);
+        let places = own.map(|name| names.iter().position(|other| other == name).unwrap_or_default() as u16).collect();
+        let arguments = names.into_iter().chain([WRONG_TYPE.to_owned()]).collect();
+        (QuerySpec { arguments, ..self.spec.clone() }, Order { places })
+    }
+}
+
+/// Where each column of a model stands in a reference.
+pub(super) struct Order {
+    places: Vec<u16>,
+}
+
+impl Order {
+    /// Rows as the query reads them, in which columns that held values of another type are named by their places there.
+    pub(super) fn apply(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let is_same = self.places.iter().enumerate().all(|(own, place)| own == usize::from(*place));
+        let Ok(at) = rows.schema_ref().index_of(WRONG_TYPE) else { return Ok(rows) };
+        let lists = rows.column(at).as_list_opt::<i32>();
+        let Some(lists) = lists.filter(|lists| !is_same && !lists.values().is_empty()) else { return Ok(rows) };
+        let (field, offsets, values, nulls) = lists.clone().into_parts();
+        let there = |own: u16| self.places.get(usize::from(own)).copied().unwrap_or(own);
+        let values = values.as_primitive::<UInt16Type>().unary::<_, UInt16Type>(there);
+        let mut columns = rows.columns().to_vec();
+        columns[at] = Arc::new(ListArray::try_new(field, offsets, Arc::new(values), nulls)?);
+        RecordBatch::try_new(rows.schema(), columns)
     }
 }

@@ -138,7 +138,6 @@ impl Capture {
             models.insert(Arc::clone(&watched.name), CaptureModel::new(watched, &spec.label_space)?);
         }
         Ok(Self {
-            models,
             inputs: BTreeMap::new(),
             partitions: spec.partitions,
             monitors: spec.monitors,
@@ -149,7 +148,8 @@ impl Capture {
             unjudged: None,
             waiting_values: 0,
             waiting_outcomes: 0,
-            references: spec.references,
+            references: spec.references.watching(models.values().map(|model| &model.watched)),
+            models,
             archive: spec.archive,
             engine: QueryEngine::new()?,
             dead_letters: Vec::new(),

@@ -1,7 +1,7 @@
 //! What capture holds of one model: its joins, the queries that profile its rows, and what the epoch's amount to so far.
 
 use super::CaptureError;
-use super::input_query::{InputQuery, LATE};
+use super::input_query::{InputQuery, LATE, Order};
 use super::rows::PreparedRows;
 use crate::columns::{self, EVENT_TIME};
 use crate::join::{KeptColumns, LabelJoin, LabelSpace, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
@@ -60,8 +60,8 @@ struct Counted {
     reference: Option<Arc<Reference>>,
     /// The segments that the reference knows.
     segments: Arc<BTreeSet<Segment>>,
-    /// What profiles rows; `None` where there is no reference.
-    inputs: Option<WindowQuery<Profile>>,
+    /// What profiles rows, and how they are put for it; `None` where there is no reference.
+    inputs: Option<(WindowQuery<Profile>, Order)>,
     /// Rows that wait until they are worth a query, and how many.
     waiting: (Vec<RecordBatch>, usize),
     profiles: Windows<Profile>,
@@ -103,6 +103,12 @@ impl CaptureModel {
         let policy = self.watched.labels.as_ref()?;
         let new = || LabelJoin::new(policy.clone(), Arc::clone(&self.kept_columns), &self.space);
         Some(self.joins.entry(partition).or_insert_with(new))
+    }
+
+    /// Whether a column of predictions is kept for their outcomes, or segments follow from it.
+    pub(super) fn needs(&self, column: &str) -> bool {
+        let schema = self.segmenter.schema();
+        self.kept.iter().any(|place| schema.field(*place).name() == column) || self.segmenter.reads(column)
     }
 
     /// The columns of predictions that their outcomes need, row by row.
@@ -152,7 +158,7 @@ impl CaptureModel {
         }
         match &mut state.counted {
             Some(counted) => Ok(counted),
-            none => Ok(none.insert(Counted::plan(&self.inputs.spec, reference, engine)?)),
+            none => Ok(none.insert(Counted::plan(&self.inputs, reference, engine)?)),
         }
     }
 
@@ -236,11 +242,14 @@ impl CaptureModel {
 
 impl Counted {
     fn plan(
-        inputs: &QuerySpec,
+        inputs: &InputQuery,
         reference: Option<Arc<Reference>>,
         engine: &QueryEngine,
     ) -> Result<Self, DataFusionError> {
-        let plan = |reference: &Arc<Reference>| engine.plan(inputs.clone(), Arc::new(reference.layouts().to_vec()));
+        let plan = |reference: &Arc<Reference>| {
+            let (spec, order) = inputs.in_order_of(reference.schema());
+            Ok::<_, DataFusionError>((engine.plan(spec, Arc::new(reference.layouts().to_vec()))?, order))
+        };
         let inputs = reference.as_ref().map(plan).transpose()?;
         let slices = reference.iter().flat_map(|reference| reference.slices());
         let segments = Arc::new(slices.filter_map(|slice| slice.segment.clone()).collect());
@@ -262,10 +271,11 @@ impl Counted {
 
     /// Counts rows, or has them wait: how many values of them do.
     fn add(&mut self, rows: RecordBatch, pane_ms: i64, engine: &QueryEngine) -> Result<usize, DataFusionError> {
-        if self.inputs.is_none() {
+        let Some((_, order)) = &self.inputs else {
             count_rows(&mut self.rows, &rows, pane_ms);
             return Ok(0);
-        }
+        };
+        let rows = order.apply(rows)?;
         let values = rows.num_rows() * rows.num_columns();
         let (batches, waiting) = &mut self.waiting;
         *waiting += rows.num_rows();
@@ -276,7 +286,7 @@ impl Counted {
     fn profile(&mut self, engine: &QueryEngine) -> Result<(), DataFusionError> {
         let (rows, _) = std::mem::take(&mut self.waiting);
         match &mut self.inputs {
-            Some(inputs) if !rows.is_empty() => {
+            Some((inputs, _)) if !rows.is_empty() => {
                 add_cells(&mut self.profiles, inputs.run(engine, rows)?, &self.segments)
             }
             _ => Ok(()),

@@ -7,8 +7,9 @@
 //! - columns that the joins do not keep are profiled with the epoch that read them, and a muted row is profiled nowhere;
 //! - rows of a model that was not configured when they were archived were dead letters then.
 //!
-//! Two things that would change it are refused. A segment may follow from a column that is `profile_only`, of which the
-//! archive holds no values; and a column that the joins keep may have another type by now.
+//! Two things would change it. A segment may follow from a column that is `profile_only`, of which the archive holds no
+//! values: that is refused. And a column that the joins keep may have another type by now, because the model's task was
+//! changed: rows of before are left out then, of that model alone, and it is told that their labels find no prediction.
 //!
 //! Deliberately absent: what was not read before it was deleted. That is lost, and the runner says so.
 
@@ -18,13 +19,14 @@ use super::{Capture, CaptureError};
 use crate::archive::reader::Part;
 use crate::columns::{VERSION, event_schema, label_schema};
 use crate::decode::{EventBatch, LabelBatch, Policy, Privacy};
+use crate::error_chain::sentence;
 use crate::log::{Offset, PartitionId};
 use crate::segments::Segmenter;
 use crate::stage::{Delivery, Gone, ResumePoint, StageError};
 use crate::watched::WatchedModel;
 use arrow::array::{AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +107,9 @@ impl Capture {
             let Some(model) = self.models.get(&name) else { continue };
             let watched = &model.watched;
             let schema = event_schema(&watched.schema, &watched.segments_from_events());
-            for (version, batch) in by_version(&fitted(&name, &batch, &schema)?)? {
+            let fit = known(model, &batch, &schema).and_then(|batch| fitted(&name, &batch, &schema));
+            let Some(batch) = unless_changed(&name, fit) else { continue };
+            for (version, batch) in by_version(&batch)? {
                 events.push(EventBatch { model: Arc::clone(&name), version, batch });
             }
         }
@@ -116,11 +120,34 @@ impl Capture {
         let mut labels = Vec::new();
         for (name, batch) in rows {
             let Some(model) = self.models.get(&name) else { continue };
-            let batch = fitted(&name, &batch, &label_schema(&model.watched.schema))?;
-            labels.push(LabelBatch { model: name, batch });
+            let fit = fitted(&name, &batch, &label_schema(&model.watched.schema));
+            labels.extend(unless_changed(&name, fit).map(|batch| LabelBatch { model: name, batch }));
         }
         Ok(labels)
     }
+}
+
+/// The rows without columns that are of another type now and that no join needs: they are null then.
+fn known(model: &CaptureModel, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StageError> {
+    let is_same =
+        |name: &str, kind: &DataType| schema.field_with_name(name).is_ok_and(|field| field.data_type() == kind);
+    let fields = rows.schema_ref().fields().iter().enumerate();
+    let stays = fields.filter(|(_, field)| model.needs(field.name()) || is_same(field.name(), field.data_type()));
+    let stays: Vec<_> = stays.map(|(place, _)| place).collect();
+    rows.project(&stays).map_err(|error| StageError::failed("reading the archive", error))
+}
+
+/// The rows, unless they do not fit what the model is now: that is told, and costs the model these rows.
+fn unless_changed(model: &str, rows: Result<RecordBatch, StageError>) -> Option<RecordBatch> {
+    rows.inspect_err(|error| {
+        let error = sentence(error);
+        tracing::error!(
+            model,
+            error,
+            "archived rows that wait for labels are left out: their labels find no prediction"
+        );
+    })
+    .ok()
 }
 
 /// The column of which the archive holds no values and that a segment of the model follows from, where its predictions wait

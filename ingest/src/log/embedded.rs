@@ -96,6 +96,11 @@ pub struct EmbeddedLog {
 }
 
 impl EmbeddedLog {
+    /// Whether there is a log in `directory`.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join("driftline.db").exists()
+    }
+
     /// Opens the log in `directory`, or creates it where there has never been one.
     ///
     /// # Errors

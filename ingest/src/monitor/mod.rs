@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use version::{Judged, WatchedVersion};
+use version::{Against, Judged, WatchedVersion};
 
 const SOURCE: &str = "/driftline/monitor";
 
@@ -133,7 +133,7 @@ impl MonitorStage {
         Self {
             models,
             ledger: Ledger::new(expected, marks),
-            references: spec.references,
+            references: spec.references.watching(&spec.models),
             open: VecDeque::new(),
             discarded: BTreeSet::new(),
             read_to: None,
@@ -234,16 +234,20 @@ impl MonitoredModel {
     fn add(&mut self, partial: Partial, references: &ReferenceBook) -> Result<(), StageError> {
         let key = (partial.version.clone(), partial.reference.clone());
         if !self.versions.contains_key(&key) {
-            let mut version =
-                WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), chosen(references, &partial)?)?;
+            let against = match chosen(references, &partial)? {
+                Some(chosen) => Against::Reference(chosen),
+                None => Against::Nothing(references.misfit(&partial.model, &partial.version)),
+            };
+            let mut version = WatchedVersion::new(Arc::clone(&self.watched), key.0.clone(), against)?;
             if let Some(judged) = self.restored.remove(&key) {
                 version.resume(judged);
             }
             self.versions.insert(key.clone(), version);
         }
-        let Some(version) = self.versions.get_mut(&key) else { return Ok(()) };
-        let what = || format!("merging partials of {} {}", self.watched.name, key.0);
-        version.panes.add(partial).map_err(|error| StageError::failed(what(), error))
+        if let Some(version) = self.versions.get_mut(&key) {
+            version.panes.add(partial);
+        }
+        Ok(())
     }
 
     fn advance(&mut self, reached: Reached, ledger: &Ledger) -> Result<Vec<NewRecord>, StageError> {

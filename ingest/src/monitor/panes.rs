@@ -2,29 +2,20 @@
 
 use crate::partial::{Partial, PartialBody};
 use detectors::moments::StepMoments;
-use detectors::profile::{Profile, ProfileError};
-use detectors::quality::{Quality, QualityError};
+use detectors::profile::Profile;
+use detectors::quality::Quality;
 use detectors::verdict::Segment;
 use detectors::windows::Window;
 use std::collections::BTreeMap;
-use thiserror::Error;
-
-/// Partials that do not fit together.
-#[derive(Debug, Error)]
-pub(super) enum MergeError {
-    #[error("merging profiles: {0}")]
-    Profile(#[from] ProfileError),
-    #[error("merging qualities: {0}")]
-    Quality(#[from] QualityError),
-}
+use std::fmt::Display;
 
 /// What one pane holds of one slice.
 #[derive(Debug, Default)]
 pub(super) struct Pane {
     pub(super) rows: i64,
     profile: Option<Profile>,
-    /// By the age of their labels.
-    outcomes: BTreeMap<u8, Quality>,
+    /// By the age of their labels; none is empty.
+    outcomes: BTreeMap<u8, Option<Quality>>,
 }
 
 /// What a window holds of one slice.
@@ -44,43 +35,35 @@ pub(super) struct Panes {
 
 impl Panes {
     /// Adds a partial.
-    pub(super) fn add(&mut self, partial: Partial) -> Result<(), MergeError> {
+    pub(super) fn add(&mut self, partial: Partial) {
         match partial.body {
             // Late rows count in no window, and which panes are still open when they come depends on the epochs.
             PartialBody::Inputs { late: true, .. } => {}
             PartialBody::Inputs { pane_start_ms, late: false, profile } => {
                 let pane = self.pane(pane_start_ms, partial.segment);
                 pane.rows += profile.rows();
-                match &mut pane.profile {
-                    Some(so_far) => so_far.merge(&profile)?,
-                    none => *none = Some(profile),
-                }
+                add_up(&mut pane.profile, profile, Profile::merge);
             }
             PartialBody::Rows { pane_start_ms, rows } => self.pane(pane_start_ms, partial.segment).rows += rows,
             PartialBody::Outcomes { pane_start_ms, age, quality } => {
                 let outcomes = &mut self.pane(pane_start_ms, partial.segment).outcomes;
-                merge_quality(outcomes.entry(age), quality)?;
+                add_up(outcomes.entry(age).or_default(), quality, Quality::merge);
             }
             PartialBody::Step { step_start_ms, age, moments } => {
                 self.steps.entry(step_start_ms).or_default().entry(age).or_default().merge(&moments);
             }
         }
-        Ok(())
     }
 
     /// Everything that `window` holds, by slice, with the labels that came by `age`.
-    pub(super) fn window(
-        &self,
-        window: Window,
-        age: u8,
-    ) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, MergeError> {
+    pub(super) fn window(&self, window: Window, age: u8) -> BTreeMap<Option<Segment>, ClosedWindow> {
         let mut slices: BTreeMap<Option<Segment>, ClosedWindow> = BTreeMap::new();
         for panes in self.panes.range(window.start_ms..window.end_ms).map(|(_, panes)| panes) {
             for (segment, pane) in panes {
-                slices.entry(segment.clone()).or_default().add(pane, age)?;
+                slices.entry(segment.clone()).or_default().add(pane, age);
             }
         }
-        Ok(slices)
+        slices
     }
 
     /// The moments of a step's rows whose labels came by `age`, and forgets the step.
@@ -94,7 +77,7 @@ impl Panes {
     /// Rows of one pane, and how many of them have a label that came by `age`.
     pub(super) fn pane_rows(&self, start_ms: i64, age: u8) -> (i64, i64) {
         let Some(pane) = self.panes.get(&start_ms).and_then(|slices| slices.get(&None)) else { return (0, 0) };
-        (pane.rows, pane.outcomes.range(..=age).map(|(_, quality)| quality.labelled()).sum())
+        (pane.rows, pane.outcomes_by(age).map(Quality::labelled).sum())
     }
 
     /// Starts of the panes that hold anything, in order.
@@ -118,33 +101,34 @@ impl Panes {
     }
 }
 
-impl ClosedWindow {
-    fn add(&mut self, pane: &Pane, age: u8) -> Result<(), MergeError> {
-        self.rows += pane.rows;
-        match (&mut self.profile, &pane.profile) {
-            (Some(so_far), Some(profile)) => so_far.merge(profile)?,
-            (none, Some(profile)) => *none = Some(profile.clone()),
-            (_, None) => {}
-        }
-        for quality in pane.outcomes.range(..=age).map(|(_, quality)| quality) {
-            match &mut self.quality {
-                Some(so_far) => so_far.merge(quality)?,
-                none => *none = Some(quality.clone()),
-            }
-        }
-        Ok(())
+impl Pane {
+    fn outcomes_by(&self, age: u8) -> impl Iterator<Item = &Quality> {
+        self.outcomes.range(..=age).filter_map(|(_, quality)| quality.as_ref())
     }
 }
 
-fn merge_quality(
-    entry: std::collections::btree_map::Entry<'_, u8, Quality>,
-    quality: Quality,
-) -> Result<(), QualityError> {
-    match entry {
-        std::collections::btree_map::Entry::Vacant(vacant) => {
-            vacant.insert(quality);
-            Ok(())
+impl ClosedWindow {
+    fn add(&mut self, pane: &Pane, age: u8) {
+        self.rows += pane.rows;
+        if let Some(profile) = &pane.profile {
+            add_up(&mut self.profile, profile.clone(), Profile::merge);
         }
-        std::collections::btree_map::Entry::Occupied(mut occupied) => occupied.get_mut().merge(&quality),
+        for quality in pane.outcomes_by(age) {
+            add_up(&mut self.quality, quality.clone(), Quality::merge);
+        }
+    }
+}
+
+/// Adds a part to what there is. One that cannot be added takes its place: the model had another task before, and whoever
+/// changed that asks for the quality of the new one.
+fn add_up<T, E: Display>(so_far: &mut Option<T>, part: T, add: impl Fn(&mut T, &T) -> Result<(), E>) {
+    match so_far {
+        Some(sum) => {
+            if let Err(error) = add(sum, &part) {
+                tracing::warn!(%error, "what was counted before a model's configuration changed is left out");
+                *sum = part;
+            }
+        }
+        none => *none = Some(part),
     }
 }

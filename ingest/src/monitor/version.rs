@@ -24,11 +24,21 @@ pub(super) struct Judged {
     below_since: Vec<(Option<Segment>, i64)>,
 }
 
+/// What a version's rows are held against.
+pub(super) enum Against {
+    /// A reference.
+    Reference(ChosenReference),
+    /// None, and why where the model has one.
+    Nothing(Option<String>),
+}
+
 /// A version under watch.
 pub(super) struct WatchedVersion {
     watched: Arc<WatchedModel>,
     version: String,
     chosen: Option<ChosenReference>,
+    /// Why there is none although the model has one.
+    misfit: Option<String>,
     panels: BTreeMap<Option<Segment>, Option<Panel>>,
     /// Sequential detectors that are wanted and that the reference does not support.
     unsupported: Vec<Unsupported>,
@@ -37,18 +47,19 @@ pub(super) struct WatchedVersion {
 }
 
 impl WatchedVersion {
-    pub(super) fn new(
-        watched: Arc<WatchedModel>,
-        version: String,
-        chosen: Option<ChosenReference>,
-    ) -> Result<Self, StageError> {
+    pub(super) fn new(watched: Arc<WatchedModel>, version: String, against: Against) -> Result<Self, StageError> {
+        let (chosen, misfit) = match against {
+            Against::Reference(chosen) => (Some(chosen), None),
+            Against::Nothing(misfit) => (None, misfit),
+        };
         let (sequential, unsupported) = match &watched.labels {
             Some(_) => StepDetector::all(&watched, chosen.as_ref().map(|chosen| &*chosen.reference))
                 .map_err(|error| StageError::failed("setting up sequential detectors", error))?,
             None => (Vec::new(), Vec::new()),
         };
         let judged = Judged { sequential, ..Judged::default() };
-        Ok(Self { watched, version, chosen, panels: BTreeMap::new(), unsupported, panes: Panes::default(), judged })
+        let (panels, panes) = (BTreeMap::new(), Panes::default());
+        Ok(Self { watched, version, chosen, misfit, panels, unsupported, panes, judged })
     }
 
     /// Goes on from what was kept across a restart.
@@ -59,7 +70,7 @@ impl WatchedVersion {
 
     /// Judges the drift and the data quality of a window that has ended, and shows its quality so far.
     pub(super) fn close(&mut self, window: Window) -> Result<Vec<Verdict>, StageError> {
-        let slices = self.window(window, u8::MAX)?;
+        let slices = self.panes.window(window, u8::MAX);
         let mut verdicts = Vec::new();
         for (segment, slice) in &slices {
             let (mut drift, data_quality) = match (&slice.profile, self.panel(segment)?) {
@@ -91,11 +102,11 @@ impl WatchedVersion {
         judgement: &mut Judgement,
         slices: &BTreeMap<Option<Segment>, ClosedWindow>,
     ) -> Result<(), StageError> {
+        let Some(reference) = self.chosen.as_ref().map(|chosen| Arc::clone(&chosen.reference)) else { return Ok(()) };
+        let columns = &reference.schema().columns;
         for place in 0..judgement.attribution.len() {
             let column = judgement.attribution.get(place).map(|part| part.column.clone());
-            let watched = Arc::clone(&self.watched);
-            let Some(column) = watched.schema.columns.iter().position(|schema| Some(&schema.name) == column.as_ref())
-            else {
+            let Some(column) = columns.iter().position(|schema| Some(&schema.name) == column.as_ref()) else {
                 continue;
             };
             let mut moved = Vec::new();
@@ -115,7 +126,7 @@ impl WatchedVersion {
         if self.judged.matured.contains(&window.start_ms) {
             return Ok(Vec::new());
         }
-        let slices = self.window(window, age)?;
+        let slices = self.panes.window(window, age);
         if age < last_age && !self.is_covered(&slices) {
             return Ok(Vec::new());
         }
@@ -164,13 +175,6 @@ impl WatchedVersion {
         self.judged.matured = self.judged.matured.split_off(&window_start_ms);
     }
 
-    fn window(&self, window: Window, age: u8) -> Result<BTreeMap<Option<Segment>, ClosedWindow>, StageError> {
-        let merged = self.panes.window(window, age);
-        merged.map_err(|error| {
-            StageError::failed(format!("merging panes of {} {}", self.watched.name, self.version), error)
-        })
-    }
-
     fn is_covered(&self, slices: &BTreeMap<Option<Segment>, ClosedWindow>) -> bool {
         let wanted = self.watched.labels.as_ref().and_then(|labels| labels.coverage);
         let (Some(wanted), Some(overall)) = (wanted, slices.get(&None)) else { return false };
@@ -204,7 +208,9 @@ impl WatchedVersion {
                 None => Severity::Learning,
                 Some(_) => Severity::Inconclusive(Why::NotInReference),
             };
-            return self.verdict(window, segment, monitor, slice, severity);
+            let verdict = self.verdict(window, segment, monitor, slice, severity);
+            let summary = self.misfit.clone().unwrap_or_default();
+            return Verdict { summary, ..verdict };
         };
         let severity = self.alarm(segment, &monitor).observe(window, &judgement.outcome);
         let mut verdict = self.verdict(window, segment, monitor, slice, severity);
