@@ -23,7 +23,8 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  `compare` found drift, or more odd values than the reference has; with --parity: that tool would
   4  no running driftline could be reached
-  5  the log is in use by another process, cannot be used, or cannot be reached";
+  5  the log is in use by another process, cannot be used, or cannot be reached
+  6  a stage failed for good, and the configuration says `stage_failure: exit`";
 
 /// How the process ends, as the long help lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Exit {
     Unreachable = 4,
     /// The log is in use, cannot be used, or cannot be reached.
     LogUnusable = 5,
+    /// A stage failed for good.
+    StageFailed = 6,
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -50,6 +50,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -264,6 +265,11 @@ fn ensure_source(log: &dyn Log, topic: &str, config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// A stage failed for good, and the service has ended for it; kept apart because it decides the exit code.
+#[derive(Debug, Error)]
+#[error("a stage failed for good (stage_failure: exit)")]
+pub struct StageFailedForGood;
+
 /// The stages, running.
 pub struct Service {
     grounds: Arc<Grounds>,
@@ -369,6 +375,11 @@ impl Service {
         let states: Vec<_> = handles.iter().map(|handle| handle.status()).collect();
         let told: Vec<_> = states.iter().map(|status| format!("{}: {:?}", status.name, status.state)).collect();
         bail!("the stages did not come to rest within {patience:?} ({})", told.join("; "))
+    }
+
+    /// Whether a stage has failed for good; one that was told to end has not.
+    pub fn has_failed_for_good(&self) -> bool {
+        running(&self.crews).iter().any(|handle| handle.ends_within(Duration::ZERO))
     }
 
     /// Seals, commits and ends every stage.

@@ -35,6 +35,10 @@ impl StageTelemetry for StageMetrics {
         self.metrics.failed(cause.name(), error);
     }
 
+    fn failed_for_good(&self, _stage: &str, cause: RestartCause, error: &StageError) {
+        self.metrics.failed_for_good(cause.name(), error);
+    }
+
     fn rebalanced(&self, _stage: &str) {
         self.metrics.rebalanced();
     }

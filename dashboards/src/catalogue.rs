@@ -252,6 +252,12 @@ pub const STAGE_RESTARTS: Metric = counter(
     &["stage", "cause"],
     "Times the stage was rebuilt from the log after an error of its own, of the log, or because another took it over.",
 );
+/// Stages that are not rebuilt any more.
+pub const STAGE_ENDED: Metric = counter(
+    "driftline_stage_ended_total",
+    &["stage", "cause"],
+    "Times the stage, or its runner of a partition, failed for good: it does nothing until driftline is started again.",
+);
 /// Changes of which partitions a process has.
 pub const STAGE_REBALANCES: Metric =
     counter("driftline_stage_rebalances_total", &["stage"], "Times partitions of the stage came to this process.");
@@ -359,6 +365,7 @@ pub const CATALOGUE: &[Metric] = &[
     BUILD_INFO,
     STAGE_UP,
     STAGE_RESTARTS,
+    STAGE_ENDED,
     STAGE_REBALANCES,
     STAGE_LAG,
     STAGE_LAG_SECONDS,

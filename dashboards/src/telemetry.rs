@@ -6,14 +6,15 @@
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
     INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
-    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, STAGE_ABORTED, STAGE_EPOCH_DURATION,
-    STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP,
-    UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
+    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, STAGE_ABORTED, STAGE_ENDED,
+    STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS,
+    STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
 use ingest::catch_up::Behind;
 use ingest::error_chain::sentence;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One partition of one topic, as metrics name it.
@@ -41,12 +42,14 @@ pub struct ConsumerName<'a> {
 pub struct StageTelemetry {
     exporter: Arc<Exporter>,
     stage: String,
+    /// Whether it has failed for good: what others of its runners commit does not bring it back.
+    has_ended: Arc<AtomicBool>,
 }
 
 impl StageTelemetry {
     /// Reports under the stage's name.
     pub fn new(exporter: Arc<Exporter>, stage: impl Into<String>) -> Self {
-        Self { exporter, stage: stage.into() }
+        Self { exporter, stage: stage.into(), has_ended: Arc::default() }
     }
 
     /// The stage runs.
@@ -79,11 +82,26 @@ impl StageTelemetry {
         self.exporter.add(&STAGE_RESTARTS, &[&self.stage, cause], 1);
     }
 
+    /// The stage, or its runner of some partitions, failed for good.
+    pub fn failed_for_good(&self, cause: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(
+            stage = self.stage,
+            cause,
+            error = sentence(error),
+            "stage failed for good: it does nothing more until this is mended and driftline started again"
+        );
+        self.has_ended.store(true, Ordering::Release);
+        self.exporter.set(&STAGE_UP, &[&self.stage], 0.0);
+        self.exporter.add(&STAGE_ENDED, &[&self.stage, cause], 1);
+    }
+
     /// An epoch is durable, so long after its first record; its transaction took so long.
     pub fn committed(&self, took: Duration, transaction: Duration) {
         tracing::debug!(stage = self.stage, ?took, "epoch committed");
-        // One that failed has come back.
-        self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
+        if !self.has_ended.load(Ordering::Acquire) {
+            // One that failed has come back.
+            self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
+        }
         self.exporter.add(&STAGE_EPOCHS, &[&self.stage], 1);
         self.exporter.observe(&STAGE_EPOCH_DURATION, &[&self.stage], took.as_secs_f64());
         self.exporter.observe(&STAGE_TRANSACTION_DURATION, &[&self.stage], transaction.as_secs_f64());
@@ -305,6 +323,18 @@ mod tests {
             kafka_consumer_lag_seconds{group="driftline-monitor",partition="1",topic="driftline-partials"} 1
         "#]]
         .assert_eq(&values(&exporter));
+    }
+
+    #[test]
+    fn a_stage_that_failed_for_good_stays_down_whatever_is_committed_by_others_of_its_runners() {
+        let exporter = exporter();
+        let stage = StageTelemetry::new(exporter.clone(), "capture");
+        stage.started();
+        stage.failed_for_good("log", &std::io::Error::other("records are gone"));
+        stage.committed(Duration::ZERO, Duration::ZERO);
+        let page = values(&exporter);
+        assert!(page.contains(r#"driftline_stage_up{stage="capture"} 0"#), "{page}");
+        assert!(page.contains(r#"driftline_stage_ended_total{cause="log",stage="capture"} 1"#), "{page}");
     }
 
     #[test]

@@ -155,6 +155,10 @@ impl StageTelemetry for Loud {
         panic!("{stage}: {error}");
     }
 
+    fn failed_for_good(&self, stage: &str, _cause: RestartCause, error: &StageError) {
+        panic!("{stage}: {error}");
+    }
+
     fn rebalanced(&self, _stage: &str) {}
 
     fn lag(&self, _stage: &StageSpec, _input: (&str, u32), _lag: Lag) {}

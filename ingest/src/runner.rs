@@ -109,6 +109,9 @@ pub trait StageTelemetry: Send + Sync {
     /// A stage failed, and is rebuilt after a pause.
     fn restarted(&self, stage: &str, cause: RestartCause, error: &StageError);
 
+    /// A stage failed for good: it has ended, and is not rebuilt.
+    fn failed_for_good(&self, stage: &str, cause: RestartCause, error: &StageError);
+
     /// Partitions of a stage have come to this process, or gone from it.
     fn rebalanced(&self, stage: &str);
 
@@ -218,12 +221,16 @@ impl Supervisor {
             let is_stopping = self.shared.is_stopping();
             let is_offered_again =
                 owed.is_none() && is_stopping && !self.shared.is_abandoned() && failure.cause() == RestartCause::Log;
-            let is_last = matches!(failure, Failure::Permanent(_)) || (is_stopping && !is_offered_again);
+            let is_permanent = matches!(failure, Failure::Permanent(_));
+            let is_last = is_permanent || (is_stopping && !is_offered_again);
             // Two that take a stage from each other would do so for ever if each commit between ended the pauses.
             let starts_anew = committed && !matches!(failure, Failure::Displaced(_));
             let cause = failure.cause();
             let error = failure.into_error();
             self.shared.failed(sentence(&error));
+            if is_permanent {
+                self.context.telemetry.failed_for_good(&self.spec.name, cause, &error);
+            }
             if is_last {
                 return Err(error);
             }

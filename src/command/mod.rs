@@ -15,7 +15,7 @@ use crate::config::{ConfigError, WaitsTooLong};
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
 use crate::remote::Unreachable;
-use crate::service::UnknownStage;
+use crate::service::{StageFailedForGood, UnknownStage};
 use crate::setup::UnknownModel;
 use crate::source::{ScoreColumnsError, SourceError};
 use anyhow::{Context, Result};
@@ -81,6 +81,9 @@ fn start_logging(verbose: u8, quiet: bool) {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<StageFailedForGood>() {
+        return Exit::StageFailed;
+    }
     for cause in error.chain() {
         if is_usage(cause) {
             return Exit::Usage;

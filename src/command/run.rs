@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How often the published champion is brought up to date.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// How often the published champion is brought up to date, and whether a stage has failed is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the service; a signal seals, commits and ends it.
 pub(super) fn run(args: &RunArgs) -> Result<Exit> {
@@ -32,10 +32,13 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
         eprintln!("driftline: metrics and API at http://{address}");
     }
     let champions = published_champions(&grounds)?;
-    signals.wait(champions);
+    let exits = config.stage_failure == StageFailure::Exit;
+    let word = signals.wait(champions, || exits && service.has_failed_for_good());
     eprintln!("driftline: sealing and committing");
-    service.shutdown()?;
-    Ok(Exit::Done)
+    match (service.shutdown(), word) {
+        (Err(error), Word::StageFailed) => Err(error.context(StageFailedForGood)),
+        (ended, _) => ended.map(|()| Exit::Done),
+    }
 }
 
 /// The champions that are published where others serve them.
@@ -43,6 +46,15 @@ fn published_champions(grounds: &Grounds) -> Result<Vec<Champion>> {
     let published = grounds.models.iter().filter(|model| model.triton.is_some());
     let champion = |model| Champion::new(Arc::clone(model), Arc::clone(&grounds.store), Arc::clone(&grounds.log));
     published.map(champion).collect()
+}
+
+/// Why the service ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It was told to.
+    Signal,
+    /// A stage has failed for good.
+    StageFailed,
 }
 
 /// What ends the service. Who is told that it runs may send one at once.
@@ -62,19 +74,22 @@ impl Signals {
         Ok(Self { runtime, terminate, interrupt })
     }
 
-    /// Waits for the first, and keeps what is published up to date meanwhile.
-    fn wait(self, mut champions: Vec<Champion>) {
+    /// Waits for the first or for a stage to fail, and keeps what is published up to date meanwhile.
+    fn wait(self, mut champions: Vec<Champion>, has_failed: impl Fn() -> bool) -> Word {
         let Self { runtime, mut terminate, mut interrupt } = self;
         runtime.block_on(async {
-            let mut tick = tokio::time::interval(FOLLOW_EVERY);
+            let mut tick = tokio::time::interval(LOOK_EVERY);
             loop {
                 tokio::select! {
-                    _ = terminate.recv() => return,
-                    _ = interrupt.recv() => return,
-                    _ = tick.tick(), if !champions.is_empty() => champions.iter_mut().for_each(publish),
+                    _ = terminate.recv() => return Word::Signal,
+                    _ = interrupt.recv() => return Word::Signal,
+                    _ = tick.tick() => champions.iter_mut().for_each(publish),
+                }
+                if has_failed() {
+                    return Word::StageFailed;
                 }
             }
-        });
+        })
     }
 }
 

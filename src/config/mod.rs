@@ -66,6 +66,8 @@ pub struct Config {
     pub max_disorder: Duration,
     /// How many bytes the ids that wait for labels may take in memory.
     pub label_memory: u64,
+    /// What becomes of the process when a stage has failed for good.
+    pub stage_failure: StageFailure,
     /// File with the key of hashed columns.
     pub hash_key_file: Option<PathBuf>,
     /// What records are written with that cannot be read without it.
@@ -92,6 +94,17 @@ pub enum LogPlace {
     Embedded(Durability),
     /// On a Kafka.
     Kafka(Box<KafkaConfig>),
+}
+
+/// What becomes of the process when a stage has failed for good, as one does whose records were deleted before it read them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageFailure {
+    /// The other stages go on, and the API tells of it.
+    #[default]
+    Stay,
+    /// The other stages seal and commit, and the process ends with an exit code of its own.
+    Exit,
 }
 
 /// What a committed record survives.
@@ -246,6 +259,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         idle_after: positive("idle_after", raw.idle_after.0)?,
         max_disorder: raw.max_disorder.0,
         label_memory: label_memory(raw.label_memory.0)?,
+        stage_failure: raw.stage_failure,
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
         schemas: schemas::schemas(raw.schemas, file, folder)?,
         models,

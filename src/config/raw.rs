@@ -44,6 +44,9 @@ pub(super) struct RawConfig {
     /// What ids that wait for labels may take in memory, of all models together; the others are on disk.
     #[serde(default = "RawConfig::default_label_memory")]
     pub(super) label_memory: ByteSize,
+    /// What becomes of the process when a stage has failed for good.
+    #[serde(default)]
+    pub(super) stage_failure: super::StageFailure,
     #[serde(default)]
     pub(super) privacy: RawPrivacy,
     /// What records of Avro are written with.

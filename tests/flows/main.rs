@@ -12,6 +12,7 @@ mod repartition;
 mod schemas;
 mod sea_losing;
 mod secured;
+mod stalls;
 mod windows_oracle;
 
 /// The driftline under test.

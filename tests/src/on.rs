@@ -53,7 +53,7 @@ impl On {
     }
 
     /// The configuration with this log in its place.
-    pub(crate) fn put_into(&self, configuration: &str) -> String {
+    pub fn put_into(&self, configuration: &str) -> String {
         let log = match self {
             Self::Embedded => "{directory: driftline-data, durability: normal}".to_owned(),
             Self::Kafka { bootstrap, prefix } => format!(

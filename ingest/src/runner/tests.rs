@@ -144,6 +144,10 @@ impl StageTelemetry for Seen {
         self.restarts.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn failed_for_good(&self, stage: &str, _: RestartCause, _: &StageError) {
+        self.tell(format!("{stage} failed for good"));
+    }
+
     fn rebalanced(&self, _: &str) {}
 
     fn lag(&self, _: &StageSpec, _: (&str, PartitionId), _: Lag) {}
@@ -428,6 +432,8 @@ fn records_that_expired_before_they_were_read_end_the_stage() {
     let message = handle.join().unwrap_err().to_string();
     assert!(message.contains("reading in/0") && message.contains("lengthen the topic's retention"), "{message}");
     assert_eq!(house.seen.restarts.load(Ordering::SeqCst), 0);
+    let told = house.seen.told();
+    assert_eq!(told.iter().filter(|what| what.ends_with("failed for good")).count(), 1, "{told:?}");
 }
 
 /// A house that has read ten records, of which the log has none any more.

@@ -58,7 +58,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "cannot read the configuration driftline.yaml: Is a directory (os error 21); name an existing file with --config, or write one with `driftline init`";
     "an unknown key":
         Broken("log:", "lgo:"), ["run"]
-        => 2, "driftline.yaml:2: lgo: unknown field `lgo`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, privacy, schemas, models";
+        => 2, "driftline.yaml:2: lgo: unknown field `lgo`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, schemas, models";
     "an unknown key within a section":
         Broken("{directory: driftline-data}", "{directory: driftline-data, durable: full}"), ["check"]
         => 2, "driftline.yaml:2: log.durable: unknown field `durable`, expected one of directory, durability, retention, kafka";
@@ -67,7 +67,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "driftline.yaml:1: version: this driftline reads version 1 of the format, the file has version 2: install the driftline that wrote it";
     "no models":
         Broken("models:\n  loan:", "models: {}\nunused:\n  loan:"), ["check"]
-        => 2, "driftline.yaml:5: unused: unknown field `unused`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, privacy, schemas, models";
+        => 2, "driftline.yaml:5: unused: unknown field `unused`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, schemas, models";
     "a bracket that is not closed":
         Broken("driftline-data}", "driftline-data"), ["check"]
         => 2, "driftline.yaml:3: log: while parsing a flow mapping, did not find expected ',' or '}'";
