@@ -2,17 +2,17 @@
 //!
 //! Rules, all of them functions of each partition's own records, so that the order in which predictions and labels are
 //! read does not matter:
-//! - The first inference of an id wins as long as the id is within the label horizon of the inference watermark. An id
-//!   that comes again after that is a new prediction.
+//! - An inference is known by its id and version: several versions may answer the same request. The first wins as long as
+//!   it is within the label horizon of the inference watermark. An id that comes again after that is a new prediction.
 //! - A label's effective time is the later of its own time and its partition's watermark just before it. It belongs to the
 //!   prediction of its id for which that is no later than the horizon, and no earlier than the inference watermark just
-//!   before the prediction; these spans do not overlap, so it belongs to one.
+//!   before the prediction; these spans do not overlap, so it belongs to one of each version.
 //! - The effective time gives the label's age, which decides for which judgements it is early enough. Of several labels
 //!   the last on the log wins, and one on the log wins over one that the prediction carries: the old outcome is taken back
 //!   and the new one added, both at the greater age, so that what was judged before stays as it was.
 //! - A label that is declared by its absence counts as come when its partition's watermark passes the moment, and before
 //!   any label read after that.
-//! - Labels that belong to no prediction yet wait until theirs can no longer come.
+//! - Labels wait for predictions, of other versions too, until these can no longer come.
 //!
 //! Nothing is dropped when the bound on ids is reached: [`JoinError::TooManyPending`] stops the stage, and the log waits.
 //!
@@ -38,7 +38,7 @@ use crate::log::Offset;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use detectors::schema::Task;
-use entry::{Entry, Held};
+use entry::{Entry, Held, HeldLabel};
 use memory::Due;
 use outcome::{Outcome, gather};
 use std::collections::{BTreeMap, HashMap};
@@ -104,15 +104,13 @@ pub enum Taken {
     LaterDuplicate,
 }
 
-/// What became of a label.
+/// What became of a label and a prediction that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matched {
     /// It is the first label of its prediction.
     First,
     /// It replaced another.
     Replaced,
-    /// Its prediction has not come, or is out of its reach.
-    Waiting,
 }
 
 /// A label as it enters the join.
@@ -166,6 +164,8 @@ pub struct LabelJoin {
     versions: Versions,
     store: Store,
     findings: Findings,
+    /// The inference watermark up to which labels without a prediction were let go.
+    orphaned_to_ms: Option<i64>,
 }
 
 /// The versions of the predictions, which are held by number.
@@ -187,7 +187,7 @@ impl LabelJoin {
     /// A join that holds nothing.
     pub fn new(policy: LabelPolicy, kept: Arc<KeptColumns>, space: &Arc<LabelSpace>) -> Self {
         let store = Store::new(space, policy.absent.as_ref().map(|absent| absent.after_ms));
-        Self { policy, kept, versions: Versions::default(), store, findings: Findings::default() }
+        Self { policy, kept, versions: Versions::default(), store, findings: Findings::default(), orphaned_to_ms: None }
     }
 
     /// How many ids are held.
@@ -206,42 +206,46 @@ impl LabelJoin {
         own: Option<LabelValue>,
     ) -> Result<(Taken, Vec<Matched>), JoinError> {
         let mut found = self.find(id)?;
-        if let Some(first) = found.entry.first_at(prediction.watermark_ms, self.policy.horizon_ms) {
+        let version = self.versions.number(prediction.version);
+        if let Some(first) = found.entry.first_at(version, (prediction.watermark_ms, self.policy.horizon_ms)) {
             let is_later = prediction.time_ms > first.time_ms;
             return Ok((if is_later { Taken::LaterDuplicate } else { Taken::Duplicate }, Vec::new()));
         }
         self.check_bound(&found)?;
-        let mut held = prediction.held(self.versions.number(prediction.version));
+        let mut held = prediction.held(version);
         let Self { policy, findings, .. } = self;
         let (time_ms, offset) = (prediction.time_ms, prediction.offset);
         let own = own.map(|value| Label { value, time_ms, watermark_ms: None, offset });
-        let waiting = &mut found.entry.waiting;
-        let fitting: Vec<Label> = waiting.extract_if(.., |label| policy.fits(label, &held)).collect();
-        let labels = own.into_iter().chain(fitting);
-        let matched = labels.map(|label| findings.count(policy, &mut held, label)).collect();
+        let mut matched: Vec<_> = own.into_iter().map(|label| findings.count(policy, &mut held, label)).collect();
+        for waiting in found.entry.labels.iter_mut().filter(|waiting| policy.fits(&waiting.label, &held)) {
+            waiting.has_met = true;
+            matched.push(findings.count(policy, &mut held, waiting.label.clone()));
+        }
         found.entry.predictions.reserve_exact(1);
         found.entry.predictions.push(held);
         self.store.put(id, &found, Added::Prediction(time_ms))?;
         Ok((Taken::First, matched))
     }
 
-    /// Takes in a label.
+    /// Takes in a label; says what became of each prediction that it belongs to.
     ///
     /// # Errors
     /// When the bound on ids is reached, or they cannot be held.
-    pub fn label(&mut self, id: &str, label: Label) -> Result<Matched, JoinError> {
+    pub fn label(&mut self, id: &str, label: Label) -> Result<Vec<Matched>, JoinError> {
         let mut found = self.find(id)?;
         let Self { policy, findings, .. } = self;
-        if let Some(held) = found.entry.predictions.iter_mut().find(|held| policy.fits(&label, held)) {
-            let matched = findings.count(policy, held, label);
+        let own = found.entry.predictions.iter_mut().filter(|held| policy.fits(&label, held));
+        let matched: Vec<_> = own.map(|held| findings.count(policy, held, label.clone())).collect();
+        let time_ms = label.time_ms;
+        if !matched.is_empty() && self.orphaned_to_ms.is_some_and(|to_ms| time_ms < to_ms) {
+            // No other version can answer any more.
             self.store.put(id, &found, Added::Nothing)?;
             return Ok(matched);
         }
         self.check_bound(&found)?;
-        let time_ms = label.time_ms;
-        found.entry.waiting.push(label);
+        found.entry.labels.push(HeldLabel { label, has_met: !matched.is_empty() });
         self.store.put(id, &found, Added::Label(time_ms))?;
-        Ok(Matched::Waiting)
+        Ok(matched)
     }
 
     /// Lets go of the ids that neither partition's watermark allows any more, and declares absent labels.
@@ -255,6 +259,7 @@ impl LabelJoin {
             passed.expired = self.expire(inference_ms.min(label_ms).saturating_sub(self.policy.horizon_ms))?;
             // A label that is older than this belongs to no prediction that is still to come.
             passed.orphaned = self.orphan(inference_ms)?;
+            self.orphaned_to_ms = self.orphaned_to_ms.max(Some(inference_ms));
             self.store.delete_empty_runs();
         }
         passed.declared = std::mem::take(&mut self.findings.declared);
@@ -347,17 +352,17 @@ impl LabelJoin {
         Ok(expired)
     }
 
-    /// Lets go of the waiting labels before this time; says how many.
+    /// Lets go of the labels before this time; says how many have found no prediction.
     fn orphan(&mut self, over_ms: i64) -> Result<i64, JoinError> {
         let mut orphaned = 0;
         while let Some(passing) = self.store.take_passing(Due::Label, over_ms)? {
             match passing {
-                Passing::Alone { .. } => orphaned += 1,
+                Passing::Alone { counted, .. } => orphaned += i64::from(!counted),
                 Passing::Entry(mut taken) => {
                     taken.entry.note_declared(&self.policy, taken.declared_to_ms);
-                    taken.entry.waiting.retain(|label| {
-                        let is_over = label.time_ms < over_ms;
-                        orphaned += i64::from(is_over);
+                    taken.entry.labels.retain(|held| {
+                        let is_over = held.label.time_ms < over_ms;
+                        orphaned += i64::from(is_over && !held.has_met);
                         !is_over
                     });
                     self.store.put_back(&taken)?;
@@ -389,9 +394,10 @@ impl Versions {
 }
 
 impl Entry {
-    /// The prediction of which one that comes at this watermark is a duplicate.
-    fn first_at(&self, watermark_ms: Option<i64>, horizon_ms: i64) -> Option<&Held> {
-        let is_held = |held: &&Held| watermark_ms.is_none_or(|at| at <= held.time_ms.saturating_add(horizon_ms));
+    /// The prediction of which one of the same version that comes at this watermark is a duplicate.
+    fn first_at(&self, version: u32, (watermark_ms, horizon_ms): (Option<i64>, i64)) -> Option<&Held> {
+        let is_within = |held: &Held| watermark_ms.is_none_or(|at| at <= held.time_ms.saturating_add(horizon_ms));
+        let is_held = |held: &&Held| held.version == version && is_within(held);
         self.predictions.iter().find(is_held)
     }
 

@@ -250,7 +250,6 @@ impl EventCounts {
         match matched {
             Matched::First => self.labelled += 1,
             Matched::Replaced => self.relabelled += 1,
-            Matched::Waiting => {}
         }
     }
 }

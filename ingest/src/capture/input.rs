@@ -282,9 +282,13 @@ impl InputState {
         })
     }
 
-    /// Lets go of checkpoints whose events are all before `needed_ms`, and says where a restart begins.
-    pub(super) fn snapshot(&mut self, needed_ms: i64) -> InputSnapshot {
-        while self.checkpoints.len() > 1 && self.checkpoints.front().is_some_and(|c| c.latest_ms < needed_ms) {
+    /// Lets go of checkpoints whose events are all before `needed_ms` and before `needed_from`, and says where a restart
+    /// begins.
+    pub(super) fn snapshot(&mut self, (needed_ms, needed_from): (i64, Option<Offset>)) -> InputSnapshot {
+        while let (Some(first), Some(second)) = (self.checkpoints.front(), self.checkpoints.get(1)) {
+            if first.latest_ms >= needed_ms || needed_from.is_some_and(|from| from < second.offset) {
+                break;
+            }
             self.checkpoints.pop_front();
         }
         let at_end = Checkpoint { offset: self.read_to, watermark: self.watermark, latest_ms: i64::MIN };
@@ -315,7 +319,8 @@ mod tests {
         input.observe(500, 10_000, 10_000);
         input.read_through(500, 500);
         input.seal().unwrap();
-        assert_eq!(input.snapshot(0).resume.offset, 500);
-        assert_eq!(input.snapshot(20_000).resume.offset, 501);
+        assert_eq!(input.snapshot((0, None)).resume.offset, 500);
+        assert_eq!(input.snapshot((20_000, Some(500))).resume.offset, 500);
+        assert_eq!(input.snapshot((20_000, None)).resume.offset, 501);
     }
 }

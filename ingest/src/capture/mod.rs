@@ -7,13 +7,15 @@
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
 //! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
-//! oldest checkpoint whose events a label may still reach, or from the archive what the topics have forgotten of that.
+//! oldest checkpoint whose events a label may still reach or whose ids are known still, or from the archive what the topics
+//! have forgotten of that.
 
 mod input;
 mod input_query;
 mod model;
 mod recall;
 mod rows;
+mod seen;
 mod unjudged;
 
 pub use input_query::InputQuery;
@@ -38,6 +40,7 @@ use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
 use rows::{LabelRows, PreparedRows, in_log_order};
+use seen::{Event, SeenIds};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +94,8 @@ pub enum CaptureError {
 pub struct Capture {
     models: BTreeMap<Arc<str>, CaptureModel>,
     inputs: BTreeMap<(Source, PartitionId), InputState>,
+    /// The ids of events of models without labels.
+    seen: BTreeMap<PartitionId, SeenIds>,
     partitions: u32,
     monitors: u32,
     record_bytes: usize,
@@ -139,6 +144,7 @@ impl Capture {
         }
         Ok(Self {
             inputs: BTreeMap::new(),
+            seen: BTreeMap::new(),
             partitions: spec.partitions,
             monitors: spec.monitors,
             record_bytes: spec.record_bytes,
@@ -288,8 +294,18 @@ impl Capture {
         rows.late.push(i64::from(late));
         let id = rows.log.ids.value(row);
         rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
-        let (Some(joined), Some(model)) = (&rows.joined, self.models.get_mut(&batch.model)) else { return Ok(()) };
-        let Some(join) = model.join(partition) else { return Ok(()) };
+        let Some(model) = self.models.get_mut(&batch.model) else { return Ok(()) };
+        let (Some(joined), Some(join)) = (&rows.joined, model.join(partition)) else {
+            let event = Event { model: &batch.model, version: &batch.version, id, time_ms, offset: place.0 };
+            let taken = match input.is_known_duplicate(place) {
+                true => Taken::Duplicate,
+                // Late ones count in no window, however often they come.
+                false if late => Taken::First,
+                false => self.seen.entry(partition).or_default().take(event, watermark_ms),
+            };
+            rows.take(taken, (input, place));
+            return Ok(());
+        };
         let prediction = Prediction {
             version: &batch.version,
             row: joined.row(row).data(),
@@ -304,11 +320,7 @@ impl Capture {
             true => (Taken::Duplicate, Vec::new()),
             false => join.predict(id, prediction, label_at(&rows.labels, row)).map_err(failed)?,
         };
-        if taken == Taken::LaterDuplicate {
-            input.remember_duplicate(place);
-        }
-        rows.kept.push(taken == Taken::First);
-        rows.counts.duplicates += i64::from(taken != Taken::First);
+        rows.take(taken, (input, place));
         // Whichever came first, what became of a label is told with the label's partition.
         matched.into_iter().for_each(|matched| rows.label_counts.match_label(matched));
         Ok(())
@@ -352,7 +364,7 @@ impl Capture {
             let matched = join
                 .label(id, Label { value, time_ms, watermark_ms, offset })
                 .map_err(|error| StageError::failed(format!("joining labels of {model}"), error))?;
-            rows.counts.match_label(matched);
+            matched.into_iter().for_each(|matched| rows.counts.match_label(matched));
         }
         Ok(())
     }
@@ -361,6 +373,9 @@ impl Capture {
     fn pass(&mut self, partition: PartitionId) -> Result<(), StageError> {
         let inference_ms = self.watermark(Source::Inferences, partition);
         let label_ms = self.watermark(Source::Labels, partition);
+        if let Some(seen) = self.seen.get_mut(&partition) {
+            seen.pass(inference_ms);
+        }
         let (mut counted, mut needs) = (Vec::new(), Vec::new());
         for (name, model) in &mut self.models {
             let Some(join) = model.joins.get_mut(&partition) else { continue };

@@ -15,6 +15,7 @@
 
 use super::input::{InputSnapshot, Source};
 use super::model::CaptureModel;
+use super::seen::SeenIds;
 use super::{Capture, CaptureError};
 use crate::archive::reader::Part;
 use crate::columns::{VERSION, event_schema, label_schema};
@@ -46,11 +47,12 @@ impl Capture {
     pub(super) fn snapshot(&mut self) -> Result<(Bytes, Vec<ResumePoint>), StageError> {
         let needed: BTreeMap<_, _> =
             self.inputs.keys().map(|(_, partition)| (*partition, self.needed_ms(*partition))).collect();
-        let snapshots: Vec<InputSnapshot> = self
-            .inputs
-            .iter_mut()
-            .map(|((_, partition), input)| input.snapshot(needed.get(partition).copied().unwrap_or(i64::MIN)))
-            .collect();
+        let mut snapshots: Vec<InputSnapshot> = Vec::new();
+        for ((source, partition), input) in &mut self.inputs {
+            let needed_ms = needed.get(partition).copied().unwrap_or(i64::MIN);
+            let seen = self.seen.get(partition).filter(|_| *source == Source::Inferences);
+            snapshots.push(input.snapshot((needed_ms, seen.and_then(SeenIds::needed_from))));
+        }
         // Where nothing was read yet there is nothing to read again, wherever the topic begins by then.
         let read = snapshots.iter().filter(|input| input.sealed > 0);
         let resume = read.map(|input| ResumePoint {
@@ -65,6 +67,13 @@ impl Capture {
 
     /// Absorbs the next part of what is gone; says up to where. `None` where there is no archive.
     pub(super) fn recall_part(&mut self, gone: &Gone<'_>) -> Result<Option<Offset>, StageError> {
+        if self.models.values().all(|model| model.watched.labels.is_none()) {
+            // Only ids are known from there, and retention is longer than anyone waits to send them again.
+            let (source, partition) = (Source::of(gone.topic), gone.partition);
+            self.input(source, partition).read_through(gone.offsets.start, gone.offsets.end - 1);
+            self.mute(source, partition);
+            return Ok(Some(gone.offsets.end));
+        }
         if self.archive.is_none() {
             return Ok(None);
         }

@@ -1,8 +1,9 @@
 //! The rows of a decoded batch, with what capture finds out of each.
 
-use super::input::Place;
+use super::input::{InputState, Place};
 use super::input_query::InputQuery;
 use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
+use crate::join::Taken;
 use crate::partial::EventCounts;
 use crate::stage::StageError;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -20,8 +21,8 @@ pub(super) struct PreparedRows {
     /// The labels that the events carry.
     pub(super) labels: ArrayRef,
     pub(super) late: Vec<i64>,
-    /// Whether each row is the first of its id; empty where ids are not watched.
-    pub(super) kept: Vec<bool>,
+    /// Whether each row is the first of its id and version.
+    kept: Vec<bool>,
     pub(super) counts: EventCounts,
     /// What became of labels that these rows met.
     pub(super) label_counts: EventCounts,
@@ -40,6 +41,15 @@ impl PreparedRows {
         let (late, kept) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let (counts, label_counts) = (EventCounts::default(), EventCounts::default());
         Ok(Self { extended, joined, log, labels, late, kept, counts, label_counts })
+    }
+
+    /// Takes note of what became of the next row, at this place of its input.
+    pub(super) fn take(&mut self, taken: Taken, (input, place): (&mut InputState, Place)) {
+        if taken == Taken::LaterDuplicate {
+            input.remember_duplicate(place);
+        }
+        self.kept.push(taken == Taken::First);
+        self.counts.duplicates += i64::from(taken != Taken::First);
     }
 
     /// The rows that count, as the query reads them.

@@ -20,14 +20,34 @@ fn with_absent() -> WatchedModel {
     watched
 }
 
+/// What is known of a model's labels.
+#[derive(Debug, Clone, Copy)]
+enum Labels {
+    Come,
+    AbsentMeans,
+    None,
+}
+
 /// Models are made once: a reference takes longer to learn than a stream to read.
-fn house(absent: bool) -> &'static (Arc<WatchedModel>, fixtures::Announced) {
-    static HOUSES: [OnceLock<(Arc<WatchedModel>, fixtures::Announced)>; 2] = [OnceLock::new(), OnceLock::new()];
-    HOUSES[usize::from(absent)].get_or_init(|| {
-        let watched = Arc::new(if absent { with_absent() } else { fixtures::watched() });
+fn house_of(labels: Labels) -> &'static (Arc<WatchedModel>, fixtures::Announced) {
+    static HOUSES: [OnceLock<(Arc<WatchedModel>, fixtures::Announced)>; 3] = [const { OnceLock::new() }; 3];
+    HOUSES[labels as usize].get_or_init(|| {
+        let watched = Arc::new(match labels {
+            Labels::Come => fixtures::watched(),
+            Labels::AbsentMeans => with_absent(),
+            Labels::None => WatchedModel { labels: None, ..fixtures::watched() },
+        });
         let announced = announced(&watched);
         (watched, announced)
     })
+}
+
+fn house(absent: bool) -> &'static (Arc<WatchedModel>, fixtures::Announced) {
+    house_of(if absent { Labels::AbsentMeans } else { Labels::Come })
+}
+
+fn any_labels() -> impl Strategy<Value = Labels> {
+    prop_oneof![Just(Labels::Come), Just(Labels::AbsentMeans), Just(Labels::None)]
 }
 
 fn stream(records: &[(&'static str, NewRecord)]) -> Inputs {
@@ -57,9 +77,9 @@ proptest! {
 
     #[test]
     fn order_epochs_crashes_and_memory_change_no_sum_and_no_count(
-        acts in fixtures::acts(), turns in fixtures::turns(), absent in any::<bool>(), label_memory in 0u64..2_000
+        acts in fixtures::acts(), turns in fixtures::turns(), labels in any_labels(), label_memory in 0u64..2_000
     ) {
-        let (watched, announced) = house(absent);
+        let (watched, announced) = house_of(labels);
         let inputs = fixtures::inputs(&acts);
         let whole = Run::new(watched, announced, &inputs).all(&[]);
         let directory = tempfile::tempdir().unwrap();
@@ -156,6 +176,53 @@ fn the_last_label_on_the_log_wins_over_the_one_an_event_carries() {
             _ => None,
         });
         assert_eq!(quality.unwrap().metrics()["accuracy"].value, 1.0, "the prediction is 1, and so is the last label");
+    }
+}
+
+#[test]
+fn what_is_sent_again_counts_once_whether_or_not_the_model_has_labels() {
+    for labels in [Labels::Come, Labels::None] {
+        let (watched, announced) = house_of(labels);
+        let body = || (0..5).map(|n| inference(event(&format!("i{n}"), START_MS + n * 10, n)));
+        let inputs = stream(&body().chain(body()).collect::<Vec<_>>());
+        let mut run = Run::new(watched, announced, &inputs);
+        run.read((topics::INFERENCES, 0), 5);
+        run.seal();
+        run.crash();
+        let run = run.all(&[]);
+        let counts = counts(&run, topics::INFERENCES);
+        assert_eq!((counts.produced, counts.duplicates), (10, 5), "{labels:?}");
+        let rows = run.totals().partials.into_values().map(|body| match body {
+            PartialBody::Inputs { profile, .. } => profile.rows(),
+            _ => 0,
+        });
+        // All of them, and again in their segment.
+        assert_eq!(rows.sum::<i64>(), 10, "{labels:?}");
+    }
+}
+
+#[test]
+fn two_versions_that_answer_the_same_request_count_each_and_the_label_goes_to_both() {
+    let (watched, announced) = house(false);
+    let shadow = |id: &str, value: i64| {
+        let mut event = event(id, START_MS, value);
+        event["version"] = serde_json::json!("shadow");
+        event
+    };
+    let inputs = stream(&[
+        inference(event("a", START_MS, 1)),
+        inference(shadow("a", 0)),
+        inference(shadow("b", 0)),
+        inference(event("b", START_MS, 1)),
+        labelling(label("a", START_MS + 10, 1)),
+        labelling(label("b", START_MS + 10, 1)),
+    ]);
+    let labels_first = fixtures::Turn { input: 1, records: 2, then: 9 };
+    for turns in [vec![], vec![labels_first]] {
+        let run = Run::new(watched, announced, &inputs).all(&turns);
+        assert_eq!(counts(&run, topics::INFERENCES).duplicates, 0);
+        let of_labels = counts(&run, topics::LABELS);
+        assert_eq!((of_labels.labelled, of_labels.relabelled, of_labels.orphaned), (4, 0, 0));
     }
 }
 

@@ -15,10 +15,18 @@ use crate::log::Offset;
 /// What is held of an id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Entry {
-    /// Its predictions within the horizon, in log order: almost always one.
+    /// Its predictions within the horizon, in log order: one of each version that answered, and almost always of one.
     pub(super) predictions: Vec<Held>,
-    /// Labels that belong to none of them, in log order.
-    pub(super) waiting: Vec<Label>,
+    /// Labels whose predictions may still come, in log order.
+    pub(super) labels: Vec<HeldLabel>,
+}
+
+/// A label that is held.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HeldLabel {
+    pub(super) label: Label,
+    /// Whether it has found a prediction, of whichever version.
+    pub(super) has_met: bool,
 }
 
 /// A prediction that is held.
@@ -40,17 +48,18 @@ pub(super) struct Held {
 const LATE: u8 = 1;
 const HAS_WATERMARK: u8 = 2;
 const HAS_LABEL: u8 = 4;
+const HAS_MET: u8 = 8;
 const NUMBER: u8 = 0;
 const CLASS: u8 = 1;
 
 impl Entry {
     pub(super) fn is_empty(&self) -> bool {
-        self.predictions.is_empty() && self.waiting.is_empty()
+        self.predictions.is_empty() && self.labels.is_empty()
     }
 
     /// How many predictions and labels it holds.
     pub(super) fn items(&self) -> usize {
-        self.predictions.len() + self.waiting.len()
+        self.predictions.len() + self.labels.len()
     }
 
     /// Writes the record of this id in place of what `record` holds.
@@ -58,12 +67,13 @@ impl Entry {
         record.clear();
         put_bytes(record, id.as_bytes());
         put_number(record, self.predictions.len() as u64);
-        put_number(record, self.waiting.len() as u64);
+        put_number(record, self.labels.len() as u64);
         for held in &self.predictions {
             held.pack(record);
         }
-        for label in &self.waiting {
-            put_times(record, 0, (label.time_ms, label.watermark_ms, label.offset));
+        for HeldLabel { label, has_met } in &self.labels {
+            let met = if *has_met { HAS_MET } else { 0 };
+            put_times(record, met, (label.time_ms, label.watermark_ms, label.offset));
             put_value(record, &label.value);
         }
     }
@@ -72,10 +82,10 @@ impl Entry {
     pub(super) fn unpack(record: &[u8]) -> Option<(&str, Self)> {
         let mut rest = Reader(record);
         let id = std::str::from_utf8(rest.bytes()?).ok()?;
-        let (predictions, waiting) = (rest.number()?, rest.number()?);
+        let (predictions, labels) = (rest.number()?, rest.number()?);
         let predictions = (0..predictions).map(|_| Held::unpack(&mut rest)).collect::<Option<Vec<_>>>()?;
-        let waiting = (0..waiting).map(|_| label(&mut rest)).collect::<Option<Vec<_>>>()?;
-        Some((id, Self { predictions, waiting }))
+        let labels = (0..labels).map(|_| label(&mut rest)).collect::<Option<Vec<_>>>()?;
+        Some((id, Self { predictions, labels }))
     }
 }
 
@@ -104,9 +114,10 @@ impl Held {
     }
 }
 
-fn label(rest: &mut Reader<'_>) -> Option<Label> {
-    let (_, (time_ms, watermark_ms, offset)) = rest.times()?;
-    Some(Label { value: rest.value()?, time_ms, watermark_ms, offset })
+fn label(rest: &mut Reader<'_>) -> Option<HeldLabel> {
+    let (flags, (time_ms, watermark_ms, offset)) = rest.times()?;
+    let label = Label { value: rest.value()?, time_ms, watermark_ms, offset };
+    Some(HeldLabel { label, has_met: flags & HAS_MET != 0 })
 }
 
 /// The id of a record; empty where it is none.
@@ -241,17 +252,21 @@ mod tests {
         )
     }
 
-    fn label() -> impl Strategy<Value = Label> {
-        (value(), any::<i64>(), any::<Option<i64>>(), any::<i64>())
-            .prop_map(|(value, time_ms, watermark_ms, offset)| Label { value, time_ms, watermark_ms, offset })
+    fn label() -> impl Strategy<Value = HeldLabel> {
+        (value(), any::<i64>(), any::<Option<i64>>(), any::<i64>(), any::<bool>()).prop_map(
+            |(value, time_ms, watermark_ms, offset, has_met)| HeldLabel {
+                label: Label { value, time_ms, watermark_ms, offset },
+                has_met,
+            },
+        )
     }
 
     proptest! {
         #[test]
         fn a_record_gives_back_what_it_was_made_of_and_a_part_of_it_nothing(
-            id in ".{0,200}", predictions in prop::collection::vec(held(), 0..3), waiting in prop::collection::vec(label(), 0..3)
+            id in ".{0,200}", predictions in prop::collection::vec(held(), 0..3), labels in prop::collection::vec(label(), 0..3)
         ) {
-            let entry = Entry { predictions, waiting };
+            let entry = Entry { predictions, labels };
             let mut record = vec![7];
             entry.pack(&id, &mut record);
             prop_assert_eq!(Entry::unpack(&record), Some((id.as_str(), entry)));

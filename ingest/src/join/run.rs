@@ -265,7 +265,7 @@ impl Contents {
         for held in &entry.predictions {
             self.predictions.push(item(time_key(held.time_ms), held.counted.is_some()));
         }
-        self.labels.extend(entry.waiting.iter().map(|label| item(time_key(label.time_ms), false)));
+        self.labels.extend(entry.labels.iter().map(|held| item(time_key(held.label.time_ms), held.has_met)));
         Ok(())
     }
 }

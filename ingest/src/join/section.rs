@@ -38,7 +38,8 @@ pub(super) struct Item {
 pub(super) struct ItemMarks {
     /// It is all that its record holds.
     pub(super) alone: bool,
-    /// It is a prediction whose label had come, or had been declared absent, when the run was written.
+    /// It is a prediction whose label had come, or had been declared absent, when the run was written, or a label that had
+    /// found a prediction.
     pub(super) counted: bool,
 }
 

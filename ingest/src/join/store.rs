@@ -60,7 +60,7 @@ pub(super) enum Passing {
     /// All that a run holds of an id, which is not held any more.
     Alone {
         time_ms: i64,
-        /// Whether it is a prediction that has a label.
+        /// Whether it is a prediction that has a label, or a label that has found a prediction.
         counted: bool,
         /// As in [`Found`].
         declared_to_ms: Option<i64>,
@@ -160,7 +160,7 @@ impl Store {
     /// The next prediction, or label, of a time before this one.
     pub(super) fn take_passing(&mut self, due: Due, before_ms: i64) -> Result<Option<Passing>, SpaceError> {
         let is_over = |entry: &Entry| match due {
-            Due::Label => entry.waiting.iter().any(|label| label.time_ms < before_ms),
+            Due::Label => entry.labels.iter().any(|held| held.label.time_ms < before_ms),
             Due::Prediction | Due::Declaration => entry.predictions.iter().any(|held| held.time_ms < before_ms),
         };
         if let Some(taken) = self.take_from_memory(due, before_ms, is_over) {
@@ -219,7 +219,7 @@ impl Store {
 
     fn await_all(&mut self, hash: u64, entry: &Entry) {
         entry.predictions.iter().for_each(|held| self.memory.await_prediction(hash, held.time_ms));
-        entry.waiting.iter().for_each(|label| self.memory.await_label(hash, label.time_ms));
+        entry.labels.iter().for_each(|held| self.memory.await_label(hash, held.label.time_ms));
     }
 
     /// Writes the ids that are due first, if the join takes more memory than it may.

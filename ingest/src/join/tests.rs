@@ -47,7 +47,7 @@ fn a_label_has_the_first_age_that_it_makes() {
     for (delay_ms, age) in [(-3, 0), (0, 0), (10, 0), (11, 1), (50, 1), (51, 2), (HORIZON_MS, 2)] {
         let mut join = join();
         join.predict("a", prediction(1_000, None), None).unwrap();
-        assert_eq!(join.label("a", label("1", 1_000 + delay_ms)).unwrap(), Matched::First);
+        assert_eq!(join.label("a", label("1", 1_000 + delay_ms)).unwrap(), [Matched::First]);
         assert_eq!(outcomes(&mut join), [("1".to_owned(), age, 1)], "after {delay_ms} ms");
     }
 }
@@ -57,7 +57,7 @@ fn a_second_label_takes_the_first_one_back_at_the_greater_age() {
     let mut join = join();
     join.predict("a", prediction(1_000, None), None).unwrap();
     join.label("a", label("1", 1_005)).unwrap();
-    assert_eq!(join.label("a", label("0", 1_030)).unwrap(), Matched::Replaced);
+    assert_eq!(join.label("a", label("0", 1_030)).unwrap(), [Matched::Replaced]);
     let found = outcomes(&mut join);
     assert_eq!(found, [("1".to_owned(), 0, 1), ("1".to_owned(), 1, -1), ("0".to_owned(), 1, 1)]);
 }
@@ -65,8 +65,8 @@ fn a_second_label_takes_the_first_one_back_at_the_greater_age() {
 #[test]
 fn labels_that_come_first_wait_and_count_in_their_order() {
     let mut join = join();
-    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), Matched::Waiting);
-    assert_eq!(join.label("a", label("0", 1_006)).unwrap(), Matched::Waiting);
+    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), []);
+    assert_eq!(join.label("a", label("0", 1_006)).unwrap(), []);
     let (taken, matched) = join.predict("a", prediction(1_000, None), None).unwrap();
     assert_eq!((taken, matched), (Taken::First, vec![Matched::First, Matched::Replaced]));
     assert_eq!(outcomes(&mut join).last(), Some(&("0".to_owned(), 0, 1)));
@@ -76,7 +76,7 @@ fn labels_that_come_first_wait_and_count_in_their_order() {
 fn a_label_beyond_the_horizon_waits_for_another_prediction_and_is_an_orphan_then() {
     let mut join = join();
     join.predict("a", prediction(1_000, None), None).unwrap();
-    assert_eq!(join.label("a", label("1", 1_000 + HORIZON_MS + 1)).unwrap(), Matched::Waiting);
+    assert_eq!(join.label("a", label("1", 1_000 + HORIZON_MS + 1)).unwrap(), []);
     let passed = join.pass(Some(5_000), Some(5_000)).unwrap();
     assert_eq!(passed, Passed { expired: 1, orphaned: 1, declared: 0 });
     assert_eq!(join.held(), 0);
@@ -119,7 +119,7 @@ fn an_absent_label_is_declared_before_any_label_read_after_its_time() {
 fn late_predictions_are_joined_and_count_in_no_window() {
     let mut join = join();
     join.predict("a", Prediction { late: true, ..prediction(1_000, None) }, None).unwrap();
-    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), Matched::First);
+    assert_eq!(join.label("a", label("1", 1_005)).unwrap(), [Matched::First]);
     assert!(!join.has_outcomes());
 }
 
@@ -134,6 +134,42 @@ fn the_bound_refuses_new_ids_and_drops_nothing() {
         Err(JoinError::TooManyPending { held: 3, bound: 3 })
     ));
     assert!(join.label("e", label("1", 1_000)).is_err());
-    assert_eq!(join.label("a", label("1", 1_000)).unwrap(), Matched::First);
+    assert_eq!(join.label("a", label("1", 1_000)).unwrap(), [Matched::First]);
     assert_eq!(join.held(), 3);
+}
+
+/// Whatever comes first: a shadow version logs the same request's id as the champion, and so does the label.
+#[test]
+fn a_label_belongs_to_the_prediction_of_each_version_and_is_no_orphan_once_it_has_met_one() {
+    let shadow: Arc<str> = "shadow".into();
+    let predictions = [prediction(1_000, None), Prediction { version: &shadow, ..prediction(1_000, None) }];
+    for label_after in 0..=2 {
+        let (mut join, mut matched) = (join(), 0);
+        for place in 0..=2 {
+            if place == label_after {
+                matched += join.label("a", label("1", 1_005)).unwrap().len();
+            }
+            if let Some(prediction) = predictions.get(place) {
+                let (taken, met) = join.predict("a", *prediction, None).unwrap();
+                assert_eq!(taken, Taken::First);
+                assert_eq!(join.predict("a", *prediction, None).unwrap().0, Taken::Duplicate);
+                matched += met.len();
+            }
+        }
+        assert_eq!(matched, 2, "the label comes after {label_after}");
+        let versions = join.take_outcomes(&Task::Regression).unwrap();
+        assert_eq!(versions.iter().map(|(_, rows)| rows.num_rows()).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(join.pass(Some(5_000), Some(5_000)).unwrap(), Passed::default());
+        assert_eq!(join.held(), 0);
+    }
+}
+
+#[test]
+fn a_label_that_no_prediction_can_come_for_any_more_is_not_kept_once_it_has_met_one() {
+    let mut join = join();
+    join.predict("a", prediction(1_000, None), None).unwrap();
+    join.pass(Some(1_020), Some(1_020)).unwrap();
+    join.label("a", label("1", 1_005)).unwrap();
+    let found = join.find("a").unwrap();
+    assert_eq!((found.entry.predictions.len(), found.entry.labels.len()), (1, 0));
 }

@@ -95,7 +95,7 @@ struct Act {
 #[derive(Debug, PartialEq)]
 enum Told {
     Predicted(Result<(Taken, Vec<Matched>), String>),
-    Labelled(Result<Matched, String>),
+    Labelled(Result<Vec<Matched>, String>),
     Passed(Passed),
 }
 
@@ -182,7 +182,7 @@ fn filled(space: &Arc<LabelSpace>, ids: i64) -> Bench {
     bench
 }
 
-fn label_of(bench: &mut Bench, number: i64) -> Result<Matched, JoinError> {
+fn label_of(bench: &mut Bench, number: i64) -> Result<Vec<Matched>, JoinError> {
     let label = Label { value: LabelValue::Class("1".into()), time_ms: number + 1, watermark_ms: None, offset: 0 };
     bench.join.label(&format!("id-{number}"), label)
 }
@@ -215,7 +215,7 @@ fn the_bound_on_ids_counts_those_in_files() {
     }
     let refused = label_of(&mut bench, 40).unwrap_err();
     assert!(matches!(refused, JoinError::TooManyPending { held: 40, bound: 40 }), "{refused}");
-    assert_eq!(label_of(&mut bench, 0).unwrap(), Matched::First);
+    assert_eq!(label_of(&mut bench, 0).unwrap(), [Matched::First]);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_damaged_file_is_an_error_wherever_the_damage_is() {
         // Whatever is found until then is what was written; times are read only when they are over.
         let found: Result<Vec<_>, _> = (0..300).map(|number| label_of(&mut bench, number)).collect();
         let said = found.and_then(|found| {
-            assert_eq!(found, vec![Matched::First; 300]);
+            assert_eq!(found, vec![vec![Matched::First]; 300]);
             bench.join.pass(Some(9_000), Some(9_000))
         });
         let said = said.unwrap_err().to_string();
@@ -283,7 +283,7 @@ fn folders_of_processes_that_ended_are_deleted_and_those_of_others_are_not() {
     assert!(!dead.exists());
     let mut bench = filled(&living, 300);
     let another = space(directory.path(), SOME_IDS);
-    assert_eq!(label_of(&mut bench, 0).unwrap(), Matched::First);
+    assert_eq!(label_of(&mut bench, 0).unwrap(), [Matched::First]);
     drop(another);
 }
 
