@@ -12,9 +12,11 @@
 
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use ingest::join::{KeptColumns, Label, LabelJoin, LabelPolicy, LabelSpace, LabelValue, Prediction};
+use detectors::windows::WindowSpec;
+use ingest::join::{Dues, KeptColumns, Label, LabelJoin, LabelPolicy, LabelSpace, LabelValue, Prediction};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 const IDS: u64 = 1_000_000;
 const ROWS: u64 = 256;
@@ -81,7 +83,9 @@ impl Measured {
             max_pending: usize::MAX,
         };
         let ids: Vec<_> = (0..IDS).map(id).collect();
-        let join = LabelJoin::new(policy, Arc::clone(&kept), &space);
+        let windows = WindowSpec::tumbling(Duration::from_secs(60)).unwrap();
+        let dues = Dues { windows, step_ms: 1_000, judged_at_ms: vec![1_000] };
+        let join = LabelJoin::new(policy, dues, Arc::clone(&kept), &space);
         Self { join, kept, ids, before: resident() }
     }
 

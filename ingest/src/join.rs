@@ -4,12 +4,13 @@
 //! read does not matter:
 //! - An inference is known by its id and version: several versions may answer the same request. The first wins as long as
 //!   it is within the label horizon of the inference watermark. An id that comes again after that is a new prediction.
-//! - A label's effective time is the later of its own time and its partition's watermark just before it. It belongs to the
+//! - A label came when its partition's watermark stood where it did just before it; that decides which judgements it is
+//!   early enough for (see `dues`). Its effective time is the later of that and its own time. It belongs to the
 //!   prediction of its id for which that is no later than the horizon, and no earlier than the inference watermark just
 //!   before the prediction; these spans do not overlap, so it belongs to one of each version.
-//! - The effective time gives the label's age, which decides for which judgements it is early enough. Of several labels
-//!   the last on the log wins, and one on the log wins over one that the prediction carries: the old outcome is taken back
-//!   and the new one added, both at the greater age, so that what was judged before stays as it was.
+//! - Of several labels the last on the log wins, and one on the log wins over one that the prediction carries: the old
+//!   outcome is taken back and the new one added, both as if they had come when the later did, so that what was judged before
+//!   stays as it was.
 //! - A label that is declared by its absence counts as come when its partition's watermark passes the moment, and before
 //!   any label read after that.
 //! - Labels wait for predictions, of other versions too, until these can no longer come.
@@ -19,6 +20,7 @@
 //! What is held of the ids is kept in `store`, in memory and beyond its bound on local disk; the rules do not know where.
 //! After an error the join is of no more use, and the log gives it back.
 
+mod dues;
 mod entry;
 mod kept;
 mod memory;
@@ -29,8 +31,9 @@ mod section;
 mod space;
 mod store;
 
+pub use dues::Dues;
 pub use kept::KeptColumns;
-pub use outcome::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, label_at, outcome_schema};
+pub use outcome::{OUTCOME_AFTER, OUTCOME_AFTER_STEP, OUTCOME_LABEL, OUTCOME_SIGN, label_at, outcome_schema};
 pub use policy::{AbsentMeans, LabelPolicy};
 pub use space::{LabelSpace, SpaceError};
 
@@ -38,6 +41,7 @@ use crate::log::Offset;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use detectors::schema::Task;
+use dues::After;
 use entry::{Entry, Held, HeldLabel};
 use memory::Due;
 use outcome::{Outcome, gather};
@@ -160,6 +164,7 @@ pub struct Passed {
 #[derive(Debug)]
 pub struct LabelJoin {
     policy: LabelPolicy,
+    dues: Dues,
     kept: Arc<KeptColumns>,
     versions: Versions,
     store: Store,
@@ -185,9 +190,17 @@ struct Findings {
 
 impl LabelJoin {
     /// A join that holds nothing.
-    pub fn new(policy: LabelPolicy, kept: Arc<KeptColumns>, space: &Arc<LabelSpace>) -> Self {
+    pub fn new(policy: LabelPolicy, dues: Dues, kept: Arc<KeptColumns>, space: &Arc<LabelSpace>) -> Self {
         let store = Store::new(space, policy.absent.as_ref().map(|absent| absent.after_ms));
-        Self { policy, kept, versions: Versions::default(), store, findings: Findings::default(), orphaned_to_ms: None }
+        Self {
+            policy,
+            dues,
+            kept,
+            versions: Versions::default(),
+            store,
+            findings: Findings::default(),
+            orphaned_to_ms: None,
+        }
     }
 
     /// How many ids are held.
@@ -213,13 +226,14 @@ impl LabelJoin {
         }
         self.check_bound(&found)?;
         let mut held = prediction.held(version);
-        let Self { policy, findings, .. } = self;
+        let Self { policy, dues, findings, .. } = self;
+        let rules = Rules { policy, dues };
         let (time_ms, offset) = (prediction.time_ms, prediction.offset);
         let own = own.map(|value| Label { value, time_ms, watermark_ms: None, offset });
-        let mut matched: Vec<_> = own.into_iter().map(|label| findings.count(policy, &mut held, label)).collect();
+        let mut matched: Vec<_> = own.into_iter().map(|label| findings.count(rules, &mut held, label)).collect();
         for waiting in found.entry.labels.iter_mut().filter(|waiting| policy.fits(&waiting.label, &held)) {
             waiting.has_met = true;
-            matched.push(findings.count(policy, &mut held, waiting.label.clone()));
+            matched.push(findings.count(rules, &mut held, waiting.label.clone()));
         }
         found.entry.predictions.reserve_exact(1);
         found.entry.predictions.push(held);
@@ -233,9 +247,10 @@ impl LabelJoin {
     /// When the bound on ids is reached, or they cannot be held.
     pub fn label(&mut self, id: &str, label: Label) -> Result<Vec<Matched>, JoinError> {
         let mut found = self.find(id)?;
-        let Self { policy, findings, .. } = self;
+        let Self { policy, dues, findings, .. } = self;
+        let rules = Rules { policy, dues };
         let own = found.entry.predictions.iter_mut().filter(|held| policy.fits(&label, held));
-        let matched: Vec<_> = own.map(|held| findings.count(policy, held, label.clone())).collect();
+        let matched: Vec<_> = own.map(|held| findings.count(rules, held, label.clone())).collect();
         let time_ms = label.time_ms;
         if !matched.is_empty() && self.orphaned_to_ms.is_some_and(|to_ms| time_ms < to_ms) {
             // No other version can answer any more.
@@ -281,7 +296,7 @@ impl LabelJoin {
         self.findings.outcomes.clear();
     }
 
-    /// The labelled rows since the last call, by version: the prediction's columns, then label, age and sign.
+    /// The labelled rows since the last call, by version, with the columns of [`outcome_schema`].
     ///
     /// # Errors
     /// When the rows do not fit together.
@@ -316,8 +331,8 @@ impl LabelJoin {
     /// Declares the label of predictions that are due.
     fn declare(&mut self, label_ms: i64) -> Result<(), JoinError> {
         while let Some(undeclared) = self.store.take_undeclared(label_ms)? {
-            let Self { policy, findings, .. } = self;
-            let mut declare = |held: &mut Held| findings.declare(policy, held, Some(label_ms));
+            let Self { policy, dues, findings, .. } = self;
+            let mut declare = |held: &mut Held| findings.declare(Rules { policy, dues }, held, Some(label_ms));
             match undeclared {
                 Undeclared::Seen(mut entry) => entry.predictions.iter_mut().for_each(declare),
                 Undeclared::Taken(mut taken) => {
@@ -405,49 +420,56 @@ impl Entry {
     fn note_declared(&mut self, policy: &LabelPolicy, declared_to_ms: Option<i64>) {
         for held in self.predictions.iter_mut().filter(|held| held.counted.is_none()) {
             if policy.is_declared(held.time_ms, declared_to_ms) {
-                held.counted = policy.absent_label();
+                held.counted = policy.absent_label(held.time_ms);
             }
         }
     }
 }
 
+/// What decides when labels count.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    policy: &'a LabelPolicy,
+    dues: &'a Dues,
+}
+
 impl Findings {
-    fn count(&mut self, policy: &LabelPolicy, held: &mut Held, label: Label) -> Matched {
-        self.declare(policy, held, label.watermark_ms);
+    fn count(&mut self, rules: Rules<'_>, held: &mut Held, label: Label) -> Matched {
+        self.declare(rules, held, label.watermark_ms);
         let time_ms = held.time_ms;
         // A restart that read only the later of the two would take it for unmatched.
         self.needs.push(match label.time_ms < time_ms {
             true => Need::Label { offset: label.offset, until_ms: time_ms },
             false => Need::Prediction { offset: held.offset, until_ms: label.time_ms },
         });
-        let age = policy.age_of(label.time_ms.saturating_sub(time_ms));
-        let (matched, age) = match held.counted.take() {
-            None => (Matched::First, age),
-            Some((old, old_age)) => {
-                let age = age.max(old_age);
-                self.emit(held, old, (age, -1));
-                (Matched::Replaced, age)
+        let came_ms = label.watermark_ms.unwrap_or(i64::MIN);
+        let (matched, came_ms) = match held.counted.take() {
+            None => (Matched::First, came_ms),
+            Some((old, old_came_ms)) => {
+                let came_ms = came_ms.max(old_came_ms);
+                self.emit(held, old, (rules.dues.after(time_ms, came_ms), -1));
+                (Matched::Replaced, came_ms)
             }
         };
-        self.emit(held, label.value.clone(), (age, 1));
-        held.counted = Some((label.value, age));
+        self.emit(held, label.value.clone(), (rules.dues.after(time_ms, came_ms), 1));
+        held.counted = Some((label.value, came_ms));
         matched
     }
 
     /// Declares the label absent if it has not come and is due.
-    fn declare(&mut self, policy: &LabelPolicy, held: &mut Held, label_watermark_ms: Option<i64>) {
-        if held.counted.is_some() || !policy.is_declared(held.time_ms, label_watermark_ms) {
+    fn declare(&mut self, rules: Rules<'_>, held: &mut Held, label_watermark_ms: Option<i64>) {
+        if held.counted.is_some() || !rules.policy.is_declared(held.time_ms, label_watermark_ms) {
             return;
         }
-        let Some((label, age)) = policy.absent_label() else { return };
-        self.emit(held, label.clone(), (age, 1));
-        held.counted = Some((label, age));
+        let Some((label, came_ms)) = rules.policy.absent_label(held.time_ms) else { return };
+        self.emit(held, label.clone(), (rules.dues.after(held.time_ms, came_ms), 1));
+        held.counted = Some((label, came_ms));
         self.declared += 1;
     }
 
-    fn emit(&mut self, held: &Held, label: LabelValue, (age, sign): (u8, i8)) {
+    fn emit(&mut self, held: &Held, label: LabelValue, (after, sign): (After, i8)) {
         if !held.late {
-            self.outcomes.push(Outcome { version: held.version, row: held.row.clone(), label, age, sign });
+            self.outcomes.push(Outcome { version: held.version, row: held.row.clone(), label, after, sign });
         }
     }
 }

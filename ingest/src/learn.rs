@@ -6,7 +6,7 @@
 
 use crate::capture::{InputQuery, OutcomeQueries, Qualities};
 use crate::columns::{self, EVENT_TIME, LABEL};
-use crate::join::{OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
+use crate::join::{OUTCOME_AFTER, OUTCOME_AFTER_STEP, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
 use crate::segments::{Segmenter, known_segment};
 use crate::watched::WatchedModel;
 use crate::window_query::{Cell, QueryEngine};
@@ -147,7 +147,7 @@ fn as_outcomes(labelled: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBat
     let rows = labelled.num_rows();
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         OUTCOME_LABEL => labelled.column_by_name(LABEL).cloned(),
-        OUTCOME_AGE => Some(Arc::new(Int64Array::from(vec![0; rows])) as _),
+        OUTCOME_AFTER | OUTCOME_AFTER_STEP => Some(Arc::new(Int64Array::from(vec![0; rows])) as _),
         OUTCOME_SIGN => Some(Arc::new(Int8Array::from(vec![1; rows])) as _),
         name => labelled.column_by_name(name).cloned(),
     });

@@ -5,7 +5,7 @@
 //! transaction; every partition is told of what was read, because its time depends on it. A partial names the reference
 //! against whose edges it counted; partials of different references never merge.
 
-use crate::join::Matched;
+use crate::join::{Dues, Matched};
 use crate::log::{NewRecord, PartitionId, Record};
 use crate::partition::partition_of;
 use crate::stage::StageError;
@@ -23,8 +23,9 @@ use std::fmt::{self, Display, Formatter};
 const FORMAT_HEADER: &str = "driftline-format";
 const FORMAT: &[u8] = b"2";
 
-/// The versions that can be read. The first told nothing of when the log took what was read.
-const KNOWN_FORMATS: [&[u8]; 2] = [b"1", FORMAT];
+/// The version before, whose labels have ages: which of those that the policy has they had come at, by effective time. It
+/// tells nothing of when the log took what was read.
+const FORMAT_WITH_AGES: &[u8] = b"1";
 
 /// One record of the `partials` topic.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -119,7 +120,8 @@ impl CaptureEpoch {
     /// When it cannot be read: it says why.
     pub fn read(record: &Record) -> Result<Self, String> {
         let format = record.header(FORMAT_HEADER);
-        if let Some(unknown) = format.filter(|format| !KNOWN_FORMATS.contains(&format.as_ref())) {
+        let known = [FORMAT_WITH_AGES, FORMAT];
+        if let Some(unknown) = format.filter(|format| !known.contains(&format.as_ref())) {
             let unknown = String::from_utf8_lossy(unknown);
             return Err(format!(
                 "format {unknown} of partials is not known: a later version of driftline wrote it, start that one"
@@ -127,6 +129,11 @@ impl CaptureEpoch {
         }
         let value = record.value.as_deref().ok_or("a tombstone")?;
         rmp_serde::from_slice(value).map_err(|error| error.to_string())
+    }
+
+    /// Whether what a record tells of labels are ages, to be turned by [`PartialBody::without_age`].
+    pub fn tells_ages(record: &Record) -> bool {
+        record.header(FORMAT_HEADER).is_some_and(|format| format.as_ref() == FORMAT_WITH_AGES)
     }
 
     /// One epoch for each of so many monitors: all with the ledger's ranges and watermarks, the first also with its counts,
@@ -277,8 +284,8 @@ pub enum PartialBody {
     Outcomes {
         /// Start of the pane that the predictions belong to.
         pane_start_ms: i64,
-        /// Which of the label policy's ages the labels came at; one beyond the last means too late for any decision.
-        age: u8,
+        /// How many of the moments at which the pane's labels are asked for had passed when they came.
+        after: u32,
         /// Their quality.
         quality: Quality,
     },
@@ -286,11 +293,31 @@ pub enum PartialBody {
     Step {
         /// Start of the step that the predictions belong to.
         step_start_ms: i64,
-        /// As for outcomes.
-        age: u8,
+        /// As for outcomes; of a step there is one such moment.
+        after: u32,
         /// Their moments.
         moments: StepMoments,
     },
+}
+
+impl PartialBody {
+    /// The same where what it tells of labels is an age: they count in the judgements of the pane's first window from that
+    /// age on, and in those of later windows that are due after these.
+    #[must_use]
+    pub fn without_age(self, dues: &Dues) -> Self {
+        let asked = |age: u32| usize::try_from(age).ok().and_then(|age| dues.judged_at_ms.get(age).copied());
+        match self {
+            Self::Outcomes { pane_start_ms, after: age, quality } => {
+                let first_end_ms = dues.windows.windows_of(pane_start_ms).next().map_or(0, |window| window.end_ms);
+                let before = |age_ms: i64| dues.of_pane(pane_start_ms, first_end_ms + age_ms - 1);
+                Self::Outcomes { pane_start_ms, after: asked(age).map_or(u32::MAX, before), quality }
+            }
+            Self::Step { step_start_ms, after: age, moments } => {
+                Self::Step { step_start_ms, after: u32::from(asked(age).is_none()), moments }
+            }
+            other => other,
+        }
+    }
 }
 
 #[cfg(test)]

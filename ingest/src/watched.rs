@@ -1,6 +1,6 @@
 //! A watched model: everything the stages must know of it, in one validated piece.
 
-use crate::join::LabelPolicy;
+use crate::join::{Dues, LabelPolicy};
 use crate::segments::{SegmentSource, SegmentSpec};
 use detectors::panel::PanelPolicy;
 use detectors::schema::ModelSchema;
@@ -44,11 +44,16 @@ pub struct WatchedModel {
 }
 
 impl WatchedModel {
-    /// How long after its end a window's quality may be judged: the ages of labels, rounded up to whole steps, ascending;
+    /// How long after its end a window's quality may be judged: as the policy has it, rounded up to whole steps, ascending;
     /// none where the model has no labels.
     pub fn judged_at_ms(&self) -> Vec<i64> {
         let ages_ms = self.labels.iter().flat_map(|labels| &labels.ages_ms);
         ages_ms.map(|age_ms| floor_to(age_ms.saturating_add(self.step_ms - 1), self.step_ms)).collect()
+    }
+
+    /// When the labels of its panes and steps are asked for.
+    pub fn dues(&self) -> Dues {
+        Dues { windows: self.windows, step_ms: self.step_ms, judged_at_ms: self.judged_at_ms() }
     }
 
     /// The dimensions whose values the events carry themselves.

@@ -4,7 +4,9 @@ use super::CaptureError;
 use super::input_query::{InputQuery, LATE, Order};
 use super::rows::PreparedRows;
 use crate::columns::{self, EVENT_TIME};
-use crate::join::{KeptColumns, LabelJoin, LabelSpace, OUTCOME_AGE, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema};
+use crate::join::{
+    KeptColumns, LabelJoin, LabelSpace, OUTCOME_AFTER, OUTCOME_AFTER_STEP, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema,
+};
 use crate::log::PartitionId;
 use crate::partial::{Partial, PartialBody};
 use crate::references::ChosenReference;
@@ -100,8 +102,9 @@ impl CaptureModel {
 
     /// The join of a partition, where the model has labels.
     pub(super) fn join(&mut self, partition: PartitionId) -> Option<&mut LabelJoin> {
-        let policy = self.watched.labels.as_ref()?;
-        let new = || LabelJoin::new(policy.clone(), Arc::clone(&self.kept_columns), &self.space);
+        let watched = &self.watched;
+        let policy = watched.labels.as_ref()?;
+        let new = || LabelJoin::new(policy.clone(), watched.dues(), Arc::clone(&self.kept_columns), &self.space);
         Some(self.joins.entry(partition).or_insert_with(new))
     }
 
@@ -366,7 +369,7 @@ impl Named<'_> {
     fn qualities(&self, windows: Windows<Quality>) -> Vec<Partial> {
         self.partials(windows, |pane_start_ms, tag, quality| PartialBody::Outcomes {
             pane_start_ms,
-            age: u8::try_from(tag).unwrap_or(u8::MAX),
+            after: u32::try_from(tag).unwrap_or(u32::MAX),
             quality,
         })
     }
@@ -374,7 +377,7 @@ impl Named<'_> {
     fn steps(&self, windows: Windows<StepMoments>) -> Vec<Partial> {
         self.partials(windows, |step_start_ms, tag, moments| PartialBody::Step {
             step_start_ms,
-            age: u8::try_from(tag).unwrap_or(u8::MAX),
+            after: u32::try_from(tag).unwrap_or(u32::MAX),
             moments,
         })
     }
@@ -401,11 +404,12 @@ impl OutcomeQueries {
             schema,
             bin_ms: watched.windows.pane_ms(),
             time: EVENT_TIME.to_owned(),
-            tag: OUTCOME_AGE.to_owned(),
+            tag: OUTCOME_AFTER.to_owned(),
             dimensions: segmenter.dimensions().to_vec(),
             arguments: outcome_arguments(watched),
         };
-        let by_step = QuerySpec { bin_ms: watched.step_ms, dimensions: Vec::new(), ..by_pane.clone() };
+        let tag = OUTCOME_AFTER_STEP.to_owned();
+        let by_step = QuerySpec { bin_ms: watched.step_ms, tag, dimensions: Vec::new(), ..by_pane.clone() };
         Ok(Self { by_pane: engine.plan(by_pane, Arc::clone(&task))?, by_step: engine.plan(by_step, task)? })
     }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! id, predictions, labels, prediction…, label…
-//! prediction: time, flags, watermark, offset, version, row, label that counts and its age
+//! prediction: time, flags, watermark, offset, version, row, label that counts and when it came
 //! label:      time, flags, watermark, offset, value
 //! ```
 
@@ -41,8 +41,9 @@ pub(super) struct Held {
     pub(super) watermark_ms: Option<i64>,
     pub(super) offset: Offset,
     pub(super) late: bool,
-    /// The label that counts, and its age.
-    pub(super) counted: Option<(LabelValue, u8)>,
+    /// The label that counts, and where the watermark of its partition stood before it; [`i64::MIN`] where it came with the
+    /// prediction, or first of all.
+    pub(super) counted: Option<(LabelValue, i64)>,
 }
 
 const LATE: u8 = 1;
@@ -96,9 +97,9 @@ impl Held {
         put_times(record, late | label, (self.time_ms, self.watermark_ms, self.offset));
         put_number(record, u64::from(self.version));
         put_bytes(record, &self.row);
-        if let Some((value, age)) = &self.counted {
+        if let Some((value, came_ms)) = &self.counted {
             put_value(record, value);
-            record.push(*age);
+            put_signed(record, self.time_ms.wrapping_sub(*came_ms));
         }
     }
 
@@ -108,7 +109,7 @@ impl Held {
         let row = rest.bytes()?.into();
         let counted = match flags & HAS_LABEL {
             0 => None,
-            _ => Some((rest.value()?, rest.byte()?)),
+            _ => Some((rest.value()?, time_ms.wrapping_sub(rest.signed()?))),
         };
         Some(Self { version, row, time_ms, watermark_ms, offset, late: flags & LATE != 0, counted })
     }
@@ -239,7 +240,7 @@ mod tests {
     fn held() -> impl Strategy<Value = Held> {
         let row = prop::collection::vec(any::<u8>(), 0..200);
         let times = (any::<i64>(), any::<Option<i64>>(), any::<i64>());
-        (any::<u32>(), row, times, any::<bool>(), prop::option::of((value(), any::<u8>()))).prop_map(
+        (any::<u32>(), row, times, any::<bool>(), prop::option::of((value(), any::<i64>()))).prop_map(
             |(version, row, (time_ms, watermark_ms, offset), late, counted)| Held {
                 version,
                 row: row.into(),

@@ -1,5 +1,6 @@
-//! Labelled rows as a batch: the columns of the prediction, then label, age and sign.
+//! Labelled rows as a batch: the columns of the prediction, then label, what the label came after, and sign.
 
+use super::dues::After;
 use super::{JoinError, KeptColumns, LabelValue};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
@@ -14,7 +15,7 @@ pub(super) struct Outcome {
     /// The prediction's row.
     pub(super) row: Box<[u8]>,
     pub(super) label: LabelValue,
-    pub(super) age: u8,
+    pub(super) after: After,
     pub(super) sign: i8,
 }
 
@@ -22,24 +23,29 @@ pub(super) struct Outcome {
 pub(super) fn gather(kept: &KeptColumns, outcomes: &[Outcome], kind: ColumnKind) -> Result<RecordBatch, JoinError> {
     let mut columns = kept.columns(outcomes.iter().map(|outcome| outcome.row.as_ref()))?;
     columns.push(labels(outcomes, kind));
-    columns.push(Arc::new(Int64Array::from_iter_values(outcomes.iter().map(|outcome| i64::from(outcome.age)))));
+    let int64 = |of: fn(&Outcome) -> u32| Int64Array::from_iter_values(outcomes.iter().map(|one| i64::from(of(one))));
+    columns.push(Arc::new(int64(|outcome| outcome.after.pane)));
+    columns.push(Arc::new(int64(|outcome| outcome.after.step)));
     columns.push(Arc::new(Int8Array::from_iter_values(outcomes.iter().map(|outcome| outcome.sign))));
     Ok(RecordBatch::try_new(outcome_schema(kept.schema(), kind), columns)?)
 }
 
 /// Name of the outcome's label column.
 pub const OUTCOME_LABEL: &str = "outcome_label";
-/// Name of the outcome's age column, Int64.
-pub const OUTCOME_AGE: &str = "outcome_age";
+/// Name of the Int64 column that says how many judgements of its pane the outcome's label came after.
+pub const OUTCOME_AFTER: &str = "outcome_after";
+/// Name of the Int64 column that says whether the outcome's label came after its step was handed on (1) or not (0).
+pub const OUTCOME_AFTER_STEP: &str = "outcome_after_step";
 /// Name of the outcome's sign column, Int8: −1 takes an earlier outcome back.
 pub const OUTCOME_SIGN: &str = "outcome_sign";
 
-/// The prediction's columns, then label, age and sign.
+/// The prediction's columns, then label, what the label came after, and sign.
 pub fn outcome_schema(predictions: &SchemaRef, kind: ColumnKind) -> SchemaRef {
     let label = Field::new(OUTCOME_LABEL, crate::columns::arrow_type(kind), true);
-    let age = Field::new(OUTCOME_AGE, DataType::Int64, false);
+    let after = Field::new(OUTCOME_AFTER, DataType::Int64, false);
+    let after_step = Field::new(OUTCOME_AFTER_STEP, DataType::Int64, false);
     let sign = Field::new(OUTCOME_SIGN, DataType::Int8, false);
-    let fields = predictions.fields().iter().cloned().chain([label, age, sign].map(Arc::new));
+    let fields = predictions.fields().iter().cloned().chain([label, after, after_step, sign].map(Arc::new));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

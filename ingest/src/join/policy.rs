@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// When labels count, and how long they are waited for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelPolicy {
-    /// Ages at which a window may be judged, ascending, in milliseconds; at the last one it is.
+    /// How long after its end a window may be judged, ascending, in milliseconds; at the last one it is.
     pub ages_ms: Vec<i64>,
     /// Share of labelled rows that lets a window be judged at an earlier age than the last.
     pub coverage: Option<f64>,
@@ -29,15 +29,9 @@ pub struct AbsentMeans {
 }
 
 impl LabelPolicy {
-    /// The age at which labels are mature for good, in milliseconds.
+    /// How long after the end of a window its labels are mature for good, in milliseconds.
     pub fn mature_ms(&self) -> i64 {
         self.ages_ms.last().copied().unwrap_or(0)
-    }
-
-    /// The first of the ages that a label `delay_ms` after its prediction makes; one beyond the last where none.
-    pub(super) fn age_of(&self, delay_ms: i64) -> u8 {
-        let age = self.ages_ms.partition_point(|age_ms| *age_ms < delay_ms);
-        u8::try_from(age).unwrap_or(u8::MAX)
     }
 
     /// Whether the label belongs to the prediction, given that their ids are the same.
@@ -53,9 +47,9 @@ impl LabelPolicy {
         due.zip(label_watermark_ms).is_some_and(|(due, at)| due < at)
     }
 
-    /// The label that counts where its absence has been declared, and its age.
-    pub(super) fn absent_label(&self) -> Option<(LabelValue, u8)> {
+    /// The label that counts where its absence has been declared of a prediction of this time, and when that came.
+    pub(super) fn absent_label(&self, time_ms: i64) -> Option<(LabelValue, i64)> {
         let absent = self.absent.as_ref()?;
-        Some((LabelValue::Class(absent.label.as_str().into()), self.age_of(absent.after_ms)))
+        Some((LabelValue::Class(absent.label.as_str().into()), time_ms.saturating_add(absent.after_ms)))
     }
 }

@@ -4,7 +4,9 @@ use super::*;
 use crate::fixtures::roomy;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema};
+use detectors::windows::WindowSpec;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 const HORIZON_MS: i64 = 100;
 
@@ -18,7 +20,13 @@ fn join() -> LabelJoin {
 
 fn join_of(policy: LabelPolicy) -> LabelJoin {
     let schema = Schema::new(vec![Field::new("score", DataType::Float64, true)]);
-    LabelJoin::new(policy, Arc::new(KeptColumns::new(Arc::new(schema)).unwrap()), &roomy())
+    LabelJoin::new(policy, dues(), Arc::new(KeptColumns::new(Arc::new(schema)).unwrap()), &roomy())
+}
+
+/// The window of 1,000 to 1,100 is judged at 1,110 and at 1,150, when its pane is over too.
+fn dues() -> Dues {
+    let windows = WindowSpec::tumbling(Duration::from_millis(100)).unwrap();
+    Dues { windows, step_ms: 10, judged_at_ms: vec![10, 50] }
 }
 
 fn prediction(time_ms: i64, watermark_ms: Option<i64>) -> Prediction<'static> {
@@ -31,33 +39,41 @@ fn label(class: &str, time_ms: i64) -> Label {
     Label { value: LabelValue::Class(class.into()), time_ms, watermark_ms: None, offset: 0 }
 }
 
-/// Label, age and sign of what has been found since the last call.
+/// Label, what it came after, and sign of what has been found since the last call.
 fn outcomes(join: &mut LabelJoin) -> Vec<(String, i64, i8)> {
     let task = Task::Binary { positive: "1".to_owned(), negative: "0".to_owned() };
     let Some((_, batch)) = join.take_outcomes(&task).unwrap().pop() else { return Vec::new() };
     let column = |name: &str| batch.column_by_name(name).unwrap();
     let labels = column(OUTCOME_LABEL).as_string::<i32>();
-    let ages = column(OUTCOME_AGE).as_primitive::<Int64Type>();
+    let afters = column(OUTCOME_AFTER).as_primitive::<Int64Type>();
     let signs = column(OUTCOME_SIGN).as_primitive::<Int8Type>();
-    (0..batch.num_rows()).map(|row| (labels.value(row).to_owned(), ages.value(row), signs.value(row))).collect()
+    (0..batch.num_rows()).map(|row| (labels.value(row).to_owned(), afters.value(row), signs.value(row))).collect()
 }
 
+fn label_at_watermark(class: &str, watermark_ms: i64) -> Label {
+    Label { watermark_ms: Some(watermark_ms), ..label(class, 1_005) }
+}
+
+/// Its own time, which may lie anywhere within the disorder that is allowed, does not matter.
 #[test]
-fn a_label_has_the_first_age_that_it_makes() {
-    for (delay_ms, age) in [(-3, 0), (0, 0), (10, 0), (11, 1), (50, 1), (51, 2), (HORIZON_MS, 2)] {
-        let mut join = join();
-        join.predict("a", prediction(1_000, None), None).unwrap();
-        assert_eq!(join.label("a", label("1", 1_000 + delay_ms)).unwrap(), [Matched::First]);
-        assert_eq!(outcomes(&mut join), [("1".to_owned(), age, 1)], "after {delay_ms} ms");
+fn a_label_counts_in_the_judgements_that_its_partitions_watermark_had_not_reached_when_it_came() {
+    for own_ms in [997, 1_000, 1_000 + HORIZON_MS] {
+        for (watermark_ms, after) in [(900, 0), (1_109, 0), (1_110, 1), (1_149, 1), (1_150, 3), (9_000, 3)] {
+            let mut join = join();
+            join.predict("a", prediction(1_000, None), None).unwrap();
+            let label = Label { time_ms: own_ms, ..label_at_watermark("1", watermark_ms) };
+            assert_eq!(join.label("a", label).unwrap(), [Matched::First]);
+            assert_eq!(outcomes(&mut join), [("1".to_owned(), after, 1)], "at {watermark_ms} ms");
+        }
     }
 }
 
 #[test]
-fn a_second_label_takes_the_first_one_back_at_the_greater_age() {
+fn a_second_label_takes_the_first_one_back_as_if_both_had_come_when_it_did() {
     let mut join = join();
     join.predict("a", prediction(1_000, None), None).unwrap();
     join.label("a", label("1", 1_005)).unwrap();
-    assert_eq!(join.label("a", label("0", 1_030)).unwrap(), [Matched::Replaced]);
+    assert_eq!(join.label("a", label_at_watermark("0", 1_120)).unwrap(), [Matched::Replaced]);
     let found = outcomes(&mut join);
     assert_eq!(found, [("1".to_owned(), 0, 1), ("1".to_owned(), 1, -1), ("0".to_owned(), 1, 1)]);
 }
@@ -92,17 +108,17 @@ fn an_id_may_come_again_after_its_horizon_and_keeps_its_labels_apart() {
     assert_eq!(taken, Taken::First);
     join.label("a", label("1", 1_100)).unwrap();
     join.label("a", label("0", 1_203)).unwrap();
-    assert_eq!(outcomes(&mut join), [("1".to_owned(), 2, 1), ("0".to_owned(), 0, 1)]);
+    assert_eq!(outcomes(&mut join), [("1".to_owned(), 0, 1), ("0".to_owned(), 0, 1)]);
 }
 
 #[test]
 fn an_absent_label_is_declared_before_any_label_read_after_its_time() {
-    let absent = Some(AbsentMeans { label: "0".to_owned(), after_ms: 40 });
-    let late = Label { watermark_ms: Some(1_060), ..label("1", 1_060) };
+    let absent = Some(AbsentMeans { label: "0".to_owned(), after_ms: 120 });
+    let late = label_at_watermark("1", 1_155);
     let passes: [fn(&mut LabelJoin); 2] = [
         |_| {},
         |join| {
-            join.pass(Some(1_060), Some(1_060)).unwrap();
+            join.pass(Some(1_020), Some(1_155)).unwrap();
         },
     ];
     for pass_between in passes {
@@ -111,7 +127,7 @@ fn an_absent_label_is_declared_before_any_label_read_after_its_time() {
         pass_between(&mut join);
         join.label("a", late.clone()).unwrap();
         let found = outcomes(&mut join);
-        assert_eq!(found, [("0".to_owned(), 1, 1), ("0".to_owned(), 2, -1), ("1".to_owned(), 2, 1)]);
+        assert_eq!(found, [("0".to_owned(), 1, 1), ("0".to_owned(), 3, -1), ("1".to_owned(), 3, 1)]);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything the monitor does for a model happens at a moment that follows from windows, panes and the label policy, and
 //! in the order of these moments. So the same log gives the same verdicts in the same order, wherever epochs end.
 
+use crate::join::Dues;
 use crate::watched::WatchedModel;
 use detectors::windows::Window;
 
@@ -13,8 +14,8 @@ pub(super) enum Action {
     Step { start_ms: i64 },
     /// Judge the drift of a window that has ended.
     Close(Window),
-    /// Judge the quality of a window if its labels of this age suffice; at the last age whatever they are.
-    Mature { window: Window, age: u8 },
+    /// Judge the quality of a window if its labels suffice; the last time whatever they are.
+    Mature { window: Window, is_last: bool },
     /// Say that a pane's labels are complete.
     PaneMatured { start_ms: i64 },
 }
@@ -22,52 +23,47 @@ pub(super) enum Action {
 /// When things are due for one model.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
-    windows: detectors::windows::WindowSpec,
-    step_ms: i64,
-    /// Ages of labels, rounded up to whole steps, so that every moment is one that the ledger's ticks mark.
-    ages_ms: Vec<i64>,
+    /// In whole steps after a window's end, so that every moment is one that the ledger's ticks mark.
+    pub(super) dues: Dues,
 }
 
 impl Clock {
     pub(super) fn new(watched: &WatchedModel) -> Self {
-        Self { windows: watched.windows, step_ms: watched.step_ms, ages_ms: watched.judged_at_ms() }
-    }
-
-    /// The age by which labels must have come to count in any decision; `None` where the model has no labels.
-    pub(super) fn last_age(&self) -> Option<u8> {
-        self.ages_ms.len().checked_sub(1).and_then(|age| u8::try_from(age).ok())
+        Self { dues: watched.dues() }
     }
 
     fn mature_ms(&self) -> i64 {
-        self.ages_ms.last().copied().unwrap_or(0)
+        self.dues.judged_at_ms.last().copied().unwrap_or(0)
     }
 
     /// When a pane has nothing more to give.
     pub(super) fn pane_over_ms(&self, pane_start_ms: i64) -> i64 {
-        self.windows.last_end_of(pane_start_ms) + self.mature_ms()
+        self.dues.windows.last_end_of(pane_start_ms) + self.mature_ms()
     }
 
     /// How long after a window's start its last verdict is due.
     pub(super) fn last_verdict_after_ms(&self) -> i64 {
-        self.windows.size_ms() + self.mature_ms()
+        self.dues.windows.size_ms() + self.mature_ms()
     }
 
     /// When a step is handed over.
     pub(super) fn step_due_ms(&self, step_start_ms: i64) -> i64 {
-        step_start_ms + self.step_ms + self.mature_ms()
+        step_start_ms + self.dues.step_ms + self.mature_ms()
     }
 
     /// What is ever due for a pane that holds rows.
     pub(super) fn due_for_pane(&self, pane_start_ms: i64) -> Vec<(i64, Action)> {
         let mut due = Vec::new();
-        for window in self.windows.windows_of(pane_start_ms) {
+        let ages_ms = &self.dues.judged_at_ms;
+        for window in self.dues.windows.windows_of(pane_start_ms) {
             due.push((window.end_ms, Action::Close(window)));
-            for (age, age_ms) in (0u8..).zip(&self.ages_ms) {
-                due.push((window.end_ms + age_ms, Action::Mature { window, age }));
+            for (place, age_ms) in ages_ms.iter().enumerate() {
+                let is_last = place + 1 == ages_ms.len();
+                due.push((window.end_ms + age_ms, Action::Mature { window, is_last }));
             }
         }
-        if !self.ages_ms.is_empty() {
-            let matured_ms = pane_start_ms + self.windows.pane_ms() + self.mature_ms();
+        if !ages_ms.is_empty() {
+            let matured_ms = pane_start_ms + self.dues.windows.pane_ms() + self.mature_ms();
             due.push((matured_ms, Action::PaneMatured { start_ms: pane_start_ms }));
         }
         due

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use version::{Against, Judged, WatchedVersion};
+use version::{Against, Judged, Maturity, WatchedVersion};
 
 const SOURCE: &str = "/driftline/monitor";
 
@@ -64,6 +64,13 @@ pub struct MonitorStage {
     read_to: Option<(PartitionId, Offset)>,
     out: Vec<NewRecord>,
     changed: bool,
+}
+
+/// What partials tell of their labels.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Ages,
+    Moments,
 }
 
 struct MonitoredModel {
@@ -163,7 +170,8 @@ impl MonitorStage {
         if delivery == Delivery::Muted {
             self.ledger.recall(&epoch.ledger);
         }
-        self.add(record.offset, epoch)
+        let told = if CaptureEpoch::tells_ages(record) { Told::Ages } else { Told::Moments };
+        self.add(record.offset, (epoch, told))
     }
 
     /// Enters what an epoch read, with the last of its records: until then its time has not come.
@@ -172,14 +180,18 @@ impl MonitorStage {
         if epoch.continues { self.ledger.joins(&epoch.ledger) } else { self.ledger.enter(&epoch.ledger) }
     }
 
-    fn add(&mut self, offset: Offset, epoch: CaptureEpoch) -> Result<(), StageError> {
+    fn add(&mut self, offset: Offset, (epoch, told): (CaptureEpoch, Told)) -> Result<(), StageError> {
         let mut open_until_ms = self.ledger.needed_until_ms(&epoch.ledger);
         for partial in epoch.partials {
             let Some(model) = self.models.get_mut(&partial.model) else { continue };
             let over_ms = model.over_ms(&partial);
             if over_ms > model.done_ms {
                 open_until_ms = open_until_ms.max(over_ms);
-                model.add(partial, &self.references)?;
+                let body = match told {
+                    Told::Ages => partial.body.without_age(&model.clock.dues),
+                    Told::Moments => partial.body,
+                };
+                model.add(Partial { body, ..partial }, &self.references)?;
             }
         }
         self.open.push_back((offset, open_until_ms));
@@ -289,39 +301,40 @@ impl MonitoredModel {
 
     fn act(&mut self, action: Action, due_ms: i64, ledger: &Ledger) -> Result<Vec<MonitorEvent>, StageError> {
         let mut verdicts: Vec<Verdict> = Vec::new();
-        let covered = match (action, self.clock.last_age()) {
-            (Action::Close(window), _) => {
+        let covered = match action {
+            Action::Close(window) => {
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.close(window)?);
                 }
                 window
             }
-            (Action::Mature { window, age }, Some(last_age)) => {
+            Action::Mature { window, is_last } => {
+                let due = Maturity { dues: &self.clock.dues, at_ms: due_ms, is_last };
                 for version in self.versions.values_mut() {
-                    verdicts.extend(version.mature(window, age, last_age)?);
+                    verdicts.extend(version.mature(window, due)?);
                 }
                 window
             }
-            (Action::Step { start_ms }, Some(last_age)) => {
+            Action::Step { start_ms } => {
                 let span = Window { start_ms, end_ms: start_ms + self.watched.step_ms };
-                verdicts.extend(self.versions.values_mut().flat_map(|version| version.step(span, last_age)));
+                verdicts.extend(self.versions.values_mut().flat_map(|version| version.step(span)));
                 span
             }
-            (Action::PaneMatured { start_ms }, Some(last_age)) => {
-                return Ok(vec![MonitorEvent::PaneMatured(self.matured(start_ms, due_ms, (last_age, ledger)))]);
+            Action::PaneMatured { start_ms } => {
+                return Ok(vec![MonitorEvent::PaneMatured(self.matured(start_ms, due_ms, ledger))]);
             }
-            (_, None) => return Ok(Vec::new()),
         };
         let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(covered, due_ms) };
         verdicts.iter_mut().for_each(|verdict| verdict.inputs.clone_from(&inputs));
         Ok(verdicts.into_iter().map(|verdict| MonitorEvent::Verdict(Box::new(verdict))).collect())
     }
 
-    fn matured(&self, start_ms: i64, due_ms: i64, (last_age, ledger): (u8, &Ledger)) -> PaneMatured {
+    fn matured(&self, start_ms: i64, due_ms: i64, ledger: &Ledger) -> PaneMatured {
         let pane = Window { start_ms, end_ms: start_ms + self.watched.windows.pane_ms() };
         let (mut rows, mut labelled) = (0, 0);
+        let before = self.clock.dues.of_pane(start_ms, due_ms);
         for version in self.versions.values() {
-            let (in_version, with_label) = version.panes.pane_rows(start_ms, last_age);
+            let (in_version, with_label) = version.panes.pane_rows(start_ms, before);
             rows += in_version;
             labelled += with_label;
         }

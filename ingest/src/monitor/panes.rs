@@ -14,8 +14,8 @@ use std::fmt::Display;
 pub(super) struct Pane {
     pub(super) rows: i64,
     profile: Option<Profile>,
-    /// By the age of their labels; none is empty.
-    outcomes: BTreeMap<u8, Option<Quality>>,
+    /// By how many of the moments at which the pane's labels are asked for they came after; none is empty.
+    outcomes: BTreeMap<u32, Option<Quality>>,
 }
 
 /// What a window holds of one slice.
@@ -30,7 +30,7 @@ pub(super) struct ClosedWindow {
 #[derive(Debug, Default)]
 pub(super) struct Panes {
     panes: BTreeMap<i64, BTreeMap<Option<Segment>, Pane>>,
-    steps: BTreeMap<i64, BTreeMap<u8, StepMoments>>,
+    steps: BTreeMap<i64, BTreeMap<u32, StepMoments>>,
 }
 
 impl Panes {
@@ -45,39 +45,41 @@ impl Panes {
                 add_up(&mut pane.profile, profile, Profile::merge);
             }
             PartialBody::Rows { pane_start_ms, rows } => self.pane(pane_start_ms, partial.segment).rows += rows,
-            PartialBody::Outcomes { pane_start_ms, age, quality } => {
+            PartialBody::Outcomes { pane_start_ms, after, quality } => {
                 let outcomes = &mut self.pane(pane_start_ms, partial.segment).outcomes;
-                add_up(outcomes.entry(age).or_default(), quality, Quality::merge);
+                add_up(outcomes.entry(after).or_default(), quality, Quality::merge);
             }
-            PartialBody::Step { step_start_ms, age, moments } => {
-                self.steps.entry(step_start_ms).or_default().entry(age).or_default().merge(&moments);
+            PartialBody::Step { step_start_ms, after, moments } => {
+                self.steps.entry(step_start_ms).or_default().entry(after).or_default().merge(&moments);
             }
         }
     }
 
-    /// Everything that `window` holds, by slice, with the labels that came by `age`.
-    pub(super) fn window(&self, window: Window, age: u8) -> BTreeMap<Option<Segment>, ClosedWindow> {
+    /// Everything that `window` holds, by slice, with the labels that came before so many of a pane's moments had passed.
+    pub(super) fn window(
+        &self,
+        window: Window,
+        before: impl Fn(i64) -> u32,
+    ) -> BTreeMap<Option<Segment>, ClosedWindow> {
         let mut slices: BTreeMap<Option<Segment>, ClosedWindow> = BTreeMap::new();
-        for panes in self.panes.range(window.start_ms..window.end_ms).map(|(_, panes)| panes) {
+        for (start_ms, panes) in self.panes.range(window.start_ms..window.end_ms) {
             for (segment, pane) in panes {
-                slices.entry(segment.clone()).or_default().add(pane, age);
+                slices.entry(segment.clone()).or_default().add(pane, before(*start_ms));
             }
         }
         slices
     }
 
-    /// The moments of a step's rows whose labels came by `age`, and forgets the step.
-    pub(super) fn take_step(&mut self, start_ms: i64, age: u8) -> Option<StepMoments> {
-        let ages = self.steps.remove(&start_ms)?;
-        let mut moments = StepMoments::default();
-        ages.range(..=age).for_each(|(_, found)| moments.merge(found));
-        Some(moments)
+    /// The moments of a step's rows whose labels had come by now, when it is handed on; forgets the step.
+    pub(super) fn take_step(&mut self, start_ms: i64) -> Option<StepMoments> {
+        let mut moments = self.steps.remove(&start_ms)?;
+        Some(moments.remove(&0).unwrap_or_default())
     }
 
-    /// Rows of one pane, and how many of them have a label that came by `age`.
-    pub(super) fn pane_rows(&self, start_ms: i64, age: u8) -> (i64, i64) {
+    /// Rows of one pane, and how many of them have a label that came before so many of its moments had passed.
+    pub(super) fn pane_rows(&self, start_ms: i64, before: u32) -> (i64, i64) {
         let Some(pane) = self.panes.get(&start_ms).and_then(|slices| slices.get(&None)) else { return (0, 0) };
-        (pane.rows, pane.outcomes_by(age).map(Quality::labelled).sum())
+        (pane.rows, pane.outcomes_before(before).map(Quality::labelled).sum())
     }
 
     /// Starts of the panes that hold anything, in order.
@@ -102,18 +104,18 @@ impl Panes {
 }
 
 impl Pane {
-    fn outcomes_by(&self, age: u8) -> impl Iterator<Item = &Quality> {
-        self.outcomes.range(..=age).filter_map(|(_, quality)| quality.as_ref())
+    fn outcomes_before(&self, before: u32) -> impl Iterator<Item = &Quality> {
+        self.outcomes.range(..before).filter_map(|(_, quality)| quality.as_ref())
     }
 }
 
 impl ClosedWindow {
-    fn add(&mut self, pane: &Pane, age: u8) {
+    fn add(&mut self, pane: &Pane, before: u32) {
         self.rows += pane.rows;
         if let Some(profile) = &pane.profile {
             add_up(&mut self.profile, profile.clone(), Profile::merge);
         }
-        for quality in pane.outcomes_by(age) {
+        for quality in pane.outcomes_before(before) {
             add_up(&mut self.quality, quality.clone(), Quality::merge);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::panes::{ClosedWindow, Panes};
 use super::sequential::{Rise, StepDetector, Unsupported};
+use crate::join::Dues;
 use crate::references::ChosenReference;
 use crate::stage::StageError;
 use crate::watched::WatchedModel;
@@ -22,6 +23,15 @@ pub(super) struct Judged {
     matured: BTreeSet<i64>,
     /// Start of the first of the windows in a row whose quality was below the reference's, by slice.
     below_since: Vec<(Option<Segment>, i64)>,
+}
+
+/// A moment at which the quality of a window may be judged.
+#[derive(Clone, Copy)]
+pub(super) struct Maturity<'a> {
+    pub(super) dues: &'a Dues,
+    pub(super) at_ms: i64,
+    /// Whether it is judged then, however few labels have come.
+    pub(super) is_last: bool,
 }
 
 /// What a version's rows are held against.
@@ -70,7 +80,7 @@ impl WatchedVersion {
 
     /// Judges the drift and the data quality of a window that has ended, and shows its quality so far.
     pub(super) fn close(&mut self, window: Window) -> Result<Vec<Verdict>, StageError> {
-        let slices = self.panes.window(window, u8::MAX);
+        let slices = self.panes.window(window, |_| u32::MAX);
         let mut verdicts = Vec::new();
         for (segment, slice) in &slices {
             let (mut drift, data_quality) = match (&slice.profile, self.panel(segment)?) {
@@ -121,13 +131,13 @@ impl WatchedVersion {
         Ok(())
     }
 
-    /// Judges the quality of a window for good, if it has not been and its labels of this age suffice.
-    pub(super) fn mature(&mut self, window: Window, age: u8, last_age: u8) -> Result<Vec<Verdict>, StageError> {
+    /// Judges the quality of a window for good, if it has not been and its labels that have come by now suffice.
+    pub(super) fn mature(&mut self, window: Window, due: Maturity<'_>) -> Result<Vec<Verdict>, StageError> {
         if self.judged.matured.contains(&window.start_ms) {
             return Ok(Vec::new());
         }
-        let slices = self.panes.window(window, age);
-        if age < last_age && !self.is_covered(&slices) {
+        let slices = self.panes.window(window, |start_ms| due.dues.of_pane(start_ms, due.at_ms));
+        if !due.is_last && !self.is_covered(&slices) {
             return Ok(Vec::new());
         }
         self.judged.matured.insert(window.start_ms);
@@ -162,8 +172,8 @@ impl WatchedVersion {
     }
 
     /// Hands a matured step to the sequential detectors; a verdict for each that finds the error risen.
-    pub(super) fn step(&mut self, span: Window, age: u8) -> Vec<Verdict> {
-        let Some(moments) = self.panes.take_step(span.start_ms, age) else { return Vec::new() };
+    pub(super) fn step(&mut self, span: Window) -> Vec<Verdict> {
+        let Some(moments) = self.panes.take_step(span.start_ms) else { return Vec::new() };
         let rises: Vec<_> =
             self.judged.sequential.iter_mut().filter_map(|detector| detector.observe(span, &moments)).collect();
         rises.into_iter().map(|rise| self.risen(span, rise)).collect()

@@ -2,7 +2,7 @@
 //! silently.
 
 use super::super::{
-    AbsentMeans, JoinError, KeptColumns, Label, LabelJoin, LabelPolicy, LabelValue, Matched, Need, OUTCOME_AGE,
+    AbsentMeans, Dues, JoinError, KeptColumns, Label, LabelJoin, LabelPolicy, LabelValue, Matched, Need, OUTCOME_AFTER,
     OUTCOME_LABEL, OUTCOME_SIGN, Passed, Prediction, Taken,
 };
 use super::*;
@@ -10,9 +10,11 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema, SchemaRef};
 use arrow::row::Rows;
 use detectors::schema::Task;
+use detectors::windows::WindowSpec;
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const HORIZON_MS: i64 = 400;
@@ -20,6 +22,11 @@ const HORIZON_MS: i64 = 400;
 fn policy(absent: bool) -> LabelPolicy {
     let absent = absent.then(|| AbsentMeans { label: "0".to_owned(), after_ms: 150 });
     LabelPolicy { ages_ms: vec![20, 100], coverage: None, horizon_ms: HORIZON_MS, absent, max_pending: 40 }
+}
+
+fn dues() -> Dues {
+    let windows = WindowSpec::tumbling(Duration::from_millis(100)).unwrap();
+    Dues { windows, step_ms: 10, judged_at_ms: vec![20, 100] }
 }
 
 fn schema() -> SchemaRef {
@@ -43,7 +50,7 @@ impl Bench {
     fn new(policy: LabelPolicy, space: &Arc<LabelSpace>) -> Self {
         let kept = Arc::new(KeptColumns::new(schema()).unwrap());
         let rows = rows(&kept);
-        Self { join: LabelJoin::new(policy, kept, space), rows, versions: ["1".into(), "2".into()] }
+        Self { join: LabelJoin::new(policy, dues(), kept, space), rows, versions: ["1".into(), "2".into()] }
     }
 
     fn predict(&mut self, number: usize, act: &Act, own: Option<LabelValue>) -> Told {
@@ -71,11 +78,11 @@ impl Bench {
             let column = |name: &str| batch.column_by_name(name).unwrap();
             let numbers = column("number").as_primitive::<Int64Type>();
             let labels = column(OUTCOME_LABEL).as_string::<i32>();
-            let ages = column(OUTCOME_AGE).as_primitive::<Int64Type>();
+            let afters = column(OUTCOME_AFTER).as_primitive::<Int64Type>();
             let signs = column(OUTCOME_SIGN).as_primitive::<Int8Type>();
             outcomes.extend((0..batch.num_rows()).map(|row| {
                 let label = labels.value(row).to_owned();
-                (version.to_string(), numbers.value(row), label, ages.value(row), signs.value(row))
+                (version.to_string(), numbers.value(row), label, afters.value(row), signs.value(row))
             }));
         }
         outcomes.sort();

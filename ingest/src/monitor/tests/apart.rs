@@ -63,3 +63,54 @@ fn a_snapshot_of_the_first_format_is_read() {
     assert_eq!(stage.models[fixtures::MODEL].closed_ms, START_MS + 60_000);
     assert_eq!(stage.models[fixtures::MODEL].done_ms, START_MS + 60_000);
 }
+
+/// Rows every 45 ms, each with its label beside it, and out of place by less than the disorder that is allowed where `back`
+/// says so. Labels bear the newest time that was seen when they came, as they do where their source only appends.
+fn labelled_rows(back: impl Fn(i64) -> i64) -> Vec<Act> {
+    let act = |row: i64, kind, back_ms| Act {
+        kind,
+        id: row as u8,
+        advance_ms: 45 * i64::from(kind == 0),
+        back_ms,
+        value: row * 7,
+    };
+    (0..120).flat_map(|row| [act(row, 0, back(row)), act(row, 7, 0)]).collect()
+}
+
+#[test]
+fn a_window_has_all_labels_that_are_there_when_it_is_judged_whatever_the_order_of_its_rows() {
+    let mut watched = fixtures::watched();
+    if let Some(labels) = &mut watched.labels {
+        // Less than the rows are out of place.
+        (labels.ages_ms, labels.coverage) = (vec![100], None);
+    }
+    let watched = Arc::new(watched);
+    for back in [|_| 0, |row: i64| row * 97 % 6 * 45] {
+        let inputs = fixtures::inputs(&labelled_rows(back));
+        let epochs = Run::new(&watched, &house().1, &inputs).all(&small_epochs()).epochs;
+        let events = told_by([&watched, &watched], &epochs, |_| false);
+        let quality = verdicts(&events).into_iter().filter(|verdict| {
+            verdict.finality == Finality::Final && verdict.monitor == Monitor::Quality && verdict.segment.is_none()
+        });
+        let counted: Vec<_> = quality.map(|verdict| (verdict.rows, verdict.labelled)).collect();
+        assert!(counted.len() > 5 && counted.iter().all(|(rows, labelled)| *labelled == Some(*rows)), "{counted:?}");
+    }
+}
+
+#[test]
+fn partials_of_the_first_format_have_ages_that_are_turned_into_what_labels_came_after() {
+    let dues = house().0.dues();
+    let told = |age| {
+        let quality = detectors::quality::Quality::empty(&house().0.schema.task);
+        match (PartialBody::Outcomes { pane_start_ms: START_MS, after: age, quality }).without_age(&dues) {
+            PartialBody::Outcomes { after, .. } => after,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = house().0.windows.windows_of(START_MS).next().unwrap();
+    for (age, age_ms) in (0..).zip(&dues.judged_at_ms) {
+        let due = |at_ms| dues.of_pane(START_MS, at_ms);
+        assert!(told(age) < due(first.end_ms + age_ms) && told(age) >= due(first.end_ms + age_ms - 1));
+    }
+    assert_eq!(told(2), u32::MAX);
+}
