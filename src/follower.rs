@@ -197,6 +197,7 @@ fn show_ledger(epoch: &CaptureEpoch, capture: &CaptureTelemetry) {
                     duplicates: events(counts.duplicates),
                     misplaced: events(counts.misplaced),
                     unknown_features: events(counts.unknown_features),
+                    other_versions: events(counts.other_versions),
                     matched: count(counts.labelled),
                     replaced: count(counts.relabelled),
                     expired: count(counts.expired),

@@ -163,6 +163,12 @@ pub const UNKNOWN_FEATURES: Metric = counter(
     &["model"],
     "Values of features that the model does not have: ignored.",
 );
+/// Rows of versions that are not told apart.
+pub const OTHER_VERSIONS: Metric = counter(
+    "driftline_other_versions_total",
+    &["model"],
+    "Captured rows of more versions than are told apart at a time: counted under version other.",
+);
 /// Dead letters.
 pub const DEAD_LETTERS: Metric = counter(
     "driftline_dead_letters_total",
@@ -345,6 +351,7 @@ pub const CATALOGUE: &[Metric] = &[
     DUPLICATE_EVENTS,
     MISPLACED_EVENTS,
     UNKNOWN_FEATURES,
+    OTHER_VERSIONS,
     DEAD_LETTERS,
     LABELS_MATCHED,
     LABELS_REPLACED,

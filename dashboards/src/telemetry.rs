@@ -6,8 +6,8 @@
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
     INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
-    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, STAGE_ABORTED, STAGE_ENDED,
-    STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS,
+    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, STAGE_ABORTED,
+    STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS,
     STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
@@ -156,6 +156,8 @@ pub struct CaptureCounts {
     pub misplaced: u64,
     /// Values of features that the model does not have.
     pub unknown_features: u64,
+    /// Rows of versions beyond those that are told apart.
+    pub other_versions: u64,
     /// Predictions that got a label.
     pub matched: u64,
     /// Labels that replaced another.
@@ -180,13 +182,14 @@ impl CaptureTelemetry {
 
     /// Rows of a model were captured in a committed epoch.
     pub fn captured(&self, model: &str, counts: CaptureCounts) {
-        let by_metric: [(&Metric, u64); 10] = [
+        let by_metric: [(&Metric, u64); 11] = [
             (&EVENTS, counts.events),
             (&LATE_EVENTS, counts.late),
             (&FUTURE_EVENTS, counts.future),
             (&DUPLICATE_EVENTS, counts.duplicates),
             (&MISPLACED_EVENTS, counts.misplaced),
             (&UNKNOWN_FEATURES, counts.unknown_features),
+            (&OTHER_VERSIONS, counts.other_versions),
             (&LABELS_MATCHED, counts.matched),
             (&LABELS_REPLACED, counts.replaced),
             (&LABELS_EXPIRED, counts.expired),
@@ -368,6 +371,7 @@ mod tests {
             driftline_labels_replaced_total{model="bed"} 0
             driftline_late_events_total{model="bed"} 2
             driftline_misplaced_events_total{model="bed"} 0
+            driftline_other_versions_total{model="bed"} 0
             driftline_unknown_features_total{model="bed"} 0
             driftline_watermark_behind_seconds{partition="0",topic="inferences"} 8
             driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5

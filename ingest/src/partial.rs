@@ -96,6 +96,9 @@ pub struct EventCounts {
     /// Values of features that the model does not have (inference partitions only).
     #[serde(default)]
     pub unknown_features: i64,
+    /// Rows of versions beyond those that are told apart (inference partitions only).
+    #[serde(default)]
+    pub other_versions: i64,
 }
 
 /// A partial profile.
@@ -250,6 +253,7 @@ impl EventCounts {
         self.orphaned += other.orphaned;
         self.misplaced += other.misplaced;
         self.unknown_features += other.unknown_features;
+        self.other_versions += other.other_versions;
     }
 
     /// Counts what became of a label.

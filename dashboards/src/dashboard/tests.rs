@@ -86,6 +86,25 @@ fn a_promotion_takes_down_the_versions_before_the_last() {
 }
 
 #[test]
+fn series_of_a_version_end_once_others_have_had_some_windows_without_it() {
+    let (mut dashboard, exporter) = dashboard();
+    let hours = |version: &str, hour: i64| Verdict {
+        version: version.to_owned(),
+        tests: vec![test("age", 0.4)],
+        ..verdict(&format!("{version}-{hour}"), hour)
+    };
+    for build in 1..=80 {
+        dashboard.monitor_event(&judged(hours(&format!("build-{build}"), build)));
+    }
+    dashboard.monitor_event(&judged(hours("build-78", 80)));
+    let page = values(&exporter);
+    let shown = |build: i64| page.matches(&format!(r#"version="build-{build}"}}"#)).count();
+    let few = (1..=80).filter(|build| shown(*build) > 0).collect::<Vec<_>>();
+    assert_eq!(few, (73..=80).collect::<Vec<_>>(), "{page}");
+    assert_eq!(shown(78), shown(80), "{page}");
+}
+
+#[test]
 fn waiting_is_shown_while_it_lasts() {
     let (mut dashboard, exporter) = dashboard();
     dashboard.retrain_progress(&RetrainProgress { model: "bed".to_owned(), rows: 120, needed: 500 });

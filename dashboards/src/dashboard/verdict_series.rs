@@ -3,6 +3,9 @@
 //! A window shows its own figures or none: a test that the newest window could not run loses its series, rather than
 //! keeping the value of a window long past. Severities and scores are those of final verdicts; provisional ones show their
 //! quality and coverage alone, under a label that says so.
+//!
+//! A slice that has had no rows while [`KEPT_WINDOWS`] windows of its model have passed loses its series: a version that was
+//! replaced elsewhere, or a value of a segment that comes no more. So those of what is alive find room.
 
 use crate::board::segment_name;
 use crate::catalogue::{
@@ -25,6 +28,12 @@ const BY_VERSION: [&Metric; 8] = [
     &LABEL_COVERAGE,
 ];
 
+/// The label of what is final.
+const FINAL: &str = "final";
+
+/// So many of its own windows a slice is shown after the last that had rows, while others of its model go on.
+const KEPT_WINDOWS: i64 = 8;
+
 /// What a sequence of windows is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Slice {
@@ -38,6 +47,7 @@ struct Slice {
 /// What is on show of a slice's newest window.
 #[derive(Debug, Default)]
 struct Shown {
+    start_ms: i64,
     end_ms: i64,
     /// Column and test.
     tests: Vec<(String, String)>,
@@ -77,7 +87,19 @@ impl VerdictSeries {
         if verdict.monitor == Monitor::Quality {
             slice.set_quality(verdict, exporter);
         }
+        self.end_those_long_before(&slice, end_ms, exporter);
         self.shown.insert(slice, Shown::of(verdict));
+    }
+
+    /// Ends the series of slices of the same kind whose last windows lie long before this time.
+    fn end_those_long_before(&mut self, newer: &Slice, end_ms: i64, exporter: &Exporter) {
+        let is_of_kind = |slice: &Slice| {
+            (&slice.model, &slice.monitor, slice.finality) == (&newer.model, &newer.monitor, newer.finality)
+        };
+        let is_over = |shown: &Shown| end_ms - shown.end_ms >= KEPT_WINDOWS * (shown.end_ms - shown.start_ms);
+        for (slice, shown) in self.shown.extract_if(|slice, shown| is_of_kind(slice) && is_over(shown)) {
+            slice.end(&shown, exporter);
+        }
     }
 
     /// Takes down every version of a model but these.
@@ -95,6 +117,7 @@ impl VerdictSeries {
 impl Shown {
     fn of(verdict: &Verdict) -> Self {
         Self {
+            start_ms: verdict.window.start_ms,
             end_ms: verdict.window.end_ms,
             tests: verdict.tests.iter().map(|test| (test.subject.clone(), test.test.clone())).collect(),
             metrics: verdict.metrics.keys().cloned().collect(),
@@ -111,7 +134,7 @@ impl Slice {
             monitor: verdict.monitor.name().to_owned(),
             finality: match verdict.finality {
                 Finality::Provisional => "provisional",
-                Finality::Final => "final",
+                Finality::Final => FINAL,
             },
         }
     }
@@ -128,6 +151,25 @@ impl Slice {
         }
         for metric in earlier.metrics.iter().filter(|name| !newer.metrics.contains_key(*name)) {
             exporter.remove(&QUALITY, &[model, version, segment, metric, finality]);
+        }
+    }
+
+    /// Ends all of its series.
+    fn end(&self, shown: &Shown, exporter: &Exporter) {
+        let Self { model, version, segment, monitor, finality } = self;
+        for (column, test) in &shown.tests {
+            for metric in [&DRIFT_SCORE, &DRIFT_THRESHOLD, &DRIFT_P_VALUE] {
+                exporter.remove(metric, &[model, version, segment, column, test]);
+            }
+        }
+        for metric in &shown.metrics {
+            exporter.remove(&QUALITY, &[model, version, segment, metric, finality]);
+        }
+        exporter.remove(&LABEL_COVERAGE, &[model, version, segment, finality]);
+        if *finality == FINAL {
+            for metric in [&WINDOW_SEVERITY, &WINDOW_ROWS, &WINDOW_END] {
+                exporter.remove(metric, &[model, version, segment, monitor]);
+            }
         }
     }
 

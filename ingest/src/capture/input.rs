@@ -1,7 +1,9 @@
 //! Where capture stands in one input partition: its watermark, its share of the ledger, and how far back a restart reads.
 
+use super::versions::{Asking, Versions};
 use crate::log::{Offset, PartitionId};
 use crate::partial::{EventCounts, LedgerEntry, Tick};
+use crate::stage::Delivery;
 use crate::topics;
 use detectors::verdict::Position;
 use detectors::windows::{Timeliness, Watermark, floor_to};
@@ -54,6 +56,9 @@ pub(super) struct InputSnapshot {
     /// so that a part of them may not come back from there.
     #[serde(default)]
     watermark_ms: Option<i64>,
+    /// The versions that had a place there; `None` in snapshots of before there was such a thing.
+    #[serde(default)]
+    versions: Option<Versions>,
 }
 
 /// What an epoch has said of an input partition.
@@ -103,6 +108,10 @@ pub(super) struct InputState {
     pane_ms: Arc<[i64]>,
     /// The record whose events are being observed, and the watermark before it.
     record: Option<(Offset, Option<i64>)>,
+    /// The versions that are told apart.
+    pub(super) versions: Versions,
+    /// Whether they are those of a snapshot, so that what is read again does not change them.
+    has_versions: bool,
     /// Whether the epoch has anything to say of this partition.
     touched: bool,
 }
@@ -128,6 +137,8 @@ impl InputState {
             later_duplicates: BTreeSet::new(),
             pane_ms: Arc::clone(&settings.pane_ms),
             record: None,
+            versions: Versions::default(),
+            has_versions: false,
             touched: false,
         }
     }
@@ -139,6 +150,8 @@ impl InputState {
         state.read_to = snapshot.resume.offset;
         state.checkpoints = VecDeque::from([snapshot.resume]);
         state.later_duplicates.clone_from(&snapshot.later_duplicates);
+        state.has_versions = snapshot.versions.is_some();
+        state.versions = snapshot.versions.clone().unwrap_or_default();
         state
     }
 
@@ -150,6 +163,14 @@ impl InputState {
         let effective_ms = self.watermark.at_ms().map_or(event_ms, |at| at.max(event_ms));
         self.latest_ms = self.latest_ms.max(effective_ms);
         self.watermark.observe(event_ms, append_ms)
+    }
+
+    /// Whether a row's version is told apart; one that is read for the first time is given a place where there is one.
+    pub(super) fn has_place(&mut self, asking: Asking<'_>, delivery: Delivery) -> bool {
+        if delivery == Delivery::Muted && self.has_versions {
+            return self.versions.had_place(&asking.model.name, asking.version, asking.offset);
+        }
+        self.versions.admit(asking)
     }
 
     /// Has a restart read the record at `offset` again as long as events of `until_ms` are needed.
@@ -301,6 +322,7 @@ impl InputState {
             resume,
             later_duplicates: self.later_duplicates.clone(),
             watermark_ms: self.watermark.at_ms(),
+            versions: Some(self.versions.clone()),
         }
     }
 }

@@ -17,6 +17,7 @@ mod recall;
 mod rows;
 mod seen;
 mod unjudged;
+mod versions;
 
 pub use input_query::InputQuery;
 pub(crate) use model::{OutcomeQueries, Qualities};
@@ -39,13 +40,14 @@ use crate::window_query::QueryEngine;
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
-use rows::{LabelRows, PreparedRows, in_log_order};
+use rows::{CountedRows, Fate, LabelRows, PreparedRows, in_log_order};
 use seen::{Event, SeenIds};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use unjudged::Unjudged;
+use versions::{Asking, MOST_VERSIONS, OTHER_VERSIONS};
 
 /// The most values, of the rows of a partition of all models, that wait until there are enough of a version's for a query.
 const MOST_WAITING_VALUES: usize = 1 << 23;
@@ -113,6 +115,10 @@ pub struct Capture {
     dead_letters: Vec<NewRecord>,
     /// Models and their unknown features that have been told of; the decoder bounds their number.
     told_unknown: BTreeSet<(Arc<str>, Option<String>)>,
+    /// Models of which rows of versions were counted under one name, and that have been told of.
+    told_versions: BTreeSet<Arc<str>>,
+    /// That name.
+    other_versions: Arc<str>,
     /// Whether anything but inputs was read since the last epoch.
     has_read: bool,
 }
@@ -160,6 +166,8 @@ impl Capture {
             engine: QueryEngine::new()?,
             dead_letters: Vec::new(),
             told_unknown: BTreeSet::new(),
+            told_versions: BTreeSet::new(),
+            other_versions: OTHER_VERSIONS.into(),
             has_read: false,
         })
     }
@@ -232,7 +240,8 @@ impl Capture {
         batches: &[EventBatch],
         delivery: Delivery,
     ) -> Result<(), StageError> {
-        let mut prepared = batches.iter().map(|batch| self.prepare(batch)).collect::<Result<Vec<_>, _>>()?;
+        let prepared = batches.iter().map(|batch| self.prepare(batch, delivery));
+        let mut prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let logs: Vec<_> = prepared.iter().map(|rows| &rows.log).collect();
         for (index, run) in in_log_order(&logs) {
             let (Some(batch), Some(rows)) = (batches.get(index), prepared.get_mut(index)) else { continue };
@@ -247,9 +256,18 @@ impl Capture {
             input_of(&mut self.inputs, &self.settings, Source::Inferences, partition)
                 .counts(&batch.model)
                 .add(&rows.counts);
-            if delivery == Delivery::Live {
-                let chosen = self.references.choose(&batch.model, &batch.version);
-                self.waiting_values += model.count(&batch.version, rows, (chosen, &self.engine))?;
+            if rows.counts.other_versions > 0 && self.told_versions.insert(Arc::clone(&batch.model)) {
+                let (model, version) = (&batch.model, &batch.version);
+                tracing::warn!(%model, %version, "more than {MOST_VERSIONS} versions at a time: rows of the rest count under version `{OTHER_VERSIONS}`");
+            }
+            if delivery == Delivery::Muted {
+                continue;
+            }
+            let CountedRows { own, others } = model.finish(rows)?;
+            for (version, rows) in [(&batch.version, Some(own)), (&self.other_versions, others)] {
+                let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) else { continue };
+                let chosen = self.references.choose(&batch.model, version);
+                self.waiting_values += model.count(version, rows, (chosen, &self.engine))?;
             }
         }
         if self.waiting_values < MOST_WAITING_VALUES { Ok(()) } else { self.count_waiting() }
@@ -261,7 +279,7 @@ impl Capture {
         self.models.values_mut().try_for_each(|model| model.count_waiting(&self.engine))
     }
 
-    fn prepare(&mut self, batch: &EventBatch) -> Result<PreparedRows, StageError> {
+    fn prepare(&mut self, batch: &EventBatch, delivery: Delivery) -> Result<PreparedRows, StageError> {
         let model = self.models.get(&batch.model).ok_or_else(|| {
             StageError::failed("capturing", format!("the decoder gave rows of `{}`, which is not watched", batch.model))
         })?;
@@ -273,7 +291,7 @@ impl Capture {
             Some(_) => Some(model.kept_rows(&extended)?),
             None => None,
         };
-        PreparedRows::new(extended, joined)
+        PreparedRows::new(extended, joined, delivery)
     }
 
     fn prediction(
@@ -295,6 +313,9 @@ impl Capture {
         let id = rows.log.ids.value(row);
         rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
         let Some(model) = self.models.get_mut(&batch.model) else { return Ok(()) };
+        let version = &batch.version;
+        let asking = Asking { model: &model.watched, version, time_ms, watermark_ms, offset: place.0 };
+        let fate = if input.has_place(asking, rows.delivery) { Fate::Own } else { Fate::Other };
         let (Some(joined), Some(join)) = (&rows.joined, model.join(partition)) else {
             let event = Event { model: &batch.model, version: &batch.version, id, time_ms, offset: place.0 };
             let taken = match input.is_known_duplicate(place) {
@@ -303,11 +324,11 @@ impl Capture {
                 false if late => Taken::First,
                 false => self.seen.entry(partition).or_default().take(event, watermark_ms),
             };
-            rows.take(taken, (input, place));
+            rows.take(taken, fate, (input, place));
             return Ok(());
         };
         let prediction = Prediction {
-            version: &batch.version,
+            version: if fate == Fate::Own { version } else { &self.other_versions },
             row: joined.row(row).data(),
             time_ms,
             watermark_ms,
@@ -320,7 +341,7 @@ impl Capture {
             true => (Taken::Duplicate, Vec::new()),
             false => join.predict(id, prediction, label_at(&rows.labels, row)).map_err(failed)?,
         };
-        rows.take(taken, (input, place));
+        rows.take(taken, fate, (input, place));
         // Whichever came first, what became of a label is told with the label's partition.
         matched.into_iter().for_each(|matched| rows.label_counts.match_label(matched));
         Ok(())
@@ -470,6 +491,10 @@ impl Stage for Capture {
                 let chosen = self.references.choose(name, &version);
                 partials.extend(model.partials(&version, (chosen, &self.engine))?);
             }
+            let inputs = &self.inputs;
+            model.forget_versions(|version| {
+                version == OTHER_VERSIONS || inputs.values().any(|input| input.versions.has_place(name, version))
+            });
         }
         let ledger: Vec<_> = self.inputs.values_mut().filter_map(InputState::seal).collect();
         if ledger.is_empty() {

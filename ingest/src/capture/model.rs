@@ -2,7 +2,8 @@
 
 use super::CaptureError;
 use super::input_query::{InputQuery, LATE, Order};
-use super::rows::PreparedRows;
+use super::rows::{CountedRows, PreparedRows};
+use super::versions::MOST_VERSIONS;
 use crate::columns::{self, EVENT_TIME};
 use crate::join::{
     KeptColumns, LabelJoin, LabelSpace, OUTCOME_AFTER, OUTCOME_AFTER_STEP, OUTCOME_LABEL, OUTCOME_SIGN, outcome_schema,
@@ -120,15 +121,26 @@ impl CaptureModel {
         rows.map_err(|error| StageError::failed("keeping predictions", error))
     }
 
+    /// The rows that count, as its query reads them.
+    pub(super) fn finish(&self, rows: PreparedRows) -> Result<CountedRows, StageError> {
+        rows.finish(&self.inputs)
+    }
+
+    /// Lets go of what is kept for the next epoch of versions that are not told apart any more.
+    pub(super) fn forget_versions(&mut self, is_kept: impl Fn(&str) -> bool) {
+        if self.versions.len() > MOST_VERSIONS {
+            self.versions.retain(|version, _| is_kept(version));
+        }
+    }
+
     /// Counts rows into the epoch, against the reference chosen for them, or has them wait for others. How many values wait
     /// then that did not before.
     pub(super) fn count(
         &mut self,
         version: &Arc<str>,
-        rows: PreparedRows,
+        rows: RecordBatch,
         (chosen, engine): (Option<ChosenReference>, &QueryEngine),
     ) -> Result<usize, StageError> {
-        let rows = rows.finish(&self.inputs)?;
         let pane_ms = self.watched.windows.pane_ms();
         let counted = self.counted(version, (chosen, engine)).and_then(|counted| counted.add(rows, pane_ms, engine));
         counted.map_err(|error| self.failed(version, error))

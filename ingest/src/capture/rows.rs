@@ -5,12 +5,31 @@ use super::input_query::InputQuery;
 use crate::columns::{self, APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, OFFSET};
 use crate::join::Taken;
 use crate::partial::EventCounts;
-use crate::stage::StageError;
+use crate::stage::{Delivery, StageError};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::row::Rows;
 use std::ops::Range;
+
+/// What a row counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing: it is not the first of its id and version.
+    Duplicate,
+    /// A row of its version.
+    Own,
+    /// A row of a version that is not told apart.
+    Other,
+}
+
+/// Rows that count, as the query reads them.
+pub(super) struct CountedRows {
+    /// Of the batch's version.
+    pub(super) own: RecordBatch,
+    /// Of versions that are not told apart; `None` where there are none.
+    pub(super) others: Option<RecordBatch>,
+}
 
 /// A batch of events with what is being found out of its rows.
 pub(super) struct PreparedRows {
@@ -21,8 +40,9 @@ pub(super) struct PreparedRows {
     /// The labels that the events carry.
     pub(super) labels: ArrayRef,
     pub(super) late: Vec<i64>,
-    /// Whether each row is the first of its id and version.
-    kept: Vec<bool>,
+    /// What each row counts as.
+    fates: Vec<Fate>,
+    pub(super) delivery: Delivery,
     pub(super) counts: EventCounts,
     /// What became of labels that these rows met.
     pub(super) label_counts: EventCounts,
@@ -33,36 +53,45 @@ impl PreparedRows {
     ///
     /// # Errors
     /// When a column is missing.
-    pub(super) fn new(extended: RecordBatch, joined: Option<Rows>) -> Result<Self, StageError> {
+    pub(super) fn new(extended: RecordBatch, joined: Option<Rows>, delivery: Delivery) -> Result<Self, StageError> {
         let lacking = || StageError::failed("capturing", "an event batch lacks a column");
         let log = LogRows::of(&extended).ok_or_else(lacking)?;
         let labels = extended.column_by_name(columns::LABEL).cloned().ok_or_else(lacking)?;
         let rows = extended.num_rows();
-        let (late, kept) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let (late, fates) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let (counts, label_counts) = (EventCounts::default(), EventCounts::default());
-        Ok(Self { extended, joined, log, labels, late, kept, counts, label_counts })
+        Ok(Self { extended, joined, log, labels, late, fates, delivery, counts, label_counts })
     }
 
-    /// Takes note of what became of the next row, at this place of its input.
-    pub(super) fn take(&mut self, taken: Taken, (input, place): (&mut InputState, Place)) {
+    /// Takes note of what became of the next row, at this place of its input, and of what it counts as if it counts.
+    pub(super) fn take(&mut self, taken: Taken, fate: Fate, (input, place): (&mut InputState, Place)) {
         if taken == Taken::LaterDuplicate {
             input.remember_duplicate(place);
         }
-        self.kept.push(taken == Taken::First);
-        self.counts.duplicates += i64::from(taken != Taken::First);
+        let is_first = taken == Taken::First;
+        self.fates.push(if is_first { fate } else { Fate::Duplicate });
+        self.counts.duplicates += i64::from(!is_first);
+        // Late ones count in no window, whichever version they are of.
+        let is_late = self.late.last().is_some_and(|late| *late != 0);
+        self.counts.other_versions += i64::from(fate == Fate::Other && !is_late);
     }
 
     /// The rows that count, as the query reads them.
     ///
     /// # Errors
     /// When they do not have its columns.
-    pub(super) fn finish(self, query: &InputQuery) -> Result<RecordBatch, StageError> {
+    pub(super) fn finish(self, query: &InputQuery) -> Result<CountedRows, StageError> {
         let failed = |error| StageError::failed("capturing", error);
         let rows = query.rows(&self.extended, self.late).map_err(failed)?;
-        if self.kept.iter().all(|kept| *kept) {
-            return Ok(rows);
+        if self.fates.iter().all(|fate| *fate == Fate::Own) {
+            return Ok(CountedRows { own: rows, others: None });
         }
-        filter_record_batch(&rows, &BooleanArray::from(self.kept)).map_err(failed)
+        let of = |wanted: Fate| {
+            let is_wanted: BooleanArray = self.fates.iter().map(|fate| Some(*fate == wanted)).collect();
+            filter_record_batch(&rows, &is_wanted).map_err(failed)
+        };
+        let others = if self.fates.contains(&Fate::Other) { Some(of(Fate::Other)?) } else { None };
+        Ok(CountedRows { own: of(Fate::Own)?, others })
     }
 }
 

@@ -320,6 +320,7 @@ impl<'a> Head<'a> {
     pub(crate) fn require_version(&self, at: usize) -> Read<Cell<'a>> {
         match self.version {
             Cell::Missing => Err(Fault::new(Reason::MissingVersion, at, "the row has no `version`")),
+            Cell::Text(text) if text.len() > MOST_NAME_BYTES => Err(long_name(text.len(), at).within("version")),
             version => Ok(version),
         }
     }
@@ -394,6 +395,15 @@ impl<'a> Head<'a> {
 #[cold]
 pub(crate) fn wrong(reason: Reason, at: usize, found: &Value<'_>) -> Box<Fault> {
     Fault::new(reason, at, format!("found {}", found.noun()))
+}
+
+/// Bytes of the longest name of a version, or value of a segment: senders choose them, and each becomes a series.
+pub(crate) const MOST_NAME_BYTES: usize = 128;
+
+/// A fault for a longer one.
+#[cold]
+pub(crate) fn long_name(bytes: usize, at: usize) -> Box<Fault> {
+    Fault::new(Reason::TooLarge, at, format!("a name of {bytes} bytes, where {MOST_NAME_BYTES} are allowed"))
 }
 
 fn named<'a>(part: Part<'a>, missing: Reason, wrong_type: Reason) -> Read<Cell<'a>> {

@@ -9,7 +9,7 @@ use super::cursor::{Cursor, Open, Text, Value};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use super::feature_order::{FeatureOrder, Slot};
-use super::head::{Cell, Head, Part, wrong};
+use super::head::{Cell, Head, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::mapping::Mapping;
 use super::privacy::{Policy, Privacy};
 use super::together::Together;
@@ -314,6 +314,7 @@ impl ActiveSource {
         self.fill(index, part, cells)?;
         match cells.get(index) {
             Some(Cell::Wrong) => Err(wrong(Reason::WrongTypeSegment, part.at, &part.value)),
+            Some(Cell::Text(text)) if text.len() > MOST_NAME_BYTES => Err(long_name(text.len(), part.at)),
             _ => Ok(()),
         }
     }

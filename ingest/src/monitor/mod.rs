@@ -306,12 +306,16 @@ impl MonitoredModel {
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.close(window)?);
                 }
+                self.restored.values_mut().for_each(|judged| judged.closes(false));
                 window
             }
             Action::Mature { window, is_last } => {
                 let due = Maturity { dues: &self.clock.dues, at_ms: due_ms, is_last };
                 for version in self.versions.values_mut() {
                     verdicts.extend(version.mature(window, due)?);
+                }
+                if is_last {
+                    self.restored.values_mut().for_each(|judged| judged.matures(false));
                 }
                 window
             }
@@ -351,6 +355,9 @@ impl MonitoredModel {
         for version in self.versions.values_mut() {
             version.forget_before(first_open_ms, first_window_ms);
         }
+        let has_labels = self.watched.labels.is_some();
+        self.versions.retain(|_, version| !version.is_forgotten());
+        self.restored.retain(|_, judged| !judged.is_forgotten(has_labels));
     }
 
     /// One past the last pane, where every pane is over.

@@ -82,6 +82,17 @@ impl Panes {
         (pane.rows, pane.outcomes_before(before).map(Quality::labelled).sum())
     }
 
+    /// Whether there are rows in a window.
+    pub(super) fn has_rows(&self, window: Window) -> bool {
+        let panes = self.panes.range(window.start_ms..window.end_ms).filter_map(|(_, slices)| slices.get(&None));
+        panes.map(|pane| pane.rows).any(|rows| rows > 0)
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.panes.is_empty() && self.steps.is_empty()
+    }
+
     /// Starts of the panes that hold anything, in order.
     pub(super) fn starts(&self) -> impl Iterator<Item = i64> {
         self.panes.keys().copied()

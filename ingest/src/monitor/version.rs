@@ -23,6 +23,37 @@ pub(super) struct Judged {
     matured: BTreeSet<i64>,
     /// Start of the first of the windows in a row whose quality was below the reference's, by slice.
     below_since: Vec<(Option<Segment>, i64)>,
+    /// Windows of the model in a row that closed without a row of this version, and whose quality was judged without one.
+    #[serde(default)]
+    absent: (u32, u32),
+}
+
+/// A version that has had no rows in so many windows of its model is forgotten: when it comes again, it begins anew.
+const FORGOTTEN_AFTER: u32 = 8;
+
+impl Judged {
+    /// Takes note of whether the version has rows in a window that closes.
+    pub(super) fn closes(&mut self, has_rows: bool) {
+        self.absent.0 = if has_rows { 0 } else { self.absent.0.saturating_add(1) };
+        if self.absent.0 == FORGOTTEN_AFTER {
+            self.alarms.retain(|((_, monitor), _)| !matches!(monitor, Monitor::Drift | Monitor::DataQuality));
+        }
+    }
+
+    /// Takes note of whether the version has rows in a window whose quality is judged for good.
+    pub(super) fn matures(&mut self, has_rows: bool) {
+        self.absent.1 = if has_rows { 0 } else { self.absent.1.saturating_add(1) };
+        if self.absent.1 == FORGOTTEN_AFTER {
+            self.alarms.retain(|((_, monitor), _)| matches!(monitor, Monitor::Drift | Monitor::DataQuality));
+            self.below_since.clear();
+            self.sequential.clear();
+        }
+    }
+
+    /// Whether there is nothing more to keep of it.
+    pub(super) fn is_forgotten(&self, has_labels: bool) -> bool {
+        self.absent.0 >= FORGOTTEN_AFTER && (self.absent.1 >= FORGOTTEN_AFTER || !has_labels)
+    }
 }
 
 /// A moment at which the quality of a window may be judged.
@@ -62,11 +93,7 @@ impl WatchedVersion {
             Against::Reference(chosen) => (Some(chosen), None),
             Against::Nothing(misfit) => (None, misfit),
         };
-        let (sequential, unsupported) = match &watched.labels {
-            Some(_) => StepDetector::all(&watched, chosen.as_ref().map(|chosen| &*chosen.reference))
-                .map_err(|error| StageError::failed("setting up sequential detectors", error))?,
-            None => (Vec::new(), Vec::new()),
-        };
+        let (sequential, unsupported) = detectors(&watched, chosen.as_ref())?;
         let judged = Judged { sequential, ..Judged::default() };
         let (panels, panes) = (BTreeMap::new(), Panes::default());
         Ok(Self { watched, version, chosen, misfit, panels, unsupported, panes, judged })
@@ -81,6 +108,7 @@ impl WatchedVersion {
     /// Judges the drift and the data quality of a window that has ended, and shows its quality so far.
     pub(super) fn close(&mut self, window: Window) -> Result<Vec<Verdict>, StageError> {
         let slices = self.panes.window(window, |_| u32::MAX);
+        self.judged.closes(self.panes.has_rows(window));
         let mut verdicts = Vec::new();
         for (segment, slice) in &slices {
             let (mut drift, data_quality) = match (&slice.profile, self.panel(segment)?) {
@@ -133,6 +161,9 @@ impl WatchedVersion {
 
     /// Judges the quality of a window for good, if it has not been and its labels that have come by now suffice.
     pub(super) fn mature(&mut self, window: Window, due: Maturity<'_>) -> Result<Vec<Verdict>, StageError> {
+        if due.is_last {
+            self.matures(window)?;
+        }
         if self.judged.matured.contains(&window.start_ms) {
             return Ok(Vec::new());
         }
@@ -155,6 +186,20 @@ impl WatchedVersion {
             verdicts.push(verdict);
         }
         Ok(verdicts)
+    }
+
+    /// Takes note of whether it has rows in a window whose quality is judged, and begins anew with detectors that were let go.
+    fn matures(&mut self, window: Window) -> Result<(), StageError> {
+        self.judged.matures(self.panes.has_rows(window));
+        if self.judged.sequential.is_empty() {
+            self.judged.sequential = detectors(&self.watched, self.chosen.as_ref())?.0;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is held or kept of it.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.panes.is_empty() && self.judged.is_forgotten(self.watched.labels.is_some())
     }
 
     /// Since when a slice's quality has been below the reference's without a break; `None` where it is not.
@@ -334,4 +379,16 @@ fn no_labels() -> Judgement {
         attribution: Vec::new(),
         summary: "no label has come".to_owned(),
     }
+}
+
+/// The sequential detectors of a version, and those that its reference does not support.
+fn detectors(
+    watched: &WatchedModel,
+    chosen: Option<&ChosenReference>,
+) -> Result<(Vec<StepDetector>, Vec<Unsupported>), StageError> {
+    if watched.labels.is_none() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let all = StepDetector::all(watched, chosen.map(|chosen| &*chosen.reference));
+    all.map_err(|error| StageError::failed("setting up sequential detectors", error))
 }

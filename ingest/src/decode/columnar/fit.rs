@@ -6,7 +6,7 @@
 use super::table::{FEATURES, SCORE, SEGMENT, Table};
 use crate::columns::SEGMENT_PREFIX;
 use crate::decode::builders::append::Fitted;
-use crate::decode::head::Field;
+use crate::decode::head::{Field, MOST_NAME_BYTES};
 use crate::decode::privacy::Policy;
 use crate::decode::source::{Source, score_slots};
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
@@ -54,6 +54,7 @@ impl<'a> Fitting<'a> {
             let sent = self.inner(SEGMENT, dimension);
             let fitted = self.output(sent, ColumnKind::Categorical, policy)?;
             self.refuse(fitted.wrong.as_ref());
+            self.refuse_longer(&fitted.values, MOST_NAME_BYTES);
             columns.push(fitted);
         }
         let label = self.label()?;
@@ -147,9 +148,13 @@ impl<'a> Fitting<'a> {
     }
 
     fn refuse_long(&mut self, sent: &ArrayRef) {
+        self.refuse_longer(sent, self.max_text_bytes);
+    }
+
+    fn refuse_longer(&mut self, sent: &ArrayRef, most_bytes: usize) {
         let Some(texts) = sent.as_string_opt::<i32>() else { return };
         let ends = texts.value_offsets();
-        let most = i32::try_from(self.max_text_bytes).unwrap_or(i32::MAX);
+        let most = i32::try_from(most_bytes).unwrap_or(i32::MAX);
         for (row, bounds) in ends.windows(2).enumerate() {
             if let ([start, end], Some(good)) = (bounds, self.good.get_mut(row)) {
                 *good &= end - start <= most || texts.is_null(row);

@@ -8,7 +8,7 @@ use super::table::{FEATURES, SEGMENT, Table, unconvertible};
 use crate::decode::Limits;
 use crate::decode::cursor::Text;
 use crate::decode::fault::Read;
-use crate::decode::head::{Field, check_time, rfc3339_ms};
+use crate::decode::head::{Field, MOST_NAME_BYTES, check_time, rfc3339_ms};
 use crate::decode::route::EventKind;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
@@ -81,7 +81,8 @@ impl Heads {
         refine(&mut good, self.times.iter().map(|time| time.is_some_and(is_time)));
         refine(&mut good, (0..self.models.len()).map(|row| self.models.is_valid(row)));
         let needs_version = needs.kind == EventKind::Inference;
-        refine(&mut good, self.versions.iter().map(|version| version.map_or(!needs_version, is_name)));
+        let is_version = |text: &str| is_name(text) && (!needs_version || text.len() <= MOST_NAME_BYTES);
+        refine(&mut good, self.versions.iter().map(|version| version.map_or(!needs_version, is_version)));
         let is_rate = |rate: f64| rate > 0.0 && rate <= 1.0;
         refine(&mut good, self.sampling_rate.iter().map(|rate| rate.is_none_or(is_rate)));
         let is_weight = |weight: f64| weight >= 0.0 && weight.is_finite();
