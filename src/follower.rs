@@ -4,7 +4,7 @@
 //! the only one that writes to board and metrics. What it cannot read it tells, and goes on.
 
 use anyhow::Result;
-use dashboards::board::RetrainProgress;
+use dashboards::board::{CapturedRows, RetrainProgress};
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
@@ -146,7 +146,7 @@ fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &mut C
         topics::MODELS => decoded::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
         topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
         _ => CaptureEpoch::read(record).map(|epoch| {
-            show_ledger(&epoch, &capture.telemetry);
+            show_ledger(&epoch, (dashboard, &capture.telemetry));
             capture.stand(&epoch.ledger, record.append_time_ms);
         }),
     };
@@ -177,7 +177,7 @@ fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
     }
 }
 
-fn show_ledger(epoch: &CaptureEpoch, capture: &CaptureTelemetry) {
+fn show_ledger(epoch: &CaptureEpoch, (dashboard, capture): (&mut Dashboard, &CaptureTelemetry)) {
     for entry in &epoch.ledger {
         let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
         capture.watermark(input, entry.watermark_ms);
@@ -188,6 +188,15 @@ fn show_ledger(epoch: &CaptureEpoch, capture: &CaptureTelemetry) {
         for (model, counts) in &entry.counts {
             let count = |count: i64| count.unsigned_abs();
             let events = |count: i64| if of_labels { 0 } else { count.unsigned_abs() };
+            dashboard.captured(
+                model,
+                CapturedRows {
+                    rows: events(counts.produced),
+                    late: events(counts.late),
+                    duplicates: events(counts.duplicates),
+                    labelled: count(counts.labelled),
+                },
+            );
             capture.captured(
                 model,
                 CaptureCounts {

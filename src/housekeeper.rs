@@ -1,16 +1,21 @@
-//! What the clock brings about: retention, compaction of the archive, and schedules that are due.
+//! What the clock brings about: retention, compaction of the archive, schedules that are due, and the end of windows after
+//! which nothing comes.
 //!
 //! The only place in the service that acts because time has passed. A schedule becomes a record on `causes`; the controller
 //! takes that record's time for now.
 
 use crate::orders::{cause_record, now_ms};
 use crate::service::Grounds;
+use crate::silence::Silence;
 use anyhow::Result;
 use ingest::archive::compaction::{CompactionPolicy, compact};
 use ingest::capture::Capture;
-use ingest::log::Log;
+use ingest::catch_up::{CatchUp, Quiet};
+use ingest::control::Control;
+use ingest::log::{Log, LogError, NewRecord};
 use ingest::runner::absorbed_again_from;
 use ingest::store::Store;
+use ingest::topics;
 use retrain::schedule::Schedule;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -20,6 +25,9 @@ use std::time::{Duration, Instant};
 /// How often schedules and retention are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 
+/// How often is looked whether nothing comes any more.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// What there is to be done.
 pub struct Housekeeping {
     log: Arc<dyn Log>,
@@ -27,7 +35,21 @@ pub struct Housekeeping {
     schedules: Vec<(String, Schedule)>,
     compaction: CompactionPolicy,
     compact_every: Duration,
+    listening: Option<Listening>,
     is_own: Box<dyn Fn() -> bool + Send>,
+}
+
+/// Where it is looked whether nothing comes any more.
+struct Listening {
+    log: Arc<dyn Log>,
+    catch_up: Arc<CatchUp>,
+    silence: Silence,
+    /// Partitions of the two inputs together.
+    partitions: usize,
+    /// Inputs that a repartition makes of the users' own topics.
+    repartitioned: Vec<&'static str>,
+    /// The time of the last heartbeat.
+    said_ms: i64,
 }
 
 /// The housekeeper's thread.
@@ -38,7 +60,7 @@ pub struct Housekeeper {
 
 impl Housekeeping {
     /// The housekeeping of a service on these grounds, as long as it `is_own`: of several processes one does it.
-    pub fn of(grounds: &Grounds, is_own: Box<dyn Fn() -> bool + Send>) -> Self {
+    pub fn of(grounds: &Grounds, catch_up: Option<Arc<CatchUp>>, is_own: Box<dyn Fn() -> bool + Send>) -> Self {
         let scheduled = grounds.models.iter().filter(|model| model.trainer.is_some());
         let schedules = scheduled.filter_map(|model| {
             // The policy has been validated: a pattern that does not parse does not come here.
@@ -52,15 +74,23 @@ impl Housekeeping {
             schedules: schedules.collect(),
             compaction: archive.compaction,
             compact_every: archive.compact_every,
+            listening: catch_up.map(|catch_up| Listening::of(grounds, catch_up)),
             is_own,
         }
     }
 
-    fn run(self, stop: &Receiver<()>) {
+    fn run(mut self, stop: &Receiver<()>) {
         let mut looked_ms = now_ms();
-        let mut compacted = Instant::now();
-        while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let (mut compacted, mut looked) = (Instant::now(), Instant::now());
+        while stop.recv_timeout(LISTEN_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now_ms = now_ms();
+            if let Some(listening) = self.listening.as_mut().filter(|_| (self.is_own)()) {
+                listening.listen(now_ms);
+            }
+            if looked.elapsed() < LOOK_EVERY {
+                continue;
+            }
+            looked = Instant::now();
             let since_ms = std::mem::replace(&mut looked_ms, now_ms);
             if !(self.is_own)() {
                 continue;
@@ -97,6 +127,49 @@ impl Housekeeping {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the archive could not be compacted; it is as it was"),
         }
+    }
+}
+
+impl Listening {
+    fn of(grounds: &Grounds, catch_up: Arc<CatchUp>) -> Self {
+        let models = grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect();
+        Self {
+            log: Arc::clone(&grounds.log),
+            catch_up,
+            silence: Silence::new(models, grounds.config().max_disorder, grounds.most_apart()),
+            partitions: 2 * grounds.partitions as usize,
+            repartitioned: grounds.config().log.repartitioned().to_vec(),
+            said_ms: i64::MIN,
+        }
+    }
+
+    /// Has event time go on if nothing comes any more.
+    fn listen(&mut self, now_ms: i64) {
+        let Some(quiet) = self.catch_up.quiet(self.partitions) else { return };
+        let Some(time_ms) = self.silence.heartbeat_ms(&quiet, now_ms).filter(|time_ms| *time_ms > self.said_ms) else {
+            return;
+        };
+        // A failure is told once, and the next moment that is due is another occasion.
+        self.said_ms = time_ms;
+        let told = self.records(&quiet, Control::Heartbeat(time_ms)).and_then(|records| self.log.append(&records));
+        match told {
+            Ok(()) => tracing::info!(time_ms, "nothing comes any more: event time goes on with the clock"),
+            Err(error) => {
+                tracing::error!(%error, "windows after which nothing comes stay open: a heartbeat could not be written")
+            }
+        }
+    }
+
+    /// The record for each partition that has brought something.
+    fn records(&self, quiet: &Quiet, heartbeat: Control) -> Result<Vec<NewRecord>, LogError> {
+        let own = quiet.watermarks.iter().filter(|((topic, _), _)| !self.repartitioned.contains(&topic.as_str()));
+        let mut records: Vec<_> = own.map(|((topic, partition), _)| heartbeat.to_record(topic, *partition)).collect();
+        for topic in &self.repartitioned {
+            let source = topics::source_of(topic);
+            let partitions = self.log.partitions(&source)?;
+            records.extend((0..partitions).map(|partition| heartbeat.to_record(&source, partition)));
+        }
+        Ok(records)
     }
 }
 

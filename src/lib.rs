@@ -23,6 +23,7 @@ pub mod follower;
 pub mod housekeeper;
 pub mod intake;
 pub mod orders;
+pub mod silence;
 pub mod telemetry;
 pub mod topic_reader;
 

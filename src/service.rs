@@ -184,7 +184,7 @@ impl Grounds {
     }
 
     /// How much event time partitions may be apart: what a few of the longest windows span.
-    fn most_apart(&self) -> Duration {
+    pub(crate) fn most_apart(&self) -> Duration {
         let longest = self.models.iter().map(|model| model.watched.windows.size_ms()).max().unwrap_or(0);
         let longest = Duration::from_millis(longest.unsigned_abs());
         longest.saturating_mul(WINDOWS_APART).max(LEAST_APART)
@@ -300,6 +300,7 @@ impl Service {
             revision: option_env!("DRIFTLINE_REVISION").map(str::to_owned),
         })?);
         let board = SharedBoard::new(BoardLimits::default());
+        board.write().configure(grounds.models.iter().map(|model| model.name().to_owned()));
         let stop = CancellationToken::new();
         let sharing = match options.pace {
             Pace::Live => Sharing::Among,
@@ -329,7 +330,9 @@ impl Service {
             CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), catch_up.clone()),
         )?;
         let housekeeper = match options.pace {
-            Pace::Live => Some(Housekeeper::start(Housekeeping::of(&grounds, keeps_house(&grounds, &crews)))?),
+            Pace::Live => {
+                Some(Housekeeper::start(Housekeeping::of(&grounds, catch_up.clone(), keeps_house(&grounds, &crews)))?)
+            }
             Pace::LockStep => None,
         };
         let services = |readiness| Services {

@@ -25,26 +25,41 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(60);
 
 /// An input partition.
-type Place = (String, PartitionId);
+pub type Place = (String, PartitionId);
 
 /// Where the input partitions stand.
 #[derive(Debug)]
 pub struct CatchUp {
     allowance_ms: i64,
     soon_ms: i64,
-    /// Of those that are not idle and have brought something.
+    /// Of those that have been heard of.
     standings: Mutex<BTreeMap<Place, Standing>>,
 }
 
 /// Where one of them stands.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
-    watermark_ms: i64,
+    /// `None` before its first event.
+    watermark_ms: Option<i64>,
+    is_idle: bool,
     read_to: i64,
     /// When it was heard of last that more of it had been read.
     moved: Instant,
     /// Whether it is read as soon as the log has taken its records.
     is_current: bool,
+    /// Where the watermark stood after the epoch that brought the last events, and when the log had taken the last record then.
+    newest: Option<(i64, i64)>,
+}
+
+/// Where partitions stand that are all idle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quiet {
+    /// The watermarks of those that have brought something.
+    pub watermarks: Vec<(Place, i64)>,
+    /// The greatest at which events have left one; what has moved it on since were heartbeats.
+    pub newest_ms: i64,
+    /// When the log took the last record by then.
+    pub taken_ms: i64,
 }
 
 /// How far a partition is behind the furthest in event time.
@@ -78,38 +93,58 @@ impl CatchUp {
     pub fn stands(&self, entry: &LedgerEntry, told_ms: i64, now: Instant) {
         let place = (entry.to.topic.clone(), entry.to.partition);
         let mut standings = self.standings();
-        let Some(watermark_ms) = entry.watermark_ms.filter(|_| !entry.idle) else {
-            standings.remove(&place);
-            return;
-        };
-        let before = standings.get(&place).filter(|before| before.read_to == entry.to.offset);
+        let before = standings.get(&place);
         let is_current = entry.read_ms.is_some_and(|read_ms| told_ms.saturating_sub(read_ms) <= self.soon_ms);
-        let moved = before.map_or(now, |before| before.moved);
-        standings.insert(place, Standing { watermark_ms, read_to: entry.to.offset, moved, is_current });
+        let has_events =
+            entry.to.topic == topics::INFERENCES && entry.counts.values().any(|counts| counts.produced > 0);
+        let newest = entry.watermark_ms.zip(entry.read_ms).filter(|_| has_events);
+        let standing = Standing {
+            watermark_ms: entry.watermark_ms,
+            is_idle: entry.idle,
+            read_to: entry.to.offset,
+            moved: before.filter(|before| before.read_to == entry.to.offset).map_or(now, |before| before.moved),
+            is_current,
+            newest: newest.or(before.and_then(|before| before.newest)),
+        };
+        standings.insert(place, standing);
     }
 
     /// Whether a partition with this watermark is to wait for others.
     pub fn is_ahead(&self, (topic, partition): (&str, PartitionId), watermark_ms: i64, now: Instant) -> bool {
-        let catches_up =
-            |standing: &Standing| !standing.is_current && now.saturating_duration_since(standing.moved) < PATIENCE;
+        let catches_up = |standing: &Standing| {
+            let is_read = now.saturating_duration_since(standing.moved) < PATIENCE;
+            is_read && !standing.is_current && !standing.is_idle
+        };
         let standings = self.standings();
         let others = standings.iter().filter(|((other, number), _)| (other.as_str(), *number) != (topic, partition));
-        let slow = others.filter(|(_, standing)| catches_up(standing)).map(|(_, standing)| standing.watermark_ms);
+        let slow =
+            others.filter(|(_, standing)| catches_up(standing)).filter_map(|(_, standing)| standing.watermark_ms);
         slow.min().is_some_and(|slowest_ms| watermark_ms > slowest_ms.saturating_add(self.allowance_ms))
     }
 
     /// How far each partition that is not idle is behind the furthest of them.
     pub fn behind(&self) -> Vec<Behind> {
         let standings = self.standings();
-        let Some(furthest_ms) = standings.values().map(|standing| standing.watermark_ms).max() else {
-            return Vec::new();
-        };
-        let behind = standings.iter().map(|((topic, partition), standing)| {
-            let by_ms = furthest_ms.saturating_sub(standing.watermark_ms);
+        let busy = standings.iter().filter(|(_, standing)| !standing.is_idle);
+        let busy: Vec<_> = busy.filter_map(|(place, standing)| Some((place, standing.watermark_ms?))).collect();
+        let furthest_ms = busy.iter().map(|(_, watermark_ms)| *watermark_ms).max().unwrap_or(0);
+        let behind = busy.into_iter().map(|((topic, partition), watermark_ms)| {
+            let by_ms = furthest_ms.saturating_sub(watermark_ms);
             let by = Duration::from_millis(by_ms.unsigned_abs());
             Behind { topic: topic.clone(), partition: *partition, by, is_far: by_ms > self.allowance_ms }
         });
         behind.collect()
+    }
+
+    /// Where all partitions stand, of which there are so many; `None` unless all of them are idle, and some have brought events.
+    pub fn quiet(&self, partitions: usize) -> Option<Quiet> {
+        let standings = self.standings();
+        if standings.len() < partitions || standings.values().any(|standing| !standing.is_idle) {
+            return None;
+        }
+        let (newest_ms, taken_ms) = standings.values().filter_map(|standing| standing.newest).max()?;
+        let watermarks = standings.iter().filter_map(|(place, standing)| Some((place.clone(), standing.watermark_ms?)));
+        Some(Quiet { watermarks: watermarks.collect(), newest_ms, taken_ms })
     }
 
     fn standings(&self) -> MutexGuard<'_, BTreeMap<Place, Standing>> {
@@ -124,6 +159,7 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partial::EventCounts;
     use detectors::verdict::Position;
 
     /// The log's clock when an epoch is told.
@@ -174,6 +210,23 @@ mod tests {
             far.is_far && far.holds_windows() && far.by == Duration::from_secs(995),
             "and that is told: {behind:?}"
         );
+    }
+
+    #[test]
+    fn quiet_is_known_once_all_are_idle_and_heartbeats_are_no_events() {
+        let (catch_up, now) = apart();
+        let idle = |partition, watermark_ms: Option<i64>, events| LedgerEntry {
+            idle: true,
+            counts: BTreeMap::from([("bed".to_owned(), EventCounts { produced: events, ..EventCounts::default() })]),
+            ..entry(partition, watermark_ms, OLD_MS)
+        };
+        catch_up.stands(&idle(0, Some(7_000), 1), TOLD_MS, now);
+        assert_eq!(catch_up.quiet(2), None, "one is not idle");
+        catch_up.stands(&idle(1, None, 0), TOLD_MS, now);
+        assert_eq!(catch_up.quiet(3), None, "one has not been heard of");
+        catch_up.stands(&idle(0, Some(9_000), 0), TOLD_MS, now);
+        let watermarks = vec![(("inferences".to_owned(), 0), 9_000)];
+        assert_eq!(catch_up.quiet(2), Some(Quiet { watermarks, newest_ms: 7_000, taken_ms: OLD_MS }));
     }
 
     #[test]

@@ -231,7 +231,10 @@ impl LabelJoin {
         let (time_ms, offset) = (prediction.time_ms, prediction.offset);
         let own = own.map(|value| Label { value, time_ms, watermark_ms: None, offset });
         let mut matched: Vec<_> = own.into_iter().map(|label| findings.count(rules, &mut held, label)).collect();
-        for waiting in found.entry.labels.iter_mut().filter(|waiting| policy.fits(&waiting.label, &held)) {
+        for waiting in &mut found.entry.labels {
+            if !policy.fits(&waiting.label, &held) {
+                continue;
+            }
             waiting.has_met = true;
             matched.push(findings.count(rules, &mut held, waiting.label.clone()));
         }

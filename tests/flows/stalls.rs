@@ -210,3 +210,86 @@ fn a_stage_that_fails_for_good_is_down_and_ends_the_process_where_that_is_wanted
     let ended = place.command(&["run"]).output().unwrap();
     assert_eq!(ended.status.code(), Some(6), "{}", String::from_utf8_lossy(&ended.stderr));
 }
+
+const SILENCE: &str = "
+version: 1
+log: LOG
+api: {listen: \"127.0.0.1:0\"}
+partitions: 2
+epoch: {interval: 100ms}
+idle_after: 200ms
+max_disorder: 5s
+models:
+  loan:
+    task: {type: regression}
+    features: {x: numeric}
+    windows: {size: 1m}
+  fare:
+    task: {type: regression}
+    features: {x: numeric}
+    windows: {size: 1m}
+";
+
+#[test]
+fn the_last_window_is_judged_when_traffic_stops_and_a_configured_model_is_known_before() {
+    let place = Workplace::new(crate::BINARY, SILENCE, On::Embedded).unwrap();
+    let mut service = place.start().unwrap();
+    let window_ms = now_ms() / 60_000 * 60_000 - 180_000;
+    send(&service, "/v1/events", &events("loan", "a", window_ms));
+    assert_eq!(window_at(&mut service, "loan", window_ms)["rows"], json!(20));
+    let models = service.get("/v1/models").unwrap().body;
+    let of = |name: &str| models.as_array().unwrap().iter().find(|model| model["model"] == json!(name)).unwrap();
+    assert_eq!(of("loan")["captured"]["rows"], json!(20));
+    assert_eq!((&of("fare")["captured"]["rows"], &of("fare")["last_final"]), (&json!(0), &Value::Null));
+    assert_eq!(service.get("/v1/models/fare").unwrap().status, 200);
+    // What comes after the heartbeat and is older is late, and counted so.
+    send(&service, "/v1/events", &events("loan", "b", window_ms));
+    let late = |service: &Running| {
+        let late = service.metric("driftline_late_events_total", &[("model", "loan")])?;
+        Ok((late == 20.0).then_some(()))
+    };
+    service.until("rows of a window that is judged are late", late).unwrap();
+    service.stop().unwrap();
+}
+
+#[test]
+fn a_sender_with_ever_new_versions_takes_no_more_than_its_places_and_none_of_another_model() {
+    const BEGIN_MS: i64 = 1_767_571_200_000;
+    let place = Workplace::new(crate::BINARY, &LABELS_BEHIND.replace("partitions: 1", "partitions: 2"), On::Embedded);
+    let place = place.unwrap();
+    let mut service = place.start().unwrap();
+    let mut exploding = Vec::new();
+    for row in 0..2_000 {
+        let mut event = events("fare", &row.to_string(), BEGIN_MS + row).remove(0);
+        event["version"] = json!(format!("build-{row}"));
+        exploding.push(event);
+    }
+    let long = "b".repeat(200);
+    let mut named = events("fare", "long", BEGIN_MS);
+    named.iter_mut().for_each(|event| event["version"] = json!(long));
+    let body: String = named.iter().map(|row| format!("{row}\n")).collect();
+    let answer = service.post("/v1/events", Sent::json_lines(body.as_bytes())).unwrap();
+    assert_eq!(answer.body["accepted"], json!(0), "{answer:?}");
+    assert!(answer.body.to_string().contains("a name of 200 bytes, where 128 are allowed"), "{answer:?}");
+    send(&service, "/v1/events", &events("loan", "a", BEGIN_MS));
+    send(&service, "/v1/events", &exploding);
+    send(&service, "/v1/events", &events("loan", "end", BEGIN_MS + 600_000));
+    send(&service, "/v1/events", &events("fare", "end", BEGIN_MS + 600_000));
+    assert_eq!(window_at(&mut service, "loan", BEGIN_MS)["version"], json!("v1"));
+    window_at(&mut service, "fare", BEGIN_MS);
+    let all = |service: &Running| {
+        let rows = |labels: &[(&str, &str)]| service.metric("driftline_window_rows", labels);
+        let of_fare = rows(&[("model", "fare"), ("monitor", "drift")])?;
+        Ok((of_fare >= 2_000.0).then_some(rows(&[("model", "fare"), ("version", "other"), ("monitor", "drift")])?))
+    };
+    let others = service.until("every row is in a window of some version", all).unwrap();
+    // Two partitions of 32 places each.
+    assert_eq!(others, 2_000.0 - 64.0);
+    let counted = service.metric("driftline_other_versions_total", &[("model", "fare")]).unwrap();
+    // The last batch finds all places taken until its first row in each partition has moved time on.
+    assert!((others..=others + 2.0).contains(&counted), "{counted}");
+    assert_eq!(service.metric("driftline_other_versions_total", &[("model", "loan")]).unwrap(), 0.0);
+    let is_told = |line: &&String| line.contains("WARN") && line.contains("versions at a time");
+    assert_eq!(service.heard().iter().filter(is_told).count(), 1);
+    service.stop().unwrap();
+}

@@ -53,14 +53,31 @@ pub struct ModelSummary {
     pub challenger: Option<String>,
     /// Where its retraining stands.
     pub retrain: RetrainState,
+    /// How its events were captured.
+    pub captured: CapturedRows,
     /// The newest final verdict that is at hand.
     pub last_final: Option<WindowView>,
+}
+
+/// How the events of a model were captured, as far back as the log tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CapturedRows {
+    /// Good rows, whatever became of them.
+    pub rows: u64,
+    /// Of those, behind the watermark: they count in no window.
+    pub late: u64,
+    /// Of those, with an id that had been seen: they count once.
+    pub duplicates: u64,
+    /// Predictions that got a label.
+    pub labelled: u64,
 }
 
 /// What is shown of every model.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     limits: BoardLimits,
+    /// Models that are shown though nothing was heard of them.
+    configured: Vec<String>,
     models: BTreeMap<String, ModelBoard>,
     /// Number of the next verdict, over all models.
     arrivals: u64,
@@ -68,6 +85,7 @@ pub struct Board {
 
 #[derive(Debug, Clone, Default)]
 struct ModelBoard {
+    captured: CapturedRows,
     verdicts: VerdictRing,
     registry: Registry,
     matured: Option<PaneMatured>,
@@ -77,6 +95,21 @@ impl Board {
     /// An empty board.
     pub fn new(limits: BoardLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Shows these models from now on, also before anything is heard of them.
+    pub fn configure(&mut self, models: impl IntoIterator<Item = String>) {
+        self.configured = models.into_iter().collect();
+        self.models.extend(self.configured.iter().map(|model| (model.clone(), ModelBoard::default())));
+    }
+
+    /// Takes in that rows of a model were captured.
+    pub fn record_captured(&mut self, model: &str, more: CapturedRows) {
+        let CapturedRows { rows, late, duplicates, labelled } = &mut self.model_mut(model).captured;
+        *rows += more.rows;
+        *late += more.late;
+        *duplicates += more.duplicates;
+        *labelled += more.labelled;
     }
 
     /// Takes in what the monitor wrote.
@@ -124,6 +157,7 @@ impl Board {
                 champion: model.registry.champion().map(str::to_owned),
                 challenger: model.registry.challenger().map(str::to_owned),
                 retrain: model.registry.state(),
+                captured: model.captured,
                 last_final: model.verdicts.last_final().map(|verdict| WindowView::of(verdict)),
             })
             .collect()
@@ -202,7 +236,9 @@ impl SharedBoard {
     /// Empties the board, before the log is read again from its start.
     pub fn clear(&self) {
         let mut board = self.write();
+        let configured = std::mem::take(&mut board.configured);
         *board = Board::new(board.limits);
+        board.configure(configured);
     }
 }
 

@@ -7,7 +7,7 @@
 mod lifecycle_series;
 mod verdict_series;
 
-use crate::board::{RetrainProgress, RetrainState, SharedBoard};
+use crate::board::{CapturedRows, RetrainProgress, RetrainState, SharedBoard};
 use crate::catalogue::{RETRAIN_NEEDED, RETRAIN_PROGRESS, RETRAIN_REQUESTS, RETRAIN_STATE};
 use crate::exporter::Exporter;
 use detectors::verdict::MonitorEvent;
@@ -49,6 +49,11 @@ impl Dashboard {
             self.exporter.remove_where(metric, |_| true);
         }
         *self = Self::new(self.board.clone(), Arc::clone(&self.exporter));
+    }
+
+    /// Takes in that rows of a model were captured in a committed epoch.
+    pub fn captured(&mut self, model: &str, rows: CapturedRows) {
+        self.board.write().record_captured(model, rows);
     }
 
     /// Takes in a record of `verdicts`.
