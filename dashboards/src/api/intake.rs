@@ -7,6 +7,7 @@
 //! A batch is not all or nothing: good rows are accepted, and bad ones are listed. It is an error only where no row was good.
 
 use crate::api::Api;
+use crate::api::encoding::{Encoding, too_large};
 use crate::api::error::{Problem, ProblemKind};
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
@@ -178,10 +179,14 @@ pub(super) async fn feedback(State(api): State<Arc<Api>>, request: Request) -> R
 async fn take(api: Arc<Api>, kind: Kind, request: Request) -> Result<Response, Problem> {
     api.refuse_if_closing()?;
     let format = Format::of_headers(request.headers())?;
-    refuse_unknown_encoding(request.headers())?;
+    let encoding = Encoding::of_headers(request.headers())?;
     api.admission.admit()?;
     let place = api.admission.place()?;
-    let body = read(&api, request).await?;
+    let (body, most) = (read(&api, request).await?, api.options.most_body_bytes);
+    let body = match encoding {
+        Encoding::Identity => body,
+        Encoding::Gzip => api.on_blocking_thread(move || encoding.unpack(body, most)).await??,
+    };
     if body.is_empty() {
         return Err(Problem::new(
             ProblemKind::BadRequest,
@@ -190,18 +195,6 @@ async fn take(api: Arc<Api>, kind: Kind, request: Request) -> Result<Response, P
     }
     let receipt = append(&api, Submission { kind, format, body }, place).await?;
     answer(&api, kind, receipt)
-}
-
-/// gzip has been undone and its header taken away before; what is left here is what we cannot undo.
-fn refuse_unknown_encoding(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            let found = String::from_utf8_lossy(encoding.as_bytes());
-            let detail = format!("content-encoding `{found}` is not known: send gzip, or no encoding");
-            Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
-        }
-        _ => Ok(()),
-    }
 }
 
 async fn read(api: &Api, request: Request) -> Result<Bytes, Problem> {
@@ -215,13 +208,9 @@ async fn read(api: &Api, request: Request) -> Result<Bytes, Problem> {
 
 fn unread(rejection: &BytesRejection, most: usize) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail =
-            format!("the body holds more than {most} bytes (counted after decompression): send smaller batches");
-        return Problem::new(ProblemKind::TooLarge, detail).with("most_bytes", most);
+        return too_large(most);
     }
-    let detail =
-        format!("the body could not be received, or is not the gzip it claims to be: {}", rejection.body_text());
-    Problem::new(ProblemKind::BadRequest, detail)
+    Problem::new(ProblemKind::BadRequest, format!("the body could not be received: {}", rejection.body_text()))
 }
 
 async fn append(api: &Api, submission: Submission, place: OwnedSemaphorePermit) -> Result<Receipt, Problem> {

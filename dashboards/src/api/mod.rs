@@ -7,6 +7,7 @@
 //! that only those can reach who may do all of this.
 
 mod admission;
+mod encoding;
 mod error;
 mod extract;
 mod health;
@@ -35,7 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::decompression::RequestDecompressionLayer;
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ pub async fn serve(listener: TcpListener, services: Services, options: ApiOption
 pub fn router(services: Services, options: ApiOptions) -> Router {
     let http = HttpTelemetry::new(Arc::clone(&services.exporter));
     let most_body_bytes = options.most_body_bytes;
-    let intake = |methods| with_decompression(methods, most_body_bytes);
+    let intake = |methods: MethodRouter<Arc<Api>>| methods.layer(DefaultBodyLimit::max(most_body_bytes));
     let command = |methods: MethodRouter<Arc<Api>>| methods.layer(DefaultBodyLimit::max(MOST_COMMAND_BYTES));
     let routes = Observed::new(http.clone())
         .at("/v1/events", intake(post(intake::events)))
@@ -142,13 +142,6 @@ pub fn router(services: Services, options: ApiOptions) -> Router {
         .otherwise(no_such_path);
     let admission = Admission::new(&options);
     routes.with_state(Arc::new(Api { services, options, admission, http }))
-}
-
-/// The limit is set outside of the decompression and applied inside it: it counts the bytes that come out.
-fn with_decompression(methods: MethodRouter<Arc<Api>>, most_body_bytes: usize) -> MethodRouter<Arc<Api>> {
-    let unzip = RequestDecompressionLayer::new().pass_through_unaccepted(true);
-    let unzipped: MethodRouter<Arc<Api>> = methods.layer(unzip);
-    unzipped.layer(DefaultBodyLimit::max(most_body_bytes))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

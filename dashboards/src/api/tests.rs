@@ -287,6 +287,19 @@ async fn gzip_is_undone_and_the_limit_counts_what_comes_out() {
 }
 
 #[tokio::test]
+async fn a_gzipped_body_is_read_to_the_end_of_its_last_member() {
+    let fixture = Fixture::new();
+    let two: &'static [u8] = Box::leak([ZIPPED_ROW, ZIPPED_ROW].concat().into_boxed_slice());
+    assert_eq!(fixture.send(zipped(two, "gzip")).await.status(), StatusCode::OK);
+    assert_eq!(fixture.intake.taken.lock().unwrap()[0].body, Bytes::from(r#"{"id":"a"}{"id":"a"}"#));
+    let cut: &'static [u8] = Box::leak([ZIPPED_ROW, &ZIPPED_ROW[..20]].concat().into_boxed_slice());
+    let trailed: &'static [u8] = Box::leak([ZIPPED_ROW, b"and more"].concat().into_boxed_slice());
+    for broken in [cut, trailed] {
+        Answered::of(fixture.send(zipped(broken, "gzip")).await).await.problem(400);
+    }
+}
+
+#[tokio::test]
 async fn a_configured_rate_is_kept() {
     let one = NonZeroU32::MIN;
     let fixture =
