@@ -45,6 +45,7 @@ impl Follower {
             places.push((topic, log.bounds(topic, 0)?.first));
         }
         let stop = Arc::new(AtomicBool::new(false));
+        let capture = CaptureFollowed { told_before: log.bounds(topics::PARTIALS, 0)?.end, ..capture };
         let following = Following { places, dashboard, capture, stop: Arc::clone(&stop) };
         let thread =
             std::thread::Builder::new().name("follower".to_owned()).spawn(move || following.run(log.as_ref()))?;
@@ -68,12 +69,14 @@ pub struct CaptureFollowed {
     catch_up: Option<Arc<CatchUp>>,
     /// The partitions that are told to be far behind others.
     far: BTreeSet<(String, PartitionId)>,
+    /// Where the ledger ended when the process started: bad rows before that were told of by another.
+    told_before: Offset,
 }
 
 impl CaptureFollowed {
     /// Tells these, of which nothing is known yet.
     pub fn new(telemetry: CaptureTelemetry, catch_up: Option<Arc<CatchUp>>) -> Self {
-        Self { telemetry, catch_up, far: BTreeSet::new() }
+        Self { telemetry, catch_up, far: BTreeSet::new(), told_before: 0 }
     }
 
     /// Takes in where partitions stood at the end of an epoch, and tells how far they are apart.
@@ -146,7 +149,7 @@ fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &mut C
         topics::MODELS => decoded::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
         topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
         _ => CaptureEpoch::read(record).map(|epoch| {
-            show_ledger(&epoch, (dashboard, &capture.telemetry));
+            show_ledger((record.offset, &epoch), (dashboard, capture));
             capture.stand(&epoch.ledger, record.append_time_ms);
         }),
     };
@@ -177,12 +180,18 @@ fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
     }
 }
 
-fn show_ledger(epoch: &CaptureEpoch, (dashboard, capture): (&mut Dashboard, &CaptureTelemetry)) {
+fn show_ledger((offset, epoch): (Offset, &CaptureEpoch), (dashboard, followed): (&mut Dashboard, &CaptureFollowed)) {
+    let capture = &followed.telemetry;
     for entry in &epoch.ledger {
         let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
         capture.watermark(input, entry.watermark_ms);
         for (reason, count) in &entry.dead_letters {
-            capture.dead_letters(&entry.to.topic, reason, count.unsigned_abs());
+            let (topic, count) = (&entry.to.topic, count.unsigned_abs());
+            if offset < followed.told_before {
+                capture.earlier_dead_letters(topic, reason, count);
+            } else {
+                capture.dead_letters(topic, reason, count);
+            }
         }
         let of_labels = entry.to.topic == topics::LABELS;
         for (model, counts) in &entry.counts {

@@ -204,6 +204,11 @@ impl CaptureTelemetry {
     /// Records or rows of a topic became dead letters.
     pub fn dead_letters(&self, topic: &str, reason: &str, count: u64) {
         tracing::warn!(topic, reason, count, "bad rows sent to the dead-letter topic");
+        self.earlier_dead_letters(topic, reason, count);
+    }
+
+    /// Dead letters of before this process, which were told of then.
+    pub fn earlier_dead_letters(&self, topic: &str, reason: &str, count: u64) {
         self.exporter.add(&DEAD_LETTERS, &[topic, reason], count);
     }
 

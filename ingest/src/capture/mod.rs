@@ -119,6 +119,8 @@ pub struct Capture {
     told_versions: BTreeSet<Arc<str>>,
     /// That name.
     other_versions: Arc<str>,
+    /// How many bad rows there were, by topic and reason, since the process started.
+    told_bad: BTreeMap<(&'static str, &'static str), u64>,
     /// Whether anything but inputs was read since the last epoch.
     has_read: bool,
 }
@@ -168,6 +170,7 @@ impl Capture {
             told_unknown: BTreeSet::new(),
             told_versions: BTreeSet::new(),
             other_versions: OTHER_VERSIONS.into(),
+            told_bad: BTreeMap::new(),
             has_read: false,
         })
     }

@@ -26,6 +26,8 @@ const BATCH_ROWS: usize = 256;
 /// them, and so does what says how far ahead a partition is.
 const MOST_VALUES: usize = 6 << 20;
 const MOST_BYTES: usize = 64 << 20;
+/// Bad rows of a topic and a reason that a line of the log tells of, each.
+const MOST_TOLD: u64 = 5;
 
 /// Records whose rows are not judged yet.
 pub(super) struct Unjudged {
@@ -65,7 +67,7 @@ impl Capture {
         }
         for bad in self.decoder.take_bad() {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
-            self.bad_row(source, partition, &records[place], &bad);
+            self.bad_row(source, partition, (&records[place], delivery), &bad);
         }
         // The partition is known from now on, although nothing of it is judged.
         self.input(source, partition).taken_at(last.append_time_ms);
@@ -115,10 +117,37 @@ impl Capture {
         }
     }
 
-    fn bad_row(&mut self, source: Source, partition: PartitionId, record: &Record, bad: &BadRow) {
+    fn bad_row(
+        &mut self,
+        source: Source,
+        partition: PartitionId,
+        (record, delivery): (&Record, Delivery),
+        bad: &BadRow,
+    ) {
         let topic = source.topic();
-        tracing::warn!(topic, partition, offset = record.offset, reason = bad.reason.name(), "{}", bad.message);
+        if delivery == Delivery::Live {
+            self.tell_bad_row((topic, partition, record.offset), bad);
+        }
         self.input(source, partition).dead_letter(bad.reason.name());
         self.dead_letters.push(bad.to_dead_letter(topic, partition, record));
+    }
+
+    /// Says of the first few of a kind what is wrong with them. Of the rest the ledger tells how many there were, and their
+    /// dead letters the same as here: one sender's mistake must not fill the log.
+    fn tell_bad_row(&mut self, (topic, partition, offset): (&'static str, PartitionId, Offset), bad: &BadRow) {
+        let reason = bad.reason.name();
+        let told = self.told_bad.entry((topic, reason)).or_default();
+        *told += 1;
+        if *told > MOST_TOLD {
+            return;
+        }
+        tracing::warn!(topic, partition, offset, reason, "{}", bad.message);
+        if *told == MOST_TOLD {
+            tracing::warn!(
+                topic,
+                reason,
+                "further rows of this kind are only counted; their dead letters say what is wrong"
+            );
+        }
     }
 }
