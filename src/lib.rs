@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod output;
 
 pub mod compare;
 pub mod config;

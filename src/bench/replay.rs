@@ -7,6 +7,7 @@ use super::events::Density;
 use super::memory::{MemoryWatch, most_mib};
 use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed, with_service};
 use crate::cli::{BenchReplayArgs, Exit};
+use crate::output::say;
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, ensure};
 use detectors::verdict::{MonitorEvent, Verdict};
@@ -119,16 +120,16 @@ fn differing(first: &BTreeMap<String, Verdict>, second: &BTreeMap<String, Verdic
 
 fn tell(replayed: &Replayed, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(replayed)?);
+        say(format_args!("{}", serde_json::to_string(replayed)?))?;
         return Ok(());
     }
     let Replayed { events, bytes, partitions, compression, first, second, verdicts, differing } = replayed;
-    println!("{events} events of {bytes} bytes in {partitions} partitions, {compression}\n");
-    println!("| pass                 | seconds | most resident MiB |");
-    println!("|----------------------|---------|-------------------|");
+    say(format_args!("{events} events of {bytes} bytes in {partitions} partitions, {compression}\n"))?;
+    say(format_args!("| pass                 | seconds | most resident MiB |"))?;
+    say(format_args!("|----------------------|---------|-------------------|"))?;
     for (name, pass) in [("while it was loaded", first), ("from the start again", second)] {
-        println!("| {name:<20} | {:>7.1} | {:>17.0} |", pass.seconds, pass.most_resident_mib);
+        say(format_args!("| {name:<20} | {:>7.1} | {:>17.0} |", pass.seconds, pass.most_resident_mib))?;
     }
-    println!("\n{verdicts} verdicts, {differing} of which differ");
+    say(format_args!("\n{verdicts} verdicts, {differing} of which differ"))?;
     Ok(())
 }

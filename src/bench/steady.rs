@@ -12,6 +12,7 @@ use super::report::Rate;
 use super::throughput::{Meter, bytes_of};
 use super::{Place, Settings, events, folder_with_reference, record, with_service};
 use crate::cli::{BenchSteadyArgs, Exit};
+use crate::output::say;
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
@@ -276,25 +277,29 @@ fn newest_window_ms(metrics: &str) -> Option<i64> {
 impl Figures {
     fn tell(&self, json: bool) -> Result<()> {
         if json {
-            println!("{}", serde_json::to_string(self)?);
+            say(format_args!("{}", serde_json::to_string(self)?))?;
             return Ok(());
         }
         let Self { events_per_second, minutes, windows, models, processor_us_per_event, .. } = self;
-        println!("{events_per_second:.0} events/s of {models} models for {minutes:.1} minutes, {windows} windows");
-        println!(
+        say(format_args!(
+            "{events_per_second:.0} events/s of {models} models for {minutes:.1} minutes, {windows} windows"
+        ))?;
+        say(format_args!(
             "processor time of this process, which also produces: {processor_us_per_event:.2} us an event of the second half"
-        );
+        ))?;
         let Self { bytes_per_event, internal_bytes_per_event, .. } = self;
-        println!("bytes an event: {bytes_per_event:.1} of input, {internal_bytes_per_event:.1} of partial profiles");
+        say(format_args!(
+            "bytes an event: {bytes_per_event:.1} of input, {internal_bytes_per_event:.1} of partial profiles"
+        ))?;
         let Self { delay_p50_s, delay_p99_s, delay_most_s, most_resident_mib, growth_mib_per_minute, .. } = self;
-        println!(
+        say(format_args!(
             "delay from a window's last record to /metrics: p50 {delay_p50_s:.2} s, p99 {delay_p99_s:.2} s, most {delay_most_s:.2} s"
-        );
-        println!(
+        ))?;
+        say(format_args!(
             "resident memory: most {most_resident_mib:.0} MiB, {growth_mib_per_minute:+.2} MiB a minute over the second half"
-        );
+        ))?;
         for Sample { at_s, resident_mib } in self.samples.iter().step_by((self.samples.len() / 10).max(1)) {
-            println!("  {:>6.0} s {resident_mib:>6.0} MiB", at_s);
+            say(format_args!("  {:>6.0} s {resident_mib:>6.0} MiB", at_s))?;
         }
         Ok(())
     }

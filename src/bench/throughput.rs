@@ -12,6 +12,7 @@ use super::events::Density;
 use super::report::{Figures, Rate, Report};
 use super::{PATIENCE, Place, Settings, folder_with_reference, until_committed, with_service};
 use crate::cli::{BenchFormat, BenchKafkaArgs, Exit};
+use crate::output::{say, say_all};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub fn kafka(args: &BenchKafkaArgs, json: bool) -> Result<Exit> {
     let folder = folder_with_reference()?;
     let mut report = Report::of_this_machine();
     if !json {
-        print!("{}", report.head());
+        say_all(format_args!("{}", report.head()))?;
     }
     let formats = if args.format.is_empty() { &FORMATS[..] } else { &args.format };
     let sizes = if args.per_record.is_empty() { &EVENTS_PER_RECORD[..] } else { &args.per_record };
@@ -48,8 +49,8 @@ pub fn kafka(args: &BenchKafkaArgs, json: bool) -> Result<Exit> {
         let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
         let figures = place.measure(format, (per_record, events))?;
         match json {
-            true => println!("{}", serde_json::to_string(&figures)?),
-            false => print!("{}", figures.line()),
+            true => say(format_args!("{}", serde_json::to_string(&figures)?))?,
+            false => say_all(format_args!("{}", figures.line()))?,
         }
         report.add(figures);
     }

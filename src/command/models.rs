@@ -2,6 +2,7 @@
 
 use super::WrongUsage;
 use crate::cli::{Exit, ModelsAction, ModelsArgs, RetrainArgs};
+use crate::output::say;
 use crate::remote::Remote;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -12,28 +13,28 @@ const PAST_THE_GATE: &str =
 pub(super) fn retrain(args: &RetrainArgs, json: bool) -> Result<Exit> {
     let answer = Remote::new(&args.remote.url)
         .post(&format!("/v1/models/{}/retrain", args.model), &json!({"reason": args.reason}))?;
-    taken(&answer, json);
+    taken(&answer, json)?;
     Ok(Exit::Done)
 }
 
 pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
     let remote = Remote::new(&args.remote.url);
     match &args.action {
-        ModelsAction::List => list(&remote.get("/v1/models")?, json),
+        ModelsAction::List => list(&remote.get("/v1/models")?, json)?,
         ModelsAction::Show { model } => {
             let shown = remote.get(&format!("/v1/models/{model}"))?;
-            println!("{}", if json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? });
+            say(format_args!("{}", if json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? }))?;
         }
         ModelsAction::Promote { model, version, expect, overriding } => {
             let reason = overriding.as_deref().ok_or_else(|| WrongUsage(PAST_THE_GATE.to_owned()))?;
             let expected = champion(&remote, model, expect.as_deref())?;
             let body = json!({"version": version, "expected_champion": expected, "reason": reason});
-            taken(&remote.post(&format!("/v1/models/{model}/promote"), &body)?, json);
+            taken(&remote.post(&format!("/v1/models/{model}/promote"), &body)?, json)?;
         }
         ModelsAction::Rollback { model, expect, reason } => {
             let expected = champion(&remote, model, expect.as_deref())?;
             let body = json!({"expected_champion": expected, "reason": reason});
-            taken(&remote.post(&format!("/v1/models/{model}/rollback"), &body)?, json);
+            taken(&remote.post(&format!("/v1/models/{model}/rollback"), &body)?, json)?;
         }
     }
     Ok(Exit::Done)
@@ -47,28 +48,27 @@ fn champion(remote: &Remote, model: &str, named: Option<&str>) -> Result<Value> 
     }
 }
 
-fn list(models: &Value, json: bool) {
+fn list(models: &Value, json: bool) -> Result<()> {
     if json {
-        println!("{models}");
-        return;
+        return say(format_args!("{models}"));
     }
     for model in models.as_array().into_iter().flatten() {
         let text = |field: &str| model.get(field).and_then(Value::as_str).unwrap_or("-").to_owned();
-        println!(
+        say(format_args!(
             "{:24} champion {:12} challenger {:12} {}",
             text("model"),
             text("champion"),
             text("challenger"),
             text("retrain")
-        );
+        ))?;
     }
+    Ok(())
 }
 
-fn taken(answer: &Value, json: bool) {
+fn taken(answer: &Value, json: bool) -> Result<()> {
     if json {
-        println!("{answer}");
-        return;
+        return say(format_args!("{answer}"));
     }
     let id = answer.get("id").and_then(Value::as_str).unwrap_or("without an id");
-    println!("taken as {id}; `driftline models show` tells what became of it");
+    say(format_args!("taken as {id}; `driftline models show` tells what became of it"))
 }

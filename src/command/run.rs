@@ -4,6 +4,7 @@ use crate::bootstrap::Bootstrap;
 use crate::champion::Champion;
 use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, StageFailure, check};
+use crate::output::note;
 use crate::service::{Grounds, Pace, Service, ServiceOptions, StageFailedForGood, check_references, check_stages};
 use anyhow::{Context, Result};
 use ingest::error_chain::sentence;
@@ -29,12 +30,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let service = Service::start(Arc::clone(&grounds), &options)?;
     let signals = Signals::listen()?;
     if let Some(address) = service.address() {
-        eprintln!("driftline: metrics and API at http://{address}");
+        note(format_args!("driftline: metrics and API at http://{address}"));
     }
     let champions = published_champions(&grounds)?;
     let exits = config.stage_failure == StageFailure::Exit;
     let word = signals.wait(champions, || exits && service.has_failed_for_good());
-    eprintln!("driftline: sealing and committing");
+    note(format_args!("driftline: sealing and committing"));
     match (service.shutdown(), word) {
         (Err(error), Word::StageFailed) => Err(error.context(StageFailedForGood)),
         (ended, _) => ended.map(|()| Exit::Done),

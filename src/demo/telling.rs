@@ -3,6 +3,7 @@
 use super::ending::Ending;
 use super::simulation::Phase;
 use crate::narrator::Narrator;
+use crate::output::note;
 use crate::source::rfc3339;
 use crate::story::{Happening, Story, Sums};
 use anyhow::Result;
@@ -159,7 +160,7 @@ impl Teller {
 
     fn say(&self, sentence: &str) {
         if !self.silent {
-            eprintln!("{sentence}");
+            note(format_args!("{sentence}"));
         }
     }
 }
