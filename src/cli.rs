@@ -9,8 +9,9 @@ mod compare;
 pub use bench::{BenchArgs, BenchFormat, BenchKafkaArgs, BenchReplayArgs, BenchSteadyArgs, BenchSubject};
 pub use compare::CompareArgs;
 
-use crate::source::{EventTime, FileColumns, ScoreColumns, ScoreColumnsError};
-use clap::{Args, Parser, Subcommand};
+use crate::source::{EventTime, FileColumns, Reading, ScoreColumns, ScoreColumnsError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use detectors::schema::ColumnKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -24,7 +25,8 @@ Exit codes:
   3  `compare` found drift, or more odd values than the reference has; with --parity: that tool would
   4  no running driftline could be reached
   5  the log is in use by another process, cannot be used, or cannot be reached
-  6  a stage failed for good, and the configuration says `stage_failure: exit`";
+  6  a stage failed for good, and the configuration says `stage_failure: exit`
+  7  `replay` has read rows or labels that were not counted; its last lines say why";
 
 /// How the process ends, as the long help lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum Exit {
     LogUnusable = 5,
     /// A stage failed for good.
     StageFailed = 6,
+    /// Rows or labels of a replay were not counted.
+    NotCounted = 7,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -142,9 +146,13 @@ pub struct RunArgs {
 /// `driftline init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// A CSV, Parquet or JSON-lines file with examples of the model's inputs, gzipped or not
+    /// A file of CSV, Parquet or JSON (an object a line, or an array) with examples of the model's inputs, gzipped or not, a
+    /// folder of such, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
+    /// How the file is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Where the configuration goes; an existing file is never overwritten
     #[arg(long, value_name = "FILE", default_value = "driftline.yaml")]
     pub output: PathBuf,
@@ -154,12 +162,37 @@ pub struct InitArgs {
     /// Which columns are not inputs.
     #[command(flatten)]
     pub columns: ColumnArgs,
+    /// Only this column is an input; may be repeated [default: all that look like some]
+    #[arg(long = "columns", value_name = "COLUMN")]
+    pub only: Vec<String>,
+    /// What a column holds, whatever it looks like, as `salary=numeric`: it is an input; may be repeated
+    #[arg(long = "kind", value_name = "COLUMN=KIND", value_parser = kind_of_column)]
+    pub kinds: Vec<(String, ColumnKind)>,
+}
+
+/// How the text of files is meant.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReadingArgs {
+    /// A text that stands for a missing value in any column; may be repeated. In columns of numbers `NA`, `null`, `?`, `-` and
+    /// the like do so anyway
+    #[arg(long = "na", value_name = "TEXT")]
+    pub missing: Vec<String>,
+    /// What separates the fields of CSV, a sign or `tab` [default: recognised among `,`, `;`, tab and `|`]
+    #[arg(long, value_name = "SIGN", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+}
+
+impl ReadingArgs {
+    /// As files are read.
+    pub fn reading(&self) -> Reading {
+        Reading { delimiter: self.delimiter, missing: self.missing.clone() }
+    }
 }
 
 /// What the columns of a file are, beside inputs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ColumnArgs {
-    /// Column of the event's id [default: the row's number]
+    /// Column of the event's id [default: the file's name and the row's number]
     #[arg(long = "id", visible_alias = "id-column", value_name = "COLUMN")]
     pub id: Option<String>,
     /// Column of the event's time
@@ -199,8 +232,13 @@ impl ColumnArgs {
 /// `driftline replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// A CSV, Parquet or JSON-lines file, gzipped or not
-    pub file: PathBuf,
+    /// Files of CSV, Parquet or JSON (an object a line, or an array), gzipped or not, folders of such, or `-` for standard input;
+    /// several are read one after the other
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Which configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -225,9 +263,25 @@ pub struct ReplayArgs {
     /// How fast event time passes: `max`, or a multiple as `60x`
     #[arg(long, value_name = "SPEED", default_value = "max", value_parser = Speed::parse)]
     pub speed: Speed,
-    /// Leave the input open, so that more may follow; the last windows then stay open too
+    /// Leave the input open, so that more may follow, labels in a file of their own among it; the last windows, and all that
+    /// wait for labels, then stay open too
     #[arg(long)]
     pub no_end_mark: bool,
+    /// In which order the rows go: `time` sorts rows that are further out of it than `max_disorder`, `file` leaves them as they are
+    #[arg(long, value_name = "time|file", default_value = "time")]
+    pub order: RowOrder,
+    /// Go on although most rows lie before the time that the log has come to, and will be late
+    #[arg(long)]
+    pub allow_late: bool,
+}
+
+/// In which order the rows of a replay go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowOrder {
+    /// In that of time.
+    Time,
+    /// In that of the file.
+    File,
 }
 
 impl ReplayArgs {
@@ -293,9 +347,12 @@ pub struct ReferenceArgs {
     /// The version it belongs to [default: the model's default reference]
     #[arg(long)]
     pub model_version: Option<String>,
-    /// Learn from this file [default: `reference.file` of the configuration]
+    /// Learn from this file or folder, or `-` for standard input [default: `reference.file` of the configuration]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "until"])]
     pub from_file: Option<PathBuf>,
+    /// How the file is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Learn from the archive, beginning here
     #[arg(long, value_name = "TIME", requires = "until", value_parser = moment)]
     pub from: Option<SystemTime>,
@@ -375,6 +432,15 @@ pub enum ModelsAction {
     },
 }
 
+/// Reads `COLUMN=numeric` or `COLUMN=categorical`.
+fn kind_of_column(text: &str) -> Result<(String, ColumnKind), String> {
+    match text.rsplit_once('=') {
+        Some((column, "numeric")) => Ok((column.to_owned(), ColumnKind::Numeric)),
+        Some((column, "categorical")) => Ok((column.to_owned(), ColumnKind::Categorical)),
+        _ => Err("write it as COLUMN=numeric or COLUMN=categorical".to_owned()),
+    }
+}
+
 /// Reads `NAME=VALUE`.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -391,6 +457,15 @@ fn moment(text: &str) -> Result<SystemTime, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let advice = "write a number and a unit, as `90s`, `1h` or `7d`";
     humantime::parse_duration(text).map_err(|reason| format!("{reason}: {advice}"))
+}
+
+/// One sign, as a byte.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if matches!(text, "tab" | "\\t") => Ok(b'\t'),
+        [sign] if !sign.is_ascii_alphanumeric() => Ok(*sign),
+        _ => Err("write one sign, as `;`, or `tab`".to_owned()),
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

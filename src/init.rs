@@ -5,9 +5,13 @@
 //! silence.
 
 use crate::config::{Config, ConfigError, ModelName};
-use crate::source::{InferredColumn, InferredFile, InferredKind, SourceError, infer};
+use crate::source::names_of;
+use crate::source::{Files, InferredColumn, InferredFile, InferredKind, Lateness, SourceError, TimeOrder, infer};
+use detectors::panel::PanelPolicy;
+use detectors::schema::ColumnKind;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Rows that are looked at.
@@ -28,6 +32,10 @@ pub struct KnownColumns {
     pub prediction: Option<String>,
     /// Scores and segments: no inputs either.
     pub others: Vec<String>,
+    /// Only these are inputs; empty for all that look like some.
+    pub only: Vec<String>,
+    /// What these hold, whatever they look like: they are inputs.
+    pub kinds: Vec<(String, ColumnKind)>,
 }
 
 impl KnownColumns {
@@ -40,12 +48,20 @@ impl KnownColumns {
             () if named(&self.label) => Some("the label"),
             () if named(&self.prediction) => Some("the prediction"),
             () if self.others.iter().any(|other| other == name) => Some("a score or a segment"),
+            () if !self.only.is_empty() && !self.only.iter().any(|only| only == name) => Some("not asked for"),
             () => None,
         }
     }
 
     fn named(&self) -> impl Iterator<Item = &String> {
-        [&self.id, &self.time, &self.label, &self.prediction].into_iter().flatten().chain(&self.others)
+        let others = self.others.iter().chain(&self.only).chain(self.kinds.iter().map(|(name, _)| name));
+        [&self.id, &self.time, &self.label, &self.prediction].into_iter().flatten().chain(others)
+    }
+
+    /// The kind of an input that was named as one.
+    fn kind(&self, column: &InferredColumn) -> Option<ColumnKind> {
+        let said = self.kinds.iter().find(|(name, _)| *name == column.name).map(|(_, kind)| *kind);
+        said.or_else(|| self.only.contains(&column.name).then_some(column.plain))
     }
 }
 
@@ -88,27 +104,29 @@ pub enum InitError {
 ///
 /// # Errors
 /// When the file cannot be read, a named column is missing, no input is left, or the label cannot be one.
-pub fn configuration(from: &Path, model: &str, known: &KnownColumns) -> Result<String, InitError> {
+pub fn configuration(files: &Files, model: &str, known: &KnownColumns) -> Result<String, InitError> {
     if ModelName::new(model).is_none() {
         return Err(InitError::Name { name: model.to_owned() });
     }
-    let inferred = infer(from, MOST_ROWS)?;
+    let (inferred, from) = (infer(files, MOST_ROWS)?, &files.name());
     for name in known.named() {
         find(from, &inferred, name)?;
     }
     let task = task(from, &inferred, known)?;
     let features = features(&inferred, known);
+    let notes: String = inferred.notes.iter().map(|told| format!("# {told}\n")).collect();
+    let windows = windows(files, known)?;
     if !features.lines().any(|line| !line.trim_start().starts_with('#')) {
         return Err(InitError::NoInputs { file: from.to_owned(), reason: features.trim().replace('\n', ";") });
     }
     let text = format!(
         "# Written by `driftline init` from {file} ({rows} rows looked at). Read it through, then: driftline check\n\
-         version: 1\n\
+         {notes}version: 1\n\
          \n\
          log:\n  directory: driftline-data\n\
          \n\
          models:\n  {model}:\n{task}    features:\n{features}    \
-         windows: {{size: 1d}}              # a window needs some hundred rows; lengthen or shorten it to your traffic\n    \
+         {windows}\n    \
          labels:\n      mature: {{after: 1h}}           # how long after a window its labels are all there\n      horizon: 30d\n    \
          trainer:\n      builtin: {{}}\n    \
          serving: none                    # `champion`, where driftline itself is to answer replayed rows\n",
@@ -121,11 +139,36 @@ pub fn configuration(from: &Path, model: &str, known: &KnownColumns) -> Result<S
     Ok(text)
 }
 
+/// Lengths of windows that people think in.
+const WINDOW_DAYS: [u32; 6] = [1, 2, 7, 14, 28, 91];
+
+/// The `windows` line: days, or as many as hold the rows that a judgement needs, where times tell how many come in a day.
+fn windows(files: &Files, known: &KnownColumns) -> Result<String, SourceError> {
+    const ADVICE: &str = "# a window needs some hundred rows; lengthen or shorten it to your traffic";
+    let line = |days: u32, why: &str| format!("{:<32} {why}", format!("windows: {{size: {days}d}}"));
+    let Some(column) = &known.time else { return Ok(line(1, ADVICE)) };
+    let lateness = Lateness { disorder: Duration::MAX, watermark_ms: None };
+    let order = TimeOrder::of(files.open_columns(&[column])?, &files.name(), column, lateness)?;
+    let Some((first_ms, last_ms)) = order.span_ms.filter(|(first_ms, last_ms)| first_ms < last_ms) else {
+        return Ok(line(1, ADVICE));
+    };
+    let days = (last_ms - first_ms) as f64 / 86_400_000.0;
+    let a_day = order.rows as f64 / days;
+    let needed = PanelPolicy::default().min_rows as f64;
+    // Half as many again, because some windows hold fewer than the mean.
+    let enough = WINDOW_DAYS.into_iter().find(|length| f64::from(*length) * a_day >= 1.5 * needed);
+    let length = enough.or(WINDOW_DAYS.last().copied()).unwrap_or(1);
+    Ok(line(
+        length,
+        &format!("# about {:.0} rows each, of the {needed} that a judgement needs", f64::from(length) * a_day),
+    ))
+}
+
 fn find<'a>(file: &Path, inferred: &'a InferredFile, name: &str) -> Result<&'a InferredColumn, SourceError> {
     inferred.columns.iter().find(|column| column.name == name).ok_or_else(|| SourceError::NoColumn {
         file: file.to_owned(),
         column: name.to_owned(),
-        found: inferred.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", "),
+        found: names_of(inferred.columns.iter().map(|column| &column.name)),
     })
 }
 
@@ -173,10 +216,18 @@ fn features(inferred: &InferredFile, known: &KnownColumns) -> String {
     let mut text = String::new();
     for column in &inferred.columns {
         let name = quoted(&column.name);
+        let said = known.kind(column);
         let left_out = match (known.purpose(&column.name), column.kind) {
             (Some(purpose), _) => Some(purpose.to_owned()),
+            (None, _) if ingest::columns::is_reserved(&column.name) => {
+                Some("is a name of driftline's own: rename it, and map it in `map.features`".to_owned())
+            }
+            (None, _) if said.is_some() => None,
             (None, InferredKind::Identifier) => {
-                Some(format!("looks like an identifier ({} different values)", column.distinct))
+                let distinct = column.distinct;
+                Some(format!(
+                    "looks like an identifier ({distinct} different values); make it an input with --kind if it is one"
+                ))
             }
             (None, InferredKind::Time(_)) => {
                 Some("looks like a time; give it with --time if it is the event's".to_owned())
@@ -184,23 +235,35 @@ fn features(inferred: &InferredFile, known: &KnownColumns) -> String {
             (None, InferredKind::Date) => {
                 Some("looks like a date: later ones would all be unseen categories".to_owned())
             }
-            (None, InferredKind::Empty) => Some("has no plain values".to_owned()),
-            (None, _) if ingest::columns::is_reserved(&column.name) => {
-                Some("is a name of driftline's own: rename it, and map it in `map.features`".to_owned())
-            }
+            (None, InferredKind::Empty) => Some("is empty".to_owned()),
+            (None, InferredKind::Nested) => Some("has no plain values".to_owned()),
             _ => None,
         };
-        let kind = if column.kind == InferredKind::Numeric { "numeric" } else { "categorical" };
+        let is_numeric = said.unwrap_or(column.plain) == ColumnKind::Numeric;
+        let kind = if is_numeric { "numeric" } else { "categorical" };
+        let odd = odd_values(column);
         // Writing into a string cannot fail.
         let _ = match left_out {
             Some(why) => writeln!(text, "      # {name}: left out, {why}"),
-            None if column.nulls > 0 => {
-                writeln!(text, "      {name}: {kind}   # {} rows without a value", column.nulls)
-            }
+            None if !odd.is_empty() => writeln!(text, "      {name}: {kind}   # {}", odd.join(", ")),
             None => writeln!(text, "      {name}: {kind}"),
         };
     }
     text
+}
+
+/// What is to be told of the values of an input.
+fn odd_values(column: &InferredColumn) -> Vec<String> {
+    let mut told = Vec::new();
+    if column.nulls > 0 {
+        let words: Vec<_> = column.missing.iter().map(|word| format!("`{word}`")).collect();
+        let words = if words.is_empty() { String::new() } else { format!(" ({} taken for one)", words.join(", ")) };
+        told.push(format!("{} rows without a value{words}", column.nulls));
+    }
+    if column.odd > 0 {
+        told.push(format!("{} rows that hold no number", column.odd));
+    }
+    told
 }
 
 /// A YAML scalar that is text, whatever is in it: JSON's strings are YAML's too.
@@ -223,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("loans.csv");
         std::fs::write(&file, csv).unwrap();
-        let text = configuration(&file, "loans", known);
+        let text = configuration(&Files::from(file), "loans", known);
         text.map(|text| text.replace(&folder.path().display().to_string(), "…"))
     }
 
@@ -254,13 +317,13 @@ mod tests {
               loans:
                 task: {type: binary, positive: "yes", negative: "no"}   # exchange them if the other class is the one to find
                 features:
-                  # loan: left out, looks like an identifier (60 different values)
+                  # loan: left out, looks like an identifier (60 different values); make it an input with --kind if it is one
                   # at: left out, the event's time
                   amount: numeric
                   "size of \"car\"": categorical   # 20 rows without a value
                   # repaid: left out, the label
-                  # empty: left out, has no plain values
-                windows: {size: 1d}              # a window needs some hundred rows; lengthen or shorten it to your traffic
+                  # empty: left out, is empty
+                windows: {size: 1d}              # about 87864 rows each, of the 100 that a judgement needs
                 labels:
                   mature: {after: 1h}           # how long after a window its labels are all there
                   horizon: 30d
@@ -282,5 +345,32 @@ mod tests {
             let error = written(&loans().replace("size of \"car\"", "size"), &known).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn windows_hold_the_rows_that_a_judgement_needs() {
+        let hourly = |hours: u64| {
+            let row = |hour: u64| format!("2026-01-{:02}T{:02}:00:00Z,{}.5\n", 1 + hour / 24, hour % 24, hour * 7 % 31);
+            format!("at,load\n{}", (0..hours).map(row).collect::<String>())
+        };
+        let known = KnownColumns { time: Some("at".into()), ..KnownColumns::default() };
+        let text = written(&hourly(480), &known).unwrap();
+        assert!(text.contains("windows: {size: 7d}              # about 168 rows each"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_column_goes_before_what_it_looks_like() {
+        let csv = loans().replace("size of \"car\"", "size");
+        let known = KnownColumns {
+            only: vec!["loan".into(), "amount".into()],
+            kinds: vec![("amount".into(), ColumnKind::Categorical)],
+            ..KnownColumns::default()
+        };
+        let text = written(&csv, &known).unwrap();
+        assert!(
+            text.contains("\n      loan: categorical\n") && text.contains("\n      amount: categorical\n"),
+            "{text}"
+        );
+        assert!(text.contains("# size: left out, not asked for"), "{text}");
     }
 }

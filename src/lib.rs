@@ -28,6 +28,7 @@ pub mod silence;
 pub mod telemetry;
 pub mod topic_reader;
 
+pub mod balance;
 pub mod narrator;
 pub mod remote;
 pub mod replay;

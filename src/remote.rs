@@ -39,6 +39,19 @@ impl Remote {
         self.read(answer)
     }
 
+    /// The text that stands at a path.
+    ///
+    /// # Errors
+    /// When no one answers, or the answer is an error.
+    pub fn text(&self, path: &str) -> Result<String> {
+        let answer = self.agent.get(format!("{}{path}", self.url)).call();
+        let mut answer = answer.map_err(|source| Unreachable { url: self.url.clone(), source: Box::new(source) })?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer.body_mut().read_to_string()?),
+            status => Err(anyhow!("{}{path} answered {status}", self.url)),
+        }
+    }
+
     /// Sends a JSON body.
     ///
     /// # Errors

@@ -5,18 +5,20 @@
 //! stage has done all it has to do, trainings included, before the next chunk: what comes out does not depend on how fast
 //! anything is. Killed and started again it goes on after the last chunk that was appended.
 
+use crate::balance::{self, Balance, Captured};
 use crate::champion::Champion;
 use crate::cli::Speed;
 use crate::service::Service;
 use crate::setup::ModelSetup;
 use crate::source::privacy::redacted;
 use crate::source::typed::{self, Wanted};
-use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, RowBatch, SourceError};
+use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, LabelRows, RowBatch, SourceError};
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use detectors::schema::ColumnSchema;
 use ingest::control::Control;
 use ingest::decode::{Format, REDACTED_HEADER, Source};
-use ingest::log::{NewRecord, Transaction};
+use ingest::log::{Log, NewRecord, Offset, Transaction};
 use ingest::topics;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -35,8 +37,31 @@ pub const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 pub struct Place {
     /// Rows appended.
     pub rows: u64,
+    /// Labels appended that came without their rows.
+    #[serde(default)]
+    pub labels: u64,
     /// Whether the end of the input has been appended too.
     pub finished: bool,
+    /// Where capture's ledger stood before the first row; what is said from there on tells what became of the rows.
+    #[serde(default)]
+    pub ledger_from: Offset,
+}
+
+impl Place {
+    /// Where the replay of this name stands; `None` where there was none.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn of(log: &dyn Log, name: &str) -> Result<Option<Self>> {
+        let kept = log.snapshot(&group(name))?;
+        let place = kept.map(|bytes| serde_json::from_slice(&bytes).context("reading how far the replay had come"));
+        place.transpose()
+    }
+}
+
+/// The group in which a replay of this name keeps its place.
+fn group(name: &str) -> String {
+    format!("replay-{name}")
 }
 
 /// How a replay ends.
@@ -71,6 +96,8 @@ pub struct Replay<'a> {
     features: Vec<Wanted>,
     source: Source,
     file: PathBuf,
+    /// Whether the model's windows are judged by labels too.
+    waits_for_labels: bool,
     place: Place,
     started: Option<(Instant, i64)>,
 }
@@ -82,18 +109,28 @@ impl<'a> Replay<'a> {
     /// When the log or the registry cannot be read.
     pub fn new(service: &'a Service, setup: &Arc<ModelSetup>, spec: ReplaySpec) -> Result<Self> {
         let grounds = service.grounds();
-        let group = format!("replay-{}", spec.name);
+        let group = group(&spec.name);
         grounds.log.take_over(&group)?;
-        let place = match grounds.log.snapshot(&group)? {
-            Some(bytes) => serde_json::from_slice(&bytes).context("reading how far the replay had come")?,
-            None => Place::default(),
+        let place = match Place::of(grounds.log.as_ref(), &spec.name)? {
+            Some(place) => place,
+            None => {
+                // What is still to be said of earlier events is not said of these.
+                service.wait_until_quiet(PATIENCE)?;
+                Place { ledger_from: balance::end_of_ledger(&grounds.log)?, ..Place::default() }
+            }
         };
         let champion = match spec.encoder.prediction {
             Some(_) => None,
             None => Some(Champion::new(Arc::clone(setup), Arc::clone(&grounds.store), Arc::clone(&grounds.log))?),
         };
-        let features = setup.watched.schema.features().map(|feature| setup.wanted(feature));
-        let (features, file) = (features.collect(), spec.encoder.file.clone());
+        let renamed = &spec.encoder.renamed;
+        let wanted = |feature: &ColumnSchema| Wanted {
+            from: renamed.get(&feature.name).unwrap_or(&feature.name).clone(),
+            name: feature.name.clone(),
+            kind: feature.kind,
+        };
+        let features = setup.watched.schema.features().map(wanted).collect();
+        let file = spec.encoder.file.clone();
         let encoder = EventEncoder::new(spec.encoder.clone());
         Ok(Self {
             service,
@@ -104,6 +141,7 @@ impl<'a> Replay<'a> {
             features,
             source: setup.source.clone(),
             file,
+            waits_for_labels: setup.watched.labels.is_some(),
             place,
             started: None,
         })
@@ -112,6 +150,16 @@ impl<'a> Replay<'a> {
     /// How far an earlier replay of the same name had come.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// What became of the rows so far, once the stages have come to rest.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn balance(&self) -> Result<Balance> {
+        let model = &self.spec.encoder.model;
+        let captured = Captured::since(&self.service.grounds().log, self.place.ledger_from, model)?;
+        Ok(Balance::of(self.place.rows, self.encoder.rows(), captured))
     }
 
     /// Rows that go together.
@@ -153,9 +201,35 @@ impl<'a> Replay<'a> {
         let answers = self.answer(rows)?;
         let encoded = self.encoder.encode(rows, answers.as_ref())?;
         self.keep_pace(encoded.latest_ms);
-        let place = Place { rows: after, finished: false };
+        let place = Place { rows: after, ..self.place };
         let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
-        self.append(encoded, heartbeat, place)
+        self.append(encoded, heartbeat.map(|control| (control, self.topics_moved())), place)
+    }
+
+    /// Sends labels whose predictions are in the log, to their end.
+    ///
+    /// # Errors
+    /// When the service fails.
+    pub fn run_labels(&mut self, labels: &LabelRows, mut go_on: impl FnMut(Place) -> Result<bool>) -> Result<Place> {
+        self.service.wait_until_quiet(PATIENCE)?;
+        *self.encoder.rows_mut() = labels.rows().clone();
+        while let Some(encoded) = labels.encode(self.place.labels, PLAIN_CHUNK_ROWS) {
+            let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
+            let sent: u64 = encoded.labels.iter().map(|record| u64::from(record.events)).sum();
+            let place = Place { labels: self.place.labels + sent, ..self.place };
+            self.append(encoded, heartbeat.map(|control| (control, &[topics::LABELS][..])), place)?;
+            if !go_on(self.place)? {
+                return Ok(self.place);
+            }
+        }
+        // The last prediction may be later than the last label.
+        let watermark_ms = balance::watermark_ms(&self.service.grounds().log)?;
+        let disorder = self.service.grounds().config().max_disorder;
+        let event_ms =
+            watermark_ms.map(|at| at.saturating_add(i64::try_from(disorder.as_millis()).unwrap_or(i64::MAX)));
+        self.end(Encoded { latest_ms: labels.latest_ms().max(event_ms), ..Encoded::default() })?;
+        go_on(self.place)?;
+        Ok(self.place)
     }
 
     /// The champion's answers, where the rows have none of their own.
@@ -174,21 +248,27 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         let encoded = self.encoder.finish();
-        let mark = match self.spec.ending {
-            Ending::Mark => encoded.latest_ms.map(Control::EndOfInput),
-            Ending::Open => None,
-        };
-        self.append(encoded, mark, Place { rows: self.place.rows, finished: true })
+        self.end(encoded)
     }
 
-    /// Appends the records and the place in the file as one, and waits until the service has done with them.
-    fn append(&mut self, encoded: Encoded, control: Option<Control>, place: Place) -> Result<()> {
+    /// Appends the last records, and the mark of the end where there is to be one.
+    fn end(&mut self, last: Encoded) -> Result<()> {
+        let mark = match self.spec.ending {
+            Ending::Mark => last.latest_ms.map(|time_ms| (Control::EndOfInput(time_ms), self.topics_moved())),
+            Ending::Open => None,
+        };
+        self.append(last, mark, Place { finished: true, ..self.place })
+    }
+
+    /// Appends the records, what moves the time of some topics, and the place in the file as one, and waits until the service
+    /// has done with them.
+    fn append(&mut self, encoded: Encoded, control: Option<(Control, &[&str])>, place: Place) -> Result<()> {
         let mut records: Vec<_> =
             encoded.events.into_iter().map(|record| new_record(topics::INFERENCES, record)).collect();
         records.extend(encoded.labels.into_iter().map(|record| new_record(topics::LABELS, record)));
-        if let Some(control) = control {
+        if let Some((control, moved)) = control {
             for partition in 0..self.service.grounds().partitions {
-                records.extend([topics::INFERENCES, topics::LABELS].map(|topic| control.to_record(topic, partition)));
+                records.extend(moved.iter().map(|topic| control.to_record(topic, partition)));
             }
         }
         let snapshot = Some(Bytes::from(serde_json::to_vec(&place)?));
@@ -196,6 +276,16 @@ impl<'a> Replay<'a> {
         self.service.grounds().log.commit(&self.group, &transaction)?;
         self.place = place;
         self.service.wait_until_quiet(PATIENCE)
+    }
+
+    /// The topics whose time goes on with the rows. Where labels are still to follow in a file of their own, theirs waits for
+    /// them: windows stay open until then.
+    fn topics_moved(&self) -> &'static [&'static str] {
+        let has_labels = self.spec.encoder.label.is_some();
+        match self.spec.ending {
+            Ending::Open if !has_labels && self.waits_for_labels => &[topics::INFERENCES],
+            _ => &[topics::INFERENCES, topics::LABELS],
+        }
     }
 
     /// Waits until the clock has come as far as the rows, at the speed asked for.

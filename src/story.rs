@@ -19,6 +19,10 @@ pub struct Sums {
     pub windows: u64,
     /// Of those, with drift.
     pub drift_windows: u64,
+    /// Of those, that could not be judged.
+    pub unjudged_windows: u64,
+    /// Why the first of them could not.
+    pub unjudged_because: Option<String>,
     /// Changes that sequential detectors found.
     pub changes: u64,
     /// Retrain requests.
@@ -116,6 +120,14 @@ impl Story {
             Monitor::Drift => {
                 self.sums.windows += 1;
                 self.sums.drift_windows += u64::from(verdict.severity == Severity::Drift);
+                if matches!(verdict.severity, Severity::Inconclusive(_) | Severity::Learning) {
+                    self.sums.unjudged_windows += 1;
+                    let because = || match verdict.severity {
+                        Severity::Learning => "there is no reference yet".to_owned(),
+                        _ => verdict.summary.clone(),
+                    };
+                    self.sums.unjudged_because.get_or_insert_with(because);
+                }
             }
             Monitor::Sequential(_) => self.sums.changes += u64::from(verdict.severity == Severity::Drift),
             Monitor::Quality if self.matured.insert(verdict.id.clone()) => self.add_quality(verdict),

@@ -3,11 +3,10 @@
 use crate::setup::ModelSetup;
 use crate::source::privacy::redacted;
 use crate::source::typed::{self, Wanted};
-use crate::source::{self, EventTime, FileColumns, RowBatch, SourceError};
-use anyhow::{Context, Result, bail};
+use crate::source::{self, Column, EventTime, FileColumns, RowBatch, SourceError};
+use anyhow::{Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::DataType;
+use arrow::compute::concat_batches;
 use detectors::schema::{ColumnKind, PREDICTION, Task};
 use ingest::columns::{
     APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION, event_schema,
@@ -106,13 +105,12 @@ impl TableSpec {
         let Some(column) = &self.columns.id else {
             return Ok(Arc::new(StringArray::from_iter_values(numbers(rows).map(|row| row.to_string()))));
         };
-        let found = rows.batch.column_by_name(column);
-        let found = found.with_context(|| format!("{} has no column `{column}`", self.file.display()))?;
-        let ids = cast(found, &DataType::Utf8)?;
-        if ids.null_count() > 0 || ids.as_string_opt::<i32>().is_none() {
+        let found = Column::find(&self.file, &rows.batch, column)?;
+        let ids: StringArray = (0..rows.batch.num_rows()).map(|row| found.cell(row).category()).collect();
+        if ids.null_count() > 0 {
             bail!("{}: column `{column}` has rows without an id", self.file.display());
         }
-        Ok(ids)
+        Ok(Arc::new(ids))
     }
 }
 

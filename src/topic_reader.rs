@@ -20,6 +20,15 @@ impl TopicReader {
         Ok(Self { log, topic, next })
     }
 
+    /// A reader before this offset, or the oldest record that is still there.
+    ///
+    /// # Errors
+    /// When the topic does not exist.
+    pub fn starting_at(log: Arc<dyn Log>, topic: &'static str, offset: Offset) -> Result<Self, LogError> {
+        let next = log.bounds(topic, 0)?.first.max(offset);
+        Ok(Self { log, topic, next })
+    }
+
     /// The records that have been committed since the last call, at most a few thousand of them.
     ///
     /// # Errors

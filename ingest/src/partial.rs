@@ -99,6 +99,9 @@ pub struct EventCounts {
     /// Rows of versions beyond those that are told apart (inference partitions only).
     #[serde(default)]
     pub other_versions: i64,
+    /// Rows that are both late and duplicates, which are in either number.
+    #[serde(default)]
+    pub late_duplicates: i64,
 }
 
 /// A partial profile.
@@ -254,6 +257,12 @@ impl EventCounts {
         self.misplaced += other.misplaced;
         self.unknown_features += other.unknown_features;
         self.other_versions += other.other_versions;
+        self.late_duplicates += other.late_duplicates;
+    }
+
+    /// Rows that count in a window: neither late nor duplicates.
+    pub fn counted(&self) -> i64 {
+        self.produced - self.late - self.duplicates + self.late_duplicates
     }
 
     /// Counts what became of a label.

@@ -5,6 +5,7 @@
 //!
 //! Which rows are kept depends on their numbers alone, so that the same file gives the same bins.
 
+use crate::columns::WRONG_TYPE;
 use crate::window_query::aggregate::{Filled, aggregate_function};
 use arrow::array::{BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch};
@@ -29,8 +30,11 @@ pub const MOST_SAMPLED: usize = 1 << 17;
 /// Batches of a table, or why there are no more.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, Box<dyn Error + Send + Sync>>> + Send>;
 
-/// The column of wrongly typed values, which a table of one type a column never has.
-const WRONG_TYPE: &str = "wrong_type";
+/// The type of [`WRONG_TYPE`]: of each row the places of its wrongly typed columns.
+pub fn wrong_type() -> Field {
+    let item = Arc::new(Field::new_list_field(DataType::UInt16, false));
+    Field::new(WRONG_TYPE, DataType::List(item), true)
+}
 
 /// Rows of a table, chosen evenly by a hash of their numbers: one in 2ᵏ, with the least `k` that keeps few enough.
 #[derive(Debug)]
@@ -107,7 +111,7 @@ fn mixed(row: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Counts every row of the batches, whose columns are those of the layouts in order.
+/// Counts every row of the batches, whose columns are those of the layouts in order; behind them may stand [`WRONG_TYPE`].
 ///
 /// # Errors
 /// When a batch cannot be read, or has other columns.
@@ -130,11 +134,6 @@ pub fn profile(
     })?;
     let profile = filled.take().into_iter().next();
     profile.ok_or_else(|| DataFusionError::Internal("the aggregate of a table has no value".to_owned()))
-}
-
-fn wrong_type() -> Field {
-    let item = Arc::new(Field::new_list_field(DataType::UInt16, false));
-    Field::new(WRONG_TYPE, DataType::List(item), true)
 }
 
 fn external(error: Box<dyn Error + Send + Sync>) -> DataFusionError {
@@ -163,7 +162,9 @@ impl PartitionStream for Leaf {
         let schema = Arc::clone(&self.schema);
         let complete = move |batch: RecordBatch| {
             let mut columns = batch.columns().to_vec();
-            columns.push(new_null_array(wrong_type().data_type(), batch.num_rows()));
+            if columns.len() < schema.fields().len() {
+                columns.push(new_null_array(wrong_type().data_type(), batch.num_rows()));
+            }
             Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
         };
         let batches = batches.into_iter().flatten().map(move |batch| batch.map_err(external).and_then(&complete));

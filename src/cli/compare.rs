@@ -1,35 +1,45 @@
 //! What `driftline compare` can be asked.
 
+use super::{ReadingArgs, kind_of_column};
 use crate::compare::parity::ParityTool;
 use clap::Args;
 use detectors::panel::PanelPolicy;
+use detectors::schema::ColumnKind;
 use detectors::statistics::Statistic;
 use std::path::PathBuf;
 
 /// `driftline compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// A CSV, Parquet or JSON-lines file, gzipped or not, that shows what is normal
+    /// A file of CSV, Parquet or JSON (an object a line, or an array), gzipped or not, a folder of such, or `-` for standard
+    /// input, that shows what is normal
     pub reference: PathBuf,
-    /// The file that is held against it
+    /// What is held against it
     pub current: PathBuf,
-    /// Only these columns, separated by commas [default: all but identifiers, times and empty ones]
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// Only these columns, separated by commas, or the option repeated; a name with a comma alone or in quotes
+    /// [default: all but identifiers, times and empty ones]
+    #[arg(long, value_name = "COLUMNS")]
     pub columns: Vec<String>,
     /// Not these columns
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    #[arg(long, value_name = "COLUMNS")]
     pub exclude: Vec<String>,
     /// These columns are numeric, whatever they look like
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    #[arg(long, value_name = "COLUMNS")]
     pub numeric: Vec<String>,
     /// These columns are categorical, whatever they look like
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS", conflicts_with = "numeric")]
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "numeric")]
     pub categorical: Vec<String>,
+    /// What a column holds, whatever it looks like, as `salary=numeric`; may be repeated
+    #[arg(long = "kind", value_name = "COLUMN=KIND", value_parser = kind_of_column)]
+    pub kinds: Vec<(String, ColumnKind)>,
     /// Column of the model's prediction
     #[arg(long, value_name = "COLUMN")]
     pub prediction: Option<String>,
     /// Columns of the model's scores
-    #[arg(long = "score", value_delimiter = ',', value_name = "COLUMNS")]
+    #[arg(long = "score", value_name = "COLUMNS")]
     pub scores: Vec<String>,
     /// Only these tests, as `psi,ks`; each is used for the columns that it is defined for
     #[arg(long, value_delimiter = ',', value_name = "TESTS", value_parser = statistic)]

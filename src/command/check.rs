@@ -4,14 +4,22 @@
 use super::WrongUsage;
 use crate::cli::{ConfigArgs, Exit};
 use crate::config::{Config, Finding, ModelConfig, check as findings_of};
+use crate::output::say;
 use crate::service::check_references_of;
 use crate::setup::{self, ModelSetup};
+use crate::source::EventTime;
 use crate::table::TableSpec;
 use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use detectors::panel::{FalseAlarmBudget, Support};
 use detectors::reference::Origin;
+use detectors::windows::floor_to;
+use ingest::columns::EVENT_TIME;
 use ingest::learn::learn_reference;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the reference of a model supports.
 struct Supported {
@@ -35,14 +43,21 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
     let mut supported = Vec::new();
     for model in config.models.values() {
         let setup = setup::find(&setups, model.name.as_str(), &config)?;
-        supported.extend(support(model, setup)?);
+        let Some(rows) = rows_of_reference(model, setup)? else { continue };
+        findings.extend(too_few_rows(model, &rows));
+        supported.push(support(model, (setup, &rows))?);
     }
     if json {
-        print_json(args, &config, &findings, &supported);
+        print_json(args, &config, &findings, &supported)?;
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
-        supported.iter().for_each(|supported| println!("{}", supported.sentence()));
-        println!("{}: {} model(s), {} finding(s)", args.config.display(), config.models.len(), findings.len());
+        findings.iter().try_for_each(|finding| say(format_args!("{finding}")))?;
+        supported.iter().try_for_each(|supported| say(format_args!("{}", supported.sentence())))?;
+        say(format_args!(
+            "{}: {} model(s), {} finding(s)",
+            args.config.display(),
+            config.models.len(),
+            findings.len()
+        ))?;
     }
     match supported.iter().find(|supported| !supported.support.is_enough()) {
         Some(refused) => Err(WrongUsage(refused.refusal()).into()),
@@ -50,7 +65,7 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
     }
 }
 
-fn print_json(args: &ConfigArgs, config: &Config, findings: &[Finding], supported: &[Supported]) {
+fn print_json(args: &ConfigArgs, config: &Config, findings: &[Finding], supported: &[Supported]) -> Result<()> {
     let findings: Vec<_> = findings.iter().map(|f| json!({"path": f.path, "message": f.message})).collect();
     let budgets = supported.iter().map(|supported| {
         let Support { windows, least, .. } = supported.support;
@@ -58,7 +73,7 @@ fn print_json(args: &ConfigArgs, config: &Config, findings: &[Finding], supporte
     });
     let budgets: Vec<_> = budgets.collect();
     let models = config.models.len();
-    println!("{}", json!({"file": args.config, "models": models, "findings": findings, "budgets": budgets}));
+    say(format_args!("{}", json!({"file": args.config, "models": models, "findings": findings, "budgets": budgets})))
 }
 
 impl Supported {
@@ -82,26 +97,52 @@ impl Supported {
     }
 }
 
-/// What the configured reference of a model supports; `None` where there is none.
-fn support(model: &ModelConfig, setup: &std::sync::Arc<ModelSetup>) -> Result<Option<Supported>> {
-    let Some(reference) = model.reference.as_ref().filter(|reference| reference.file.is_file()) else {
+/// The rows of a model's configured reference; `None` where there is none.
+fn rows_of_reference(model: &ModelConfig, setup: &ModelSetup) -> Result<Option<RecordBatch>> {
+    let Some(reference) = model.reference.as_ref().filter(|reference| reference.file.exists()) else {
         return Ok(None);
     };
-    let at = || format!("models.{}.reference", model.name);
     let table = TableSpec { file: reference.file.clone(), columns: reference.columns.clone() };
-    let rows = table.read(setup).with_context(at)?;
-    // The digest of the file is part of a reference's identity, and nobody asks for that here.
-    let origin = Origin::File { name: reference.file.display().to_string(), digest: String::new() };
-    let learned = learn_reference(&setup.watched, "checked", &rows, origin).with_context(at)?;
+    let rows = table.read(setup).with_context(|| format!("models.{}.reference", model.name))?;
+    Ok(Some(rows))
+}
+
+/// What the reference of a model supports.
+fn support(model: &ModelConfig, (setup, rows): (&Arc<ModelSetup>, &RecordBatch)) -> Result<Supported> {
+    // Name and digest of the file are part of a reference's identity, and nobody asks for that here.
+    let origin = Origin::File { name: String::new(), digest: String::new() };
+    let learned = learn_reference(&setup.watched, "checked", rows, origin);
+    let learned = learned.with_context(|| format!("models.{}.reference", model.name))?;
     let policy = &setup.watched.panel;
     let path = format!("models.{}.panel.false_alarms", model.name);
-    Ok(Some(Supported { path, stated: policy.false_alarms, support: Support::of(policy, &learned)? }))
+    Ok(Supported { path, stated: policy.false_alarms, support: Support::of(policy, &learned)? })
+}
+
+/// Windows that mostly hold fewer rows than a judgement needs, if those to come are like the reference's.
+fn too_few_rows(model: &ModelConfig, rows: &RecordBatch) -> Option<Finding> {
+    let watched = model.watched();
+    // Times that were made up say nothing of the traffic.
+    let is_timed = model.reference.as_ref().is_some_and(|it| matches!(it.columns.time, EventTime::Column(_)));
+    let times = rows.column_by_name(EVENT_TIME).filter(|_| is_timed)?.as_primitive_opt::<Int64Type>()?;
+    let mut windows: BTreeMap<i64, i64> = BTreeMap::new();
+    let window_of = |time_ms: i64| floor_to(time_ms, watched.windows.size_ms());
+    times.iter().flatten().for_each(|time_ms| *windows.entry(window_of(time_ms)).or_default() += 1);
+    let mut held: Vec<i64> = windows.into_values().collect();
+    held.sort_unstable();
+    let (median, needed) = (*held.get(held.len() / 2)?, watched.panel.min_rows);
+    (median < needed).then(|| Finding {
+        path: format!("models.{}.windows.size", model.name),
+        message: format!(
+            "half of the reference's windows hold {median} rows or fewer, and a judgement needs {needed}: such windows are \
+             inconclusive; lengthen them, or lower panel.min_rows"
+        ),
+    })
 }
 
 /// References that a model without a version would be learned from, and that are not there.
 fn missing_references(config: &Config) -> Vec<Finding> {
     let references = config.models.values().filter_map(|model| Some((&model.name, model.reference.as_ref()?)));
-    let missing = references.filter(|(_, reference)| !reference.file.is_file());
+    let missing = references.filter(|(_, reference)| !reference.file.exists());
     let finding = |(name, reference): (&_, &crate::config::ReferenceConfig)| Finding {
         path: format!("models.{name}.reference.file"),
         message: format!(

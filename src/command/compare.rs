@@ -3,28 +3,35 @@
 use super::WrongUsage;
 use crate::cli::{CompareArgs, Exit};
 use crate::compare::parity::{self, ParityComparison};
-use crate::compare::{self, ColumnChoice, CompareSpec, ComparedFile, Comparison, DomainFinding, FilePair, LeftOut};
+use crate::compare::{
+    self, Change, ChangedColumn, ColumnChoice, CompareSpec, ComparedFile, Comparison, DomainFinding, FilePair, LeftOut,
+};
+use crate::output::say;
+use crate::source::Files;
 use anyhow::{Result, bail};
 use detectors::panel::{PanelError, PanelPolicy};
+use detectors::profile::Fault;
+use detectors::schema::ColumnKind;
 use detectors::statistics::Statistic;
 use detectors::verdict::{Attribution, TestResult};
+use std::path::PathBuf;
 
 pub(super) fn compare(args: CompareArgs, json: bool) -> Result<Exit> {
     if let Some(tool) = args.parity {
-        let comparison = parity::compare(&files(args), tool)?;
+        let comparison = parity::compare(&files(args)?, tool)?;
         if json {
-            println!("{}", serde_json::to_string(&comparison)?);
+            say(format_args!("{}", serde_json::to_string(&comparison)?))?;
         } else {
-            print_parity(&comparison);
+            print_parity(&comparison)?;
         }
         return parity_exit(&comparison);
     }
     let spec = spec(args)?;
     let comparison = compare::compare(&spec)?;
     if json {
-        println!("{}", serde_json::to_string(&comparison)?);
+        say(format_args!("{}", serde_json::to_string(&comparison)?))?;
     } else {
-        print(&comparison);
+        print(&comparison)?;
     }
     if comparison.found_something() {
         return Ok(Exit::Drift);
@@ -55,87 +62,123 @@ fn spec(args: CompareArgs) -> Result<CompareSpec> {
             "--budget {budget} is shared with the domain classifier: it must be {least} or more"
         )));
     }
-    Ok(CompareSpec { tests: args.tests.clone(), policy, budget, domain_classifier, files: files(args) })
+    Ok(CompareSpec { tests: args.tests.clone(), policy, budget, domain_classifier, files: files(args)? })
 }
 
-fn files(args: CompareArgs) -> FilePair {
+fn files(args: CompareArgs) -> Result<FilePair> {
+    let reading = args.reading.reading();
+    let of_kind = |kind| args.kinds.iter().filter(move |(_, said)| *said == kind).map(|(column, _)| column.clone());
     let columns = ColumnChoice {
+        numeric: args.numeric.into_iter().chain(of_kind(ColumnKind::Numeric)).collect(),
+        categorical: args.categorical.into_iter().chain(of_kind(ColumnKind::Categorical)).collect(),
         only: args.columns,
         left_out: args.exclude,
-        numeric: args.numeric,
-        categorical: args.categorical,
         prediction: args.prediction,
         scores: args.scores,
     };
-    FilePair { reference: args.reference, current: args.current, columns }
+    if [&args.reference, &args.current].iter().all(|file| file.as_os_str() == "-") {
+        bail!(WrongUsage("standard input can be read once: name a file for the other side".to_owned()));
+    }
+    let of = |path: PathBuf| Files::new(&[path], reading.clone());
+    Ok(FilePair { reference: of(args.reference)?, current: of(args.current)?, columns })
 }
 
-fn print(comparison: &Comparison) {
+fn print(comparison: &Comparison) -> Result<()> {
     let Comparison { reference, current, drift, data_quality, left_out, .. } = comparison;
-    print_files(reference, current, left_out);
-    print_tests(&comparison.tests_by_excess());
-    print_tests(&data_quality.tests.iter().filter(|test| test.exceeded).collect::<Vec<_>>());
-    print_attribution(&drift.attribution);
+    print_files(reference, current, (left_out, &comparison.notes))?;
+    print_tests(&comparison.tests_by_excess())?;
+    // A value of the wrong type is told of though it is within its limit: nothing else shows that it was left out.
+    let is_told = |test: &&TestResult| test.exceeded || (test.test == Fault::WrongType.test_name() && test.score > 0.0);
+    print_tests(&data_quality.tests.iter().filter(is_told).collect::<Vec<_>>())?;
+    print_attribution(&drift.attribution)?;
     if let Some(found) = &comparison.domain_classifier {
-        print_told_apart(found);
+        print_told_apart(found)?;
     }
-    println!("\ndistributions: {}", drift.summary);
-    println!("odd values: {}", data_quality.summary);
+    say(format_args!(""))?;
+    print_changed(&comparison.changed)?;
+    say(format_args!("distributions: {}", drift.summary))?;
+    say(format_args!("odd values: {}", data_quality.summary))
 }
 
-fn print_files(reference: &ComparedFile, current: &ComparedFile, left_out: &[LeftOut]) {
-    println!("reference  {} ({} rows)", reference.file.display(), reference.rows);
-    println!("current    {} ({} rows)", current.file.display(), current.rows);
+/// What has become of columns whose values cannot be compared.
+fn print_changed(changed: &[ChangedColumn]) -> Result<()> {
+    for ChangedColumn { column, change } in changed {
+        let became = match change {
+            Change::Gone => "is gone",
+            Change::CameAlive => "was empty in the reference, and has values now",
+        };
+        say(format_args!("columns: `{column}` {became}"))?;
+    }
+    Ok(())
+}
+
+fn print_files(
+    reference: &ComparedFile,
+    current: &ComparedFile,
+    (left_out, notes): (&[LeftOut], &[String]),
+) -> Result<()> {
+    say(format_args!("reference  {} ({} rows)", reference.file.display(), reference.rows))?;
+    say(format_args!("current    {} ({} rows)", current.file.display(), current.rows))?;
+    for told in notes {
+        say(format_args!("read as    {told}"))?;
+    }
     for column in left_out {
-        println!("left out   {}: {}", column.column, column.why);
+        say(format_args!("left out   {}: {}", column.column, column.why))?;
     }
+    Ok(())
 }
 
-fn print_attribution(attribution: &[Attribution]) {
-    let Some(width) = attribution.iter().map(|part| part.column.chars().count()).max() else { return };
+fn print_attribution(attribution: &[Attribution]) -> Result<()> {
+    let Some(width) = attribution.iter().map(|part| part.column.chars().count()).max() else { return Ok(()) };
     let width = width.max("column".len());
-    println!("\n{:<width$}  {:>12} {:>10}  towards", "column", "contribution", "moved");
+    say(format_args!("\n{:<width$}  {:>12} {:>10}  towards", "column", "contribution", "moved"))?;
     for part in attribution {
         let (contribution, moved) = (100.0 * part.contribution, 100.0 * part.moved_share);
         let towards = part.towards.as_deref().unwrap_or_default();
         let line = format!("{:<width$}  {contribution:>10.1} % {moved:>8.1} %  {towards}", part.column);
-        println!("{}", line.trim_end());
+        say(format_args!("{}", line.trim_end()))?;
     }
+    Ok(())
 }
 
-fn print_told_apart(found: &DomainFinding) {
+fn print_told_apart(found: &DomainFinding) -> Result<()> {
     let word = if found.exceeded { "can" } else { "cannot" };
-    println!(
+    say(format_args!(
         "\ndomain classifier: rows of the files {word} be told apart (AUC {:.3}, p-value {:.1e}; {} and {} rows)",
         found.auc, found.p_value, found.reference_rows, found.current_rows
-    );
-    let Some(width) = found.weights.iter().map(|weight| weight.column.chars().count()).max() else { return };
+    ))?;
+    let Some(width) = found.weights.iter().map(|weight| weight.column.chars().count()).max() else { return Ok(()) };
     let width = width.max("column".len());
-    println!("{:<width$}  {:>10} {:>10}", "column", "weight", "slope");
+    say(format_args!("{:<width$}  {:>10} {:>10}", "column", "weight", "slope"))?;
     for weight in &found.weights {
         let slope = weight.slope.map_or_else(String::new, |slope| format!("{slope:.4}"));
-        println!("{}", format!("{:<width$}  {:>10.4} {slope:>10}", weight.column, weight.spread).trim_end());
+        say(format_args!("{}", format!("{:<width$}  {:>10.4} {slope:>10}", weight.column, weight.spread).trim_end()))?;
     }
+    Ok(())
 }
 
-fn print_parity(comparison: &ParityComparison) {
+fn print_parity(comparison: &ParityComparison) -> Result<()> {
     let ParityComparison { reference, current, left_out, columns, .. } = comparison;
-    print_files(reference, current, left_out);
+    print_files(reference, current, (left_out, &comparison.notes))?;
     let width = columns.iter().map(|found| found.column.chars().count()).max().unwrap_or_default().max("column".len());
-    println!("\n{:<width$}  {:<16} {:>10} {:>10}", "column", "test", "score", "threshold");
+    say(format_args!("\n{:<width$}  {:<16} {:>10} {:>10}", "column", "test", "score", "threshold"))?;
     for found in columns {
         let word = if found.drifted { "  drift" } else { "" };
-        println!("{:<width$}  {:<16} {:>10.4} {:>10.4}{word}", found.column, found.test, found.score, found.threshold);
+        say(format_args!(
+            "{:<width$}  {:<16} {:>10.4} {:>10.4}{word}",
+            found.column, found.test, found.score, found.threshold
+        ))?;
     }
     let word = if comparison.drifted { "drift" } else { "no drift" };
     let (drifted, all, tool) = (comparison.drifted_columns, columns.len(), comparison.tool.name());
-    println!("\n{tool}: {word}: {drifted} of {all} columns ({})", comparison.rule);
+    print_changed(&comparison.changed)?;
+    say(format_args!("\n{tool}: {word}: {drifted} of {all} columns ({})", comparison.rule))
 }
 
-fn print_tests(tests: &[&TestResult]) {
-    let Some(width) = tests.iter().map(|test| test.subject.chars().count()).max() else { return };
+fn print_tests(tests: &[&TestResult]) -> Result<()> {
+    let Some(width) = tests.iter().map(|test| test.subject.chars().count()).max() else { return Ok(()) };
     let width = width.max("column".len());
-    println!("\n{:<width$}  {:<18} {:>10} {:>10} {:>10}", "column", "test", "score", "threshold", "p-value");
+    say(format_args!("\n{:<width$}  {:<18} {:>10} {:>10} {:>10}", "column", "test", "score", "threshold", "p-value"))?;
     for test in tests {
         let p_value = test.p_value.map_or_else(String::new, |p| format!("{p:.3e}"));
         let found = if test.exceeded { "  beyond its threshold" } else { "" };
@@ -143,6 +186,7 @@ fn print_tests(tests: &[&TestResult]) {
             "{:<width$}  {:<18} {:>10.4} {:>10.4} {p_value:>10}{found}",
             test.subject, test.test, test.score, test.threshold
         );
-        println!("{}", line.trim_end());
+        say(format_args!("{}", line.trim_end()))?;
     }
+    Ok(())
 }

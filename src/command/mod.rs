@@ -14,10 +14,11 @@ use crate::compare::CompareError;
 use crate::config::{ConfigError, WaitsTooLong};
 use crate::demo;
 use crate::init::{self, InitError, KnownColumns};
+use crate::output::{note, say};
 use crate::remote::Unreachable;
 use crate::service::{StageFailedForGood, UnknownStage};
 use crate::setup::UnknownModel;
-use crate::source::{ScoreColumnsError, SourceError};
+use crate::source::{Files, ScoreColumnsError, SourceError};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ingest::error_chain;
@@ -31,12 +32,12 @@ use tracing_subscriber::EnvFilter;
 /// Reads the command line, does what it says, and tells how it went by the exit code.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    start_logging(line.global.verbose, matches!(line.command, Command::Demo(_)));
+    start_logging(line.global.verbose, &line.command);
     match execute(line) {
         Ok(exit) => exit.into(),
         Err(error) => {
             tracing::debug!("{error:?}");
-            eprintln!("driftline: {}", error_chain::sentence(error.as_ref()));
+            note(format_args!("driftline: {}", error_chain::sentence(error.as_ref())));
             exit_of(&error).into()
         }
     }
@@ -68,16 +69,20 @@ fn execute(line: CommandLine) -> Result<Exit> {
 }
 
 /// Logs go to standard error; `RUST_LOG` has the last word.
-fn start_logging(verbose: u8, quiet: bool) {
-    let level = match (verbose, quiet) {
-        (0, true) => "error",
-        (0, false) => "warn,driftline=info",
+fn start_logging(verbose: u8, command: &Command) {
+    let level = match (verbose, command) {
+        (0, Command::Demo(_)) => "error",
+        // What becomes of bad rows stands in its balance, in terms of the file.
+        (0, Command::Replay(_)) => "warn,driftline=info,ingest::capture=error,dashboards::telemetry=error",
+        (0, _) => "warn,driftline=info",
         (1, _) => "info,driftline=debug",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    // A standard error that is closed is no reason to panic.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    subscriber.with_ansi(is_terminal).log_internal_errors(false).init();
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -125,14 +130,17 @@ fn write_configuration(args: &InitArgs) -> Result<Exit> {
         label: columns.label.clone(),
         prediction: columns.prediction.clone(),
         others: scores.chain(segments).map(str::to_owned).collect(),
+        only: args.only.clone(),
+        kinds: args.kinds.clone(),
     };
-    let text = init::configuration(&args.from, &args.model, &known)?;
+    let files = Files::new(std::slice::from_ref(&args.from), args.reading.reading())?;
+    let text = init::configuration(&files, &args.model, &known)?;
     let shown = args.output.display();
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&args.output).with_context(|| {
             format!("{shown} cannot be written; an existing file is never overwritten, see --output")
         })?;
     file.write_all(text.as_bytes()).with_context(|| format!("writing {shown}"))?;
-    println!("wrote {shown}: read it through, then `driftline check --config {shown}`");
+    say(format_args!("wrote {shown}: read it through, then `driftline check --config {shown}`"))?;
     Ok(Exit::Done)
 }

@@ -5,9 +5,10 @@ use super::run::bootstrap;
 use crate::bootstrap::{Bootstrap, FirstVersion};
 use crate::cli::{Exit, ReferenceArgs};
 use crate::config::{Config, ModelConfig};
+use crate::output::{note, say};
 use crate::service::Grounds;
 use crate::setup::{self, ModelSetup, decoder};
-use crate::source::{self, EventTime, FileColumns};
+use crate::source::{self, EventTime, FileColumns, Files, MappedColumns};
 use crate::table::{TableSpec, file_name};
 use crate::workshop::random_name;
 use anyhow::{Context, Result, bail};
@@ -23,7 +24,6 @@ use retrain::command::{Action, Command};
 use retrain::lifecycle::ArtifactId;
 use serde_json::json;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,9 +66,9 @@ pub(super) fn reference(args: &ReferenceArgs, json: bool) -> Result<Exit> {
     };
     let told = learn(&grounds, &setup, args.model_version.as_deref(), (&rows, origin))?;
     if json {
-        println!("{}", json!({"model": setup.name(), "rows": rows.num_rows(), "did": told}));
+        say(format_args!("{}", json!({"model": setup.name(), "rows": rows.num_rows(), "did": told})))?;
     } else {
-        println!("{}: {told} ({} rows)", setup.name(), rows.num_rows());
+        say(format_args!("{}: {told} ({} rows)", setup.name(), rows.num_rows()))?;
     }
     Ok(Exit::Done)
 }
@@ -99,7 +99,8 @@ pub(crate) fn first_references(grounds: &Grounds) -> Result<()> {
         }
         let spec = TableSpec { file: reference.file.clone(), columns: reference.columns.clone() };
         let rows = spec.read(setup).with_context(|| format!("models.{}.reference", setup.name()))?;
-        let (first, told) = learn_first(&set_up, setup, None, (&rows, file_origin(&reference.file)?))?;
+        let (first, told) =
+            learn_first(&set_up, setup, None, (&rows, file_origin(&Files::from(reference.file.as_path()))?))?;
         tracing::info!(model = setup.name(), rows = rows.num_rows(), "{told}");
         made.push(first);
         if registered.elapsed() > REGISTER_EVERY {
@@ -157,7 +158,8 @@ fn learn_first(
 }
 
 fn rows_of_file(args: &ReferenceArgs, config: &Config, setup: &Arc<ModelSetup>) -> Result<Given> {
-    let configured = configured(config, setup).and_then(|model| model.reference.as_ref());
+    let model = configured(config, setup);
+    let configured = model.and_then(|model| model.reference.as_ref());
     let (file, columns) = match (&args.from_file, configured) {
         (Some(file), configured) => {
             let given = args.columns.file_columns(EventTime::default())?;
@@ -167,8 +169,14 @@ fn rows_of_file(args: &ReferenceArgs, config: &Config, setup: &Arc<ModelSetup>) 
         (None, Some(reference)) => (reference.file.clone(), reference.columns.clone()),
         (None, None) => return Err(WrongUsage(NOTHING_TO_LEARN_FROM.to_owned()).into()),
     };
-    let rows = TableSpec { file: file.clone(), columns }.read(setup)?;
-    Ok(Given::File(rows, file_origin(&file)?))
+    let files = Files::new(std::slice::from_ref(&file), args.reading.reading())?;
+    let opened = files.open()?;
+    let mapped = model.map(|model| MappedColumns::of(model, opened.schema())).unwrap_or_default();
+    let told = opened.notes().iter().chain(&mapped.told);
+    told.for_each(|told| note(format_args!("driftline: {}: {told}", opened.file().display())));
+    let setup = &ModelSetup { renamed: mapped.renamed, ..ModelSetup::clone(setup) };
+    let rows = TableSpec { file: files.name(), columns: columns.or(&mapped.columns) }.rows(setup, opened)?;
+    Ok(Given::File(rows, file_origin(&files)?))
 }
 
 fn configured<'a>(config: &'a Config, setup: &ModelSetup) -> Option<&'a ModelConfig> {
@@ -186,7 +194,7 @@ fn check_stored(config: &Config, setup: &ModelSetup) -> Result<()> {
 }
 
 /// Every row of the log and the archive with event time in the span.
-fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> Result<RecordBatch> {
+pub(super) fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> Result<RecordBatch> {
     let mut positions = Vec::new();
     for topic in [topics::INFERENCES, topics::LABELS] {
         for partition in 0..grounds.partitions {
@@ -200,9 +208,15 @@ fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> 
     Ok(history.rows(setup.name(), &Cut { at_ms: span_ms.end, positions }, span_ms)?)
 }
 
-fn file_origin(file: &Path) -> Result<Origin> {
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    Ok(Origin::File { name: file_name(file), digest: digest(&bytes) })
+fn file_origin(files: &Files) -> Result<Origin> {
+    let mut digests = Vec::new();
+    for file in files.paths()? {
+        let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        digests.push(digest(&bytes));
+    }
+    // That of one file is its own.
+    let whole = if let [only] = digests.as_slice() { only.clone() } else { digest(digests.concat().as_bytes()) };
+    Ok(Origin::File { name: file_name(&files.name()), digest: whole })
 }
 
 fn millis(time: SystemTime) -> i64 {

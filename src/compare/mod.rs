@@ -11,14 +11,15 @@ mod columns;
 mod domain;
 pub mod parity;
 
-pub use columns::{ColumnChoice, LeftOut};
+pub use columns::{Change, ChangedColumn, ColumnChoice, LeftOut};
 pub use domain::{DomainFinding, DomainWeight, MOST_CLASSIFIED};
 
 use crate::source::typed::{self, Wanted};
-use crate::source::{self, SourceError};
+use crate::source::{Files, SourceError};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use columns::Columns;
 use datafusion::common::DataFusionError;
 use detectors::layout::ColumnLayout;
 use detectors::panel::{Judgement, Outcome, Panel, PanelPolicy};
@@ -31,17 +32,17 @@ use ingest::learn::learn_layouts;
 use ingest::scan::{self, Batches, MOST_SAMPLED, RowSample};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// Two files, and what is compared of them.
 #[derive(Debug, Clone)]
 pub struct FilePair {
-    /// The file that shows what is normal.
-    pub reference: PathBuf,
-    /// The file that is held against it.
-    pub current: PathBuf,
+    /// What shows what is normal.
+    pub reference: Files,
+    /// What is held against it.
+    pub current: Files,
     /// Which columns are compared, and what they hold.
     pub columns: ColumnChoice,
 }
@@ -142,11 +143,19 @@ pub struct Comparison {
     pub columns: Vec<ColumnSchema>,
     /// The columns that were not.
     pub left_out: Vec<LeftOut>,
+    /// Columns that are gone, or were empty and are not any more.
+    pub changed: Vec<ChangedColumn>,
+    /// What was guessed of the files, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether a test exceeded its threshold, a share of odd values its limit, or the domain classifier both of its own.
+    /// Whether a test exceeded its threshold, a share of odd values its limit, or the domain classifier both of its own, or a
+    /// column is gone or has come alive.
     pub fn found_something(&self) -> bool {
+        if !self.changed.is_empty() {
+            return true;
+        }
         let told_apart = self.domain_classifier.as_ref().is_some_and(|found| found.exceeded);
         told_apart || [&self.drift, &self.data_quality].iter().any(|judgement| judgement.outcome == Outcome::Exceeded)
     }
@@ -181,22 +190,24 @@ impl Comparison {
 /// When a file cannot be read, lacks a column, or holds values that do not fit the column's kind.
 pub fn compare(spec: &CompareSpec) -> Result<Comparison> {
     let files = &spec.files;
-    let (columns, left_out) = columns::columns(files)?;
+    let Columns { compared: columns, left_out, changed, notes, declared } = columns::columns(files)?;
     let policy = spec.policy(&columns)?;
-    let table = Table::new(&columns);
+    let table = Table::new(&columns, (files.reference.name(), declared));
     let layouts = Arc::new(learn_layouts(&columns, &table.sample(&files.reference, MOST_SAMPLED)?));
     let reference = table.profile(&files.reference, &layouts)?;
     let panel = Panel::of_batch(&policy, spec.rate(), &columns, (&layouts, &reference))?;
     let current = table.profile(&files.current, &layouts)?;
     Ok(Comparison {
-        reference: ComparedFile { file: files.reference.clone(), rows: reference.rows() },
-        current: ComparedFile { file: files.current.clone(), rows: current.rows() },
+        reference: ComparedFile { file: files.reference.name(), rows: reference.rows() },
+        current: ComparedFile { file: files.current.name(), rows: current.rows() },
         drift: panel.judge_drift(&current),
         statistics: statistics(&columns, &policy, (&layouts, &reference, &current)),
         data_quality: panel.judge_data_quality(&current),
         domain_classifier: spec.told_apart(&columns, &table)?,
         columns,
         left_out,
+        changed,
+        notes,
     })
 }
 
@@ -230,7 +241,7 @@ impl CompareSpec {
         // An AUC is a Mann–Whitney statistic: what is small for one is so for the other.
         let auc = (1.0 + self.policy.min_effect(Statistic::MannWhitney)) / 2.0;
         let limits = DomainLimits { p_value: self.rate(), auc };
-        let sample = |file: &Path| table.sample(file, MOST_CLASSIFIED);
+        let sample = |file: &Files| table.sample(file, MOST_CLASSIFIED);
         let (reference, current) = (sample(&self.files.reference)?, sample(&self.files.current)?);
         let found = DomainFinding::of(columns, (&reference, &current), limits);
         Ok(Some(found.context("the domain classifier cannot judge")?))
@@ -257,40 +268,49 @@ fn statistics(
 struct Table {
     wanted: Arc<Vec<Wanted>>,
     schema: SchemaRef,
+    reference: PathBuf,
+    /// Columns of which the reference may hold nothing that is not of their kind: that was said of them.
+    declared: Arc<Vec<String>>,
 }
 
 impl Table {
-    fn new(columns: &[ColumnSchema]) -> Self {
+    fn new(columns: &[ColumnSchema], (reference, declared): (PathBuf, Vec<String>)) -> Self {
         let wanted =
             |column: &ColumnSchema| Wanted { from: column.name.clone(), name: column.name.clone(), kind: column.kind };
         let field = |column: &ColumnSchema| Field::new(&column.name, ingest::columns::arrow_type(column.kind), true);
         Self {
             wanted: Arc::new(columns.iter().map(wanted).collect()),
             schema: Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())),
+            reference,
+            declared: Arc::new(declared),
         }
     }
 
-    fn batches(&self, file: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, SourceError>> + use<>> {
-        let (wanted, path) = (Arc::clone(&self.wanted), file.to_owned());
+    /// The columns, and behind them which values are not of their kind: in the current file they are what is to be judged.
+
+    fn batches(&self, file: &Files) -> Result<impl Iterator<Item = Result<RecordBatch, SourceError>> + use<>> {
+        let (wanted, path) = (Arc::clone(&self.wanted), file.name());
         let names: Vec<&str> = self.wanted.iter().map(|column| column.name.as_str()).collect();
-        Ok(source::open_columns(file, &names)?.map(move |rows| typed::columns(&path, &rows?, &wanted)))
+        let strict = if path == self.reference { Arc::clone(&self.declared) } else { Arc::default() };
+        Ok(file.open_columns(&names)?.map(move |rows| typed::judged_columns(&path, &rows?, &wanted, &strict)))
     }
 
-    fn sample(&self, file: &Path, most: usize) -> Result<RecordBatch> {
+    fn sample(&self, file: &Files, most: usize) -> Result<RecordBatch> {
         let mut sample = RowSample::of_at_most(most);
+        let columns: Vec<_> = (0..self.schema.fields().len()).collect();
         for batch in self.batches(file)? {
-            sample.observe(&batch?)?;
+            sample.observe(&batch?.project(&columns)?)?;
         }
         Ok(sample.finish(&self.schema)?)
     }
 
-    fn profile(&self, file: &Path, layouts: &Arc<Vec<ColumnLayout>>) -> Result<Profile> {
+    fn profile(&self, file: &Files, layouts: &Arc<Vec<ColumnLayout>>) -> Result<Profile> {
         let batches: Batches = Box::new(self.batches(file)?.map(|batch| Ok(batch?)));
         let profiled = scan::profile(Arc::clone(layouts), &self.schema, batches);
         profiled.map_err(|error| match error {
             // What the file's own reader said needs no introduction.
             DataFusionError::External(source) => anyhow::Error::from_boxed(source),
-            other => anyhow::Error::new(other).context(format!("counting the rows of {}", file.display())),
+            other => anyhow::Error::new(other).context(format!("counting the rows of {}", file.name().display())),
         })
     }
 }

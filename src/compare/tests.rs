@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 /// Rows of three inputs, of which one moves by so many standard deviations.
 pub(super) fn rows(path: &Path, seed: u64, count: usize, shift: f64) {
@@ -33,8 +34,8 @@ fn spec(folder: &Path) -> CompareSpec {
 
 pub(super) fn files(folder: &Path) -> FilePair {
     FilePair {
-        reference: folder.join("reference.csv"),
-        current: folder.join("current.csv"),
+        reference: folder.join("reference.csv").into(),
+        current: folder.join("current.csv").into(),
         columns: ColumnChoice::default(),
     }
 }
@@ -102,18 +103,71 @@ fn what_is_said_of_a_column_goes_before_what_it_looks_like() {
     let (feature, prediction) = (Role::Feature, Role::Prediction);
     assert_eq!(found, [("id", categorical, feature), ("age", numeric, feature), ("plan", categorical, prediction)]);
     let error = choice(ColumnChoice { only: names(&["wage"]), ..ColumnChoice::default() }).unwrap_err().to_string();
-    assert!(error.ends_with("has no column `wage`; it has id, at, age, income, plan"), "{error}");
-    let error = choice(ColumnChoice { only: names(&["id"]), ..ColumnChoice::default() }).unwrap_err().to_string();
-    assert!(error.contains("`id` looks like an identifier"), "{error}");
+    assert!(error.ends_with("has no column `wage`; it has `id`, `at`, `age`, `income`, `plan`"), "{error}");
+    let named = choice(ColumnChoice { only: names(&["id,plan"]), ..ColumnChoice::default() }).unwrap();
+    let named: Vec<_> = named.columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+    assert_eq!(named, [("id", categorical), ("plan", categorical)], "a column that was named is compared");
+    let error = choice(ColumnChoice { only: names(&["at"]), ..ColumnChoice::default() }).unwrap_err().to_string();
+    assert!(error.contains("`at` looks like a time; --kind compares it"), "{error}");
     let error = choice(ColumnChoice { numeric: names(&["plan"]), ..ColumnChoice::default() }).unwrap_err();
     assert!(error.to_string().contains("declare the column categorical"), "{error}");
     let lacking = "age,plan\n1,basic\n";
     std::fs::write(folder.path().join("current.csv"), lacking).unwrap();
-    let left_out = choice(ColumnChoice::default()).unwrap().left_out;
+    let found = choice(ColumnChoice::default()).unwrap();
+    let left_out = &found.left_out;
     assert!(
         left_out.iter().any(|column| column.column == "income" && column.why.starts_with("is not in")),
         "{left_out:?}"
     );
+    let gone: Vec<_> = found.changed.iter().map(|column| (column.column.as_str(), column.change)).collect();
+    assert_eq!(gone, [("income", Change::Gone)], "identifiers and times that are gone are none");
+    assert!(found.found_something());
+    let without = ColumnChoice { left_out: names(&["income"]), ..ColumnChoice::default() };
+    assert_eq!(choice(without).unwrap().changed, [], "what is not asked for may go");
+}
+
+#[test]
+fn a_word_for_a_missing_number_takes_no_column_out_of_the_comparison() {
+    let numbers = |moved: f64, odd: &str| {
+        table(
+            300,
+            |row| if row == 42 { format!("{odd},p") } else { format!("{},p{}", (row % 97) as f64 + moved, row % 3) },
+        )
+    };
+    for word in ["NA", "null", "None", "N/A", "?", "-", ".", "#N/A", "\\N"] {
+        let folder = written(&numbers(0.25, word), &numbers(300.25, "1"));
+        let found = compare(&spec(folder.path())).unwrap();
+        let moved = found.drift.tests.iter().any(|test| test.subject == "x" && test.exceeded);
+        assert!(moved && found.found_something(), "{word}: {:?}", found.left_out);
+        assert!(found.notes.iter().any(|told| told.contains(&format!("`{word}`"))), "{:?}", found.notes);
+    }
+}
+
+#[test]
+fn whole_numbers_that_are_all_different_are_compared() {
+    let salaries = |times: usize| table(300, |row| format!("{},p{}", times * (20_000 + row * 7_919 % 70_000), row % 3));
+    let folder = written(&salaries(1), &salaries(2));
+    let found = compare(&spec(folder.path())).unwrap();
+    assert!(found.drift.tests.iter().any(|test| test.subject == "x" && test.exceeded), "{:?}", found.left_out);
+}
+
+#[test]
+fn an_odd_value_of_the_current_file_is_one_finding_among_the_others() {
+    let rows = |amount: &str, moved: bool| {
+        let plan = |row: usize| if moved { "moved".to_owned() } else { format!("p{}", row % 3) };
+        table(
+            150,
+            |row| if row == 100 { format!("{amount},{}", plan(row)) } else { format!("{}.5,{}", row % 13, plan(row)) },
+        )
+    };
+    let folder = written(&rows("7", false), &rows("\"12,5\"", true));
+    let found = compare(&spec(folder.path())).unwrap();
+    assert!(found.drift.tests.iter().any(|test| test.subject == "plan" && test.exceeded), "{:?}", found.drift);
+    let folder = written(&rows("7", false), &table(150, |row| format!("n{row},p{}", row % 3)));
+    let found = compare(&spec(folder.path())).unwrap();
+    let wrong =
+        found.data_quality.tests.iter().find(|test| test.test == "wrong_type_share" && test.subject == "x").unwrap();
+    assert!(wrong.exceeded && wrong.score == 1.0, "{wrong:?}");
 }
 
 #[test]
@@ -193,7 +247,7 @@ fn a_file_against_itself_does_not_differ() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("reference.csv");
     rows(&file, 1, 1_000, 0.0);
-    let files = FilePair { current: file, ..files(folder.path()) };
+    let files = FilePair { current: file.into(), ..files(folder.path()) };
     let found = compare(&CompareSpec { files, domain_classifier: true, ..spec(folder.path()) }).unwrap();
     assert!(!found.found_something() && found.inconclusive(100).is_none(), "{found:?}");
 }
@@ -218,7 +272,7 @@ fn files_with_nothing_to_compare_are_refused_with_the_reason() {
         let folder = written(&full, "");
         let current = folder.path().join(name);
         std::fs::write(&current, "").unwrap();
-        let files = FilePair { current, ..files(folder.path()) };
+        let files = FilePair { current: current.into(), ..files(folder.path()) };
         let error = compare(&CompareSpec { files, ..spec(folder.path()) }).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("not a complete Parquet file"), "{error}");
     }
@@ -253,14 +307,14 @@ fn constant_and_missing_columns_and_other_types_have_answers() {
     assert!(other.drift.tests.iter().any(|test| test.subject == "x" && test.exceeded), "{:?}", other.drift);
     assert!(other.drift.tests.iter().any(|test| test.subject == "plan" && test.exceeded), "{:?}", other.drift);
     assert_eq!(found(&constant, &gone).unwrap().data_quality.outcome, Outcome::Exceeded);
-    let left_out = found(&gone, &constant).unwrap().left_out;
-    assert_eq!(left_out, [LeftOut { column: "x".to_owned(), why: "has no plain values".to_owned() }]);
+    let alive = found(&gone, &constant).unwrap();
+    assert_eq!(alive.changed, [ChangedColumn { column: "x".to_owned(), change: Change::CameAlive }]);
+    assert!(alive.found_something());
+    let empty = found(&gone, &gone).unwrap();
+    assert_eq!(empty.left_out, [LeftOut { column: "x".to_owned(), why: "is empty in both files".to_owned() }]);
+    assert!(!empty.found_something());
     let texts = table(200, |_| "seven,p".to_owned());
-    let error = found(&constant, &texts).unwrap_err().to_string();
-    assert!(
-        error.contains("current.csv row 0, column `x`") && error.contains("declare the column categorical"),
-        "{error}"
-    );
+    assert_eq!(found(&constant, &texts).unwrap().data_quality.outcome, Outcome::Exceeded);
     let added = constant.replace("plan\n", "plan,new\n").replace(",p\n", ",p,1\n");
     let left_out = found(&constant, &added).unwrap().left_out;
     assert!(
@@ -279,7 +333,7 @@ fn packed_files_and_files_of_other_kinds_are_compared_alike() {
     let mut encoder = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
     encoder.write_all(&std::fs::read(folder.path().join("current.csv")).unwrap()).unwrap();
     encoder.finish().unwrap();
-    let files = FilePair { current: packed, ..files(folder.path()) };
+    let files = FilePair { current: packed.into(), ..files(folder.path()) };
     let found = compare(&CompareSpec { files, ..spec(folder.path()) }).unwrap();
     assert_eq!(found.drift, plain.drift);
 }

@@ -11,10 +11,11 @@ mod telling;
 use crate::bootstrap::Bootstrap;
 use crate::cli::{DemoArgs, Exit, Speed};
 use crate::config::Config;
+use crate::output::{note, say};
 use crate::replay::{Ending, Replay, ReplaySpec};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use crate::setup::ModelSetup;
-use crate::source::{EncoderSpec, EventTime, FileColumns, LabelDelay, RowBatch, SourceError};
+use crate::source::{EncoderSpec, EventId, EventTime, FileColumns, LabelDelay, RowBatch, SourceError};
 use crate::table::TableSpec;
 use crate::workshop::random_name;
 use anyhow::{Context, Result};
@@ -71,7 +72,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     service.shutdown()?;
     let outcome = outcome?;
     if json {
-        println!("{}", serde_json::to_string(&outcome)?);
+        say(format_args!("{}", serde_json::to_string(&outcome)?))?;
     }
     Ok(if outcome.loop_closed { Exit::Done } else { Exit::Failed })
 }
@@ -114,7 +115,7 @@ fn stream(service: &Service, setup: &Arc<ModelSetup>, (seed, teller): (u64, &mut
         version: String::new(),
         schema: setup.watched.schema.clone(),
         renamed: setup.renamed.clone(),
-        id: Some("id".to_owned()),
+        id: EventId::Column("id".to_owned()),
         time: EventTime::Column("time".to_owned()),
         label: Some("needs".to_owned()),
         label_delay: LabelDelay::Column("known".to_owned()),
@@ -182,7 +183,9 @@ fn free_address(wanted: SocketAddr) -> SocketAddr {
 /// Keeps metrics and API up until the demo is interrupted.
 fn stay(address: Option<SocketAddr>) -> Result<()> {
     if let Some(address) = address {
-        eprintln!("\nMetrics at http://{address}/metrics, API at http://{address}/v1/models. Ctrl-C ends the demo.");
+        note(format_args!(
+            "\nMetrics at http://{address}/metrics, API at http://{address}/v1/models. Ctrl-C ends the demo."
+        ));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(tokio::signal::ctrl_c()).context("waiting for Ctrl-C")

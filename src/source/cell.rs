@@ -1,13 +1,18 @@
 //! One value of a row, whatever the file's type for it.
 
 use super::SourceError;
+use super::missing::is_missing;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use std::path::Path;
+use std::sync::Arc;
+
+/// The most letters of a value that a message shows.
+const MOST_SHOWN: usize = 40;
 
 /// A value as the file has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +43,26 @@ impl Cell<'_> {
         }
     }
 
+    /// Whether there is no value where a number is wanted: null, or a word that stands for one that is missing.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => is_missing(text),
+            _ => false,
+        }
+    }
+
+    /// The value as a message shows it, shortened: it may be personal data, and messages end in logs.
+    pub fn shown(&self) -> String {
+        match self.category() {
+            None => "nothing".to_owned(),
+            Some(text) if text.chars().count() > MOST_SHOWN => {
+                format!("`{}…`", text.chars().take(MOST_SHOWN).collect::<String>())
+            }
+            Some(text) => format!("`{text}`"),
+        }
+    }
+
     /// The value as the name of a category; `None` for null.
     pub fn category(&self) -> Option<String> {
         match self {
@@ -48,6 +73,50 @@ impl Cell<'_> {
             Self::Boolean(value) => Some(value.to_string()),
         }
     }
+}
+
+/// The steps of a path: `\.` is a dot within a name.
+fn steps(path: &str) -> Vec<String> {
+    path.replace("\\.", "\0").split('.').map(|step| step.replace('\0', ".")).collect()
+}
+
+/// Whether a file has the column that a path leads to.
+pub fn has_path(schema: &Schema, path: &str) -> bool {
+    if schema.index_of(path).is_ok() {
+        return true;
+    }
+    let (steps, mut fields) = (steps(path), schema.fields().clone());
+    let (last, ways) = match steps.split_last() {
+        Some(found) => found,
+        None => return false,
+    };
+    for way in ways {
+        match fields.find(way).map(|(_, field)| field.data_type().clone()) {
+            Some(DataType::Struct(within)) => fields = within,
+            _ => return false,
+        }
+    }
+    fields.find(last).is_some()
+}
+
+/// The column that a path leads to.
+fn at_path(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
+    if let Some(column) = batch.column_by_name(path) {
+        return Some(Arc::clone(column));
+    }
+    let steps = steps(path);
+    let (first, rest) = steps.split_first()?;
+    let mut column = Arc::clone(batch.column_by_name(first)?);
+    for step in rest {
+        let within = Arc::clone(column.as_struct_opt()?.column_by_name(step)?);
+        column = within;
+    }
+    Some(column)
+}
+
+/// Names as a message lists them, so that one sees where each begins and ends.
+pub fn names_of<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// A column whose values can be looked at one by one.
@@ -67,14 +136,13 @@ enum Values {
 }
 
 impl Column {
-    /// The column of that name.
+    /// The column of that name, or where there is none the one that its steps lead to: structs are gone into at dots.
     ///
     /// # Errors
     /// When the file has no such column, or it holds no plain values.
     pub fn find(file: &Path, batch: &RecordBatch, name: &str) -> Result<Self, SourceError> {
-        let Some(array) = batch.column_by_name(name) else {
-            let found =
-                batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(", ");
+        let Some(array) = &at_path(batch, name) else {
+            let found = names_of(batch.schema_ref().fields().iter().map(|field| field.name()));
             return Err(SourceError::NoColumn { file: file.to_owned(), column: name.to_owned(), found });
         };
         let values = Values::of(array).ok_or_else(|| SourceError::ColumnType {

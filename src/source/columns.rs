@@ -23,6 +23,24 @@ pub struct FileColumns {
     pub segments: Vec<(String, String)>,
 }
 
+impl FileColumns {
+    /// These columns; what is not said is as `other` has it.
+    pub fn or(self, other: &Self) -> Self {
+        let has_scores = self.scores != ScoreColumns::None;
+        Self {
+            id: self.id.or_else(|| other.id.clone()),
+            time: match (&self.time, &other.time) {
+                (EventTime::Synthetic { .. }, EventTime::Column(column)) => EventTime::Column(column.clone()),
+                _ => self.time,
+            },
+            label: self.label.or_else(|| other.label.clone()),
+            prediction: self.prediction.or_else(|| other.prediction.clone()),
+            scores: if has_scores { self.scores } else { other.scores.clone() },
+            segments: if self.segments.is_empty() { other.segments.clone() } else { self.segments },
+        }
+    }
+}
+
 impl EventTime {
     /// 2020-01-01T00:00:00Z, where rows without times begin unless told.
     pub const DEFAULT_START_MS: i64 = 1_577_836_800_000;

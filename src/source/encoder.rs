@@ -17,12 +17,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod labels;
 mod msgpack;
+
+pub use labels::{LabelRows, LabelTimes};
 
 use msgpack::EventWriter;
 
 /// Events in one record at most: enough to amortise its cost, little enough for a reader's memory.
 const MOST_EVENTS: u32 = 256;
+
+/// Where an event's id comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventId {
+    /// A column.
+    Column(String),
+    /// The row's number in the file that this name tells from others: rows of two files never share an id.
+    RowOf(String),
+}
 
 /// Where an event's time comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +74,8 @@ pub struct EncoderSpec {
     pub schema: ModelSchema,
     /// Column of each feature that does not stand under its own name.
     pub renamed: BTreeMap<String, String>,
-    /// Column of the id; `None` takes the row's number.
-    pub id: Option<String>,
+    /// Where the id comes from.
+    pub id: EventId,
     /// Where the time comes from.
     pub time: EventTime,
     /// Column of the label.
@@ -102,12 +114,28 @@ pub struct Encoded {
     pub latest_ms: Option<i64>,
 }
 
+/// What has become of rows in the encoder, as far as nobody after it can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EncodedRows {
+    /// Labels that were or will be sent.
+    pub labels: u64,
+    /// Labels that are not sent, because the time at which they came cannot be read.
+    pub untimed_labels: u64,
+    /// Rows whose time cannot be read, and that the service will refuse.
+    pub untimed_rows: u64,
+    /// Labels that are not sent, because no prediction of theirs is in the log to tell their time by.
+    pub unknown_labels: u64,
+    /// The first row without a time: its number and what it has for one.
+    pub first_untimed: Option<(u64, String)>,
+}
+
 /// Encodes the rows of one file, in order.
 #[derive(Debug)]
 pub struct EventEncoder {
     spec: EncoderSpec,
     waiting: VecDeque<WaitingLabel>,
     latest_ms: Option<i64>,
+    rows: EncodedRows,
 }
 
 #[derive(Debug)]
@@ -129,6 +157,16 @@ enum Label {
     Text(String),
 }
 
+impl Label {
+    fn of(task: &Task, cell: &Cell<'_>) -> Option<Self> {
+        match (task.outcome_kind(), cell.number()) {
+            (ColumnKind::Numeric, Some(number)) => Some(Self::Number(number)),
+            (ColumnKind::Numeric, None) if cell.is_missing() => None,
+            _ => outcome(task, cell).map(Self::Text),
+        }
+    }
+}
+
 impl EventEncoder {
     /// From the next row on this version answers.
     pub fn answered_by(&mut self, version: &str) {
@@ -139,7 +177,17 @@ impl EventEncoder {
 
     /// An encoder before the first row.
     pub fn new(spec: EncoderSpec) -> Self {
-        Self { spec, waiting: VecDeque::new(), latest_ms: None }
+        Self { spec, waiting: VecDeque::new(), latest_ms: None, rows: EncodedRows::default() }
+    }
+
+    /// What has become of the rows so far.
+    pub fn rows(&self) -> &EncodedRows {
+        &self.rows
+    }
+
+    /// The same, to be told of rows that went another way.
+    pub fn rows_mut(&mut self) -> &mut EncodedRows {
+        &mut self.rows
     }
 
     /// Encodes rows that follow those before. `answers` holds prediction and score columns of a model that serves the rows;
@@ -153,14 +201,20 @@ impl EventEncoder {
         let mut labels = Partitioned::new(self.spec.partitions);
         for row in 0..rows.batch.num_rows() {
             let number = rows.first_row + row as u64;
-            let id = self.id_of(&columns, row, number)?;
-            let time = self.time_of(&columns, row, number)?;
+            let id = self.id_of(&columns, rows, row)?;
+            let time = self.time_of(&columns, rows, row)?;
             let partition = partition_of(&id, self.spec.partitions);
             let writer = EventWriter { spec: &self.spec, columns: &columns, row };
             writer.write(&id, time, events.room(partition));
-            if let Ok(millis) = time {
-                self.latest_ms = Some(self.latest_ms.map_or(millis, |latest| latest.max(millis)));
-                self.wait_for_label(&columns, row, WaitingFor { id, number, millis });
+            match time {
+                Ok(millis) => {
+                    self.latest_ms = Some(self.latest_ms.map_or(millis, |latest| latest.max(millis)));
+                    self.wait_for_label(&columns, rows, WaitingFor { id, row, millis });
+                }
+                Err(cell) => {
+                    self.rows.untimed_rows += 1;
+                    self.rows.first_untimed.get_or_insert_with(|| (rows.number(row), cell.shown()));
+                }
             }
             self.send_due(number, &mut labels);
         }
@@ -176,39 +230,37 @@ impl EventEncoder {
         Encoded { events: Vec::new(), labels: labels.finish(), latest_ms: self.latest_ms }
     }
 
-    fn id_of(&self, columns: &RowColumns, row: usize, number: u64) -> Result<String, SourceError> {
-        let Some(column) = &columns.id else { return Ok(number.to_string()) };
-        column.cell(row).category().ok_or_else(|| {
-            self.misfit(number, column, "an id: every row needs one; without --id the row's number serves")
-        })
+    fn id_of(&self, columns: &RowColumns, rows: &RowBatch, row: usize) -> Result<String, SourceError> {
+        match (&self.spec.id, &columns.id) {
+            (EventId::RowOf(file), _) => Ok(format!("{file}-{}", rows.number(row))),
+            (EventId::Column(_), Some(column)) => column.cell(row).category().ok_or_else(|| {
+                self.misfit((rows, row), column, "an id: every row needs one; without --id the row's number serves")
+            }),
+            (EventId::Column(name), None) => Err(self.no_column(name)),
+        }
     }
 
     /// The time of a row, or the text that is none.
     fn time_of<'a>(
         &self,
         columns: &'a RowColumns,
+        rows: &RowBatch,
         row: usize,
-        number: u64,
     ) -> Result<Result<i64, Cell<'a>>, SourceError> {
+        let number = rows.first_row + row as u64;
         let column = match (&self.spec.time, &columns.time) {
             (EventTime::Synthetic { start_ms, interval }, _) => {
                 let passed = interval.as_millis().saturating_mul(number.into());
                 return Ok(Ok(start_ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))));
             }
             (EventTime::Column(_), Some(column)) => column,
-            (EventTime::Column(name), None) => {
-                return Err(SourceError::NoColumn {
-                    file: self.spec.file.clone(),
-                    column: name.clone(),
-                    found: String::new(),
-                });
-            }
+            (EventTime::Column(name), None) => return Err(self.no_column(name)),
         };
         let cell = column.cell(row);
         match millis(&cell) {
             Some(millis) => Ok(Ok(millis)),
             None if number == 0 => Err(self.misfit(
-                number,
+                (rows, row),
                 column,
                 "a time: name another column, or write RFC 3339, or seconds or milliseconds since the epoch",
             )),
@@ -216,27 +268,33 @@ impl EventEncoder {
         }
     }
 
-    fn misfit(&self, row: u64, column: &Column, wanted: &'static str) -> SourceError {
-        let found = usize::try_from(row).map_or_else(|_| String::new(), |row| format!("{:?}", column.cell(row)));
-        SourceError::Value { file: self.spec.file.clone(), row, column: column.name().to_owned(), found, wanted }
+    fn misfit(&self, (rows, row): (&RowBatch, usize), column: &Column, wanted: &'static str) -> SourceError {
+        let found = format!("{:?}", column.cell(row)).chars().take(80).collect();
+        let (file, column) = (self.spec.file.clone(), column.name().to_owned());
+        SourceError::Value { file, row: rows.number(row), column, found, wanted }
     }
 
-    fn wait_for_label(&mut self, columns: &RowColumns, row: usize, event: WaitingFor) {
+    fn no_column(&self, name: &str) -> SourceError {
+        SourceError::NoColumn { file: self.spec.file.clone(), column: name.to_owned(), found: String::new() }
+    }
+
+    fn wait_for_label(&mut self, columns: &RowColumns, rows: &RowBatch, event: WaitingFor) {
         let Some(column) = &columns.label else { return };
-        let cell = column.cell(row);
-        let label = match (self.spec.schema.task.outcome_kind(), cell.number()) {
-            (ColumnKind::Numeric, Some(number)) => Some(Label::Number(number)),
-            _ => outcome(&self.spec.schema.task, &cell).map(Label::Text),
-        };
+        let cell = column.cell(event.row);
         // A null label is one that never came.
-        let Some(label) = label else { return };
+        let Some(label) = Label::of(&self.spec.schema.task, &cell) else { return };
         let due = match &self.spec.label_delay {
-            LabelDelay::Rows(rows) => Due::AfterRow(event.number + rows),
+            LabelDelay::Rows(delay) => Due::AfterRow(rows.first_row + event.row as u64 + delay),
             LabelDelay::Time(delay) => {
                 Due::At(event.millis.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
             }
             LabelDelay::Column(_) => {
-                let Some(at) = columns.label_time.as_ref().and_then(|column| millis(&column.cell(row))) else { return };
+                let cell = columns.label_time.as_ref().map_or(Cell::Null, |column| column.cell(event.row));
+                let Some(at) = millis(&cell) else {
+                    self.rows.untimed_labels += 1;
+                    self.rows.first_untimed.get_or_insert_with(|| (rows.number(event.row), cell.shown()));
+                    return;
+                };
                 Due::At(at)
             }
         };
@@ -246,6 +304,7 @@ impl EventEncoder {
             Due::At(at) => self.waiting.partition_point(|other| matches!(other.due, Due::At(earlier) if earlier <= at)),
         };
         self.waiting.insert(place, waiting);
+        self.rows.labels += 1;
     }
 
     fn send_due(&mut self, row: u64, labels: &mut Partitioned) {
@@ -280,7 +339,8 @@ fn outcome(task: &Task, cell: &Cell<'_>) -> Option<String> {
 /// The event whose label is waited for.
 struct WaitingFor {
     id: String,
-    number: u64,
+    /// Its place in the batch.
+    row: usize,
     millis: i64,
 }
 
@@ -320,16 +380,11 @@ impl RowColumns {
         };
         let segments = spec.segments.iter().map(|(dimension, name)| Ok((dimension.clone(), column(name)?)));
         let segments = segments.collect::<Result<_, SourceError>>()?;
-        Ok(Self {
-            id: maybe(&spec.id)?,
-            time,
-            label: maybe(&spec.label)?,
-            label_time,
-            features,
-            prediction,
-            scores,
-            segments,
-        })
+        let id = match &spec.id {
+            EventId::Column(name) => Some(column(name)?),
+            EventId::RowOf(_) => None,
+        };
+        Ok(Self { id, time, label: maybe(&spec.label)?, label_time, features, prediction, scores, segments })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a source of rows.
 
-use std::path::PathBuf;
+use arrow::error::ArrowError;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why rows cannot be read or understood. Row numbers are 0-based and do not count a header.
@@ -33,16 +34,25 @@ pub enum SourceError {
     },
     /// A row of a batch cannot be read.
     #[error(
-        "{file}: a row at or soon after row {from_row} cannot be read ({source}): mend the row; those before {from_row} were read"
+        "{file}: a row at or soon after row {from_row} cannot be read ({reason}): mend the row; those before {from_row} were read"
     )]
     Rows {
         /// The file.
         file: PathBuf,
         /// First row of the batch that failed.
         from_row: u64,
-        /// What the reader said.
-        #[source]
-        source: arrow::error::ArrowError,
+        /// What the reader said, shortened.
+        reason: String,
+    },
+    /// Rows that are not in the order of time, and more than can be sorted.
+    #[error(
+        "{file}: its rows are not in the order of time, and too many to be sorted in memory: sort them by `{column}`, or replay them as they are with --order file"
+    )]
+    TooLargeToSort {
+        /// The file.
+        file: PathBuf,
+        /// The column of the times.
+        column: String,
     },
     /// A column that the file does not have.
     #[error("{file} has no column `{column}`: its columns are {found}")]
@@ -80,4 +90,22 @@ pub enum SourceError {
         /// Its type.
         data_type: String,
     },
+}
+
+impl SourceError {
+    /// Rows from this one on that cannot be read, because the reader said this.
+    pub(super) fn rows(file: &Path, from_row: u64, said: &ArrowError) -> Self {
+        Self::Rows { file: file.to_owned(), from_row, reason: clipped(&said.to_string()) }
+    }
+}
+
+/// The most letters of what a reader says: it may repeat its input at full length, which may be personal data.
+const MOST_LETTERS: usize = 160;
+
+/// What a reader said, shortened.
+pub(super) fn clipped(said: &str) -> String {
+    match said.char_indices().nth(MOST_LETTERS) {
+        Some((end, _)) => format!("{}…", said.get(..end).unwrap_or_default()),
+        None => said.to_owned(),
+    }
 }

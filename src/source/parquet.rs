@@ -1,7 +1,7 @@
 //! Parquet, row group by row group. A gzipped file is unpacked into an unnamed temporary file first, because Parquet is
 //! read from its end.
 
-use super::{BATCH_ROWS, Batches, Compression, SourceError, open_plain, places};
+use super::{BATCH_ROWS, Compression, Opened, SourceError, open_plain, places};
 use flate2::read::MultiGzDecoder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -10,20 +10,14 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) fn open(file: &Path) -> Result<Batches, SourceError> {
-    let builder = builder(file)?;
-    let schema = builder.schema().clone();
-    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| broken(file, &error))?;
-    Ok((schema, Box::new(reader)))
-}
-
-pub(super) fn open_columns(file: &Path, columns: &[&str]) -> Result<Batches, SourceError> {
+pub(super) fn open(file: &Path, columns: Option<&[&str]>) -> Result<Opened, SourceError> {
     let builder = builder(file)?;
     let kept = places(builder.schema(), columns);
     let schema = builder.schema().project(&kept).map_err(|error| broken(file, &error.into()))?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-    Ok((Arc::new(schema), Box::new(reader.map_err(|error| broken(file, &error))?)))
+    let batches = Box::new(reader.map_err(|error| broken(file, &error))?);
+    Ok(Opened { schema: Arc::new(schema), batches, notes: Vec::new() })
 }
 
 fn broken(file: &Path, error: &ParquetError) -> SourceError {

@@ -28,7 +28,7 @@ pub fn redacted(
             Policy::Drop => new_null_array(&DataType::Utf8, batch.num_rows()),
             Policy::Hash => hashed(&Column::find(file, &batch, name)?, source, batch.num_rows()),
         };
-        let failed = |error| SourceError::Rows { file: file.to_owned(), from_row: rows.first_row, source: error };
+        let failed = |error| SourceError::rows(file, rows.first_row, &error);
         batch = with_column(&batch, name, stored).map_err(failed)?;
     }
     Ok(RowBatch { first_row: rows.first_row, batch })

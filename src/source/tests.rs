@@ -71,7 +71,7 @@ fn wanted_columns_are_the_same_alone_as_among_all() {
     let parquet = parquet_bytes();
     for (name, content) in [("r.csv", CSV.as_bytes()), ("r.parquet", &parquet)] {
         let file = write(folder.path(), name, content);
-        let mut alone = open_columns(&file, &["country", "not there"]).unwrap();
+        let mut alone = Files::from(file.as_path()).open_columns(&["country", "not there"]).unwrap();
         assert_eq!(alone.schema().fields().len(), 1, "{name}");
         let alone = alone.next().unwrap().unwrap().batch;
         let all = open(&file).unwrap().next().unwrap().unwrap().batch;
@@ -101,7 +101,7 @@ fn a_broken_file_is_answered_with_its_name_row_and_column() {
         ("twice.csv", b"a,a\n1,2\n", "names column `a` twice"),
         ("ragged.csv", b"amount,country\n1,x\n2\n", "line 3"),
         ("text.csv", b"amount,country\n1,x\nabc,x\n", "row 1, column `amount`: Text(\"abc\") is not a number"),
-        ("missing.csv", b"amount,land\n1,x\n", "no column `country`: its columns are amount, land"),
+        ("missing.csv", b"amount,land\n1,x\n", "no column `country`: its columns are `amount`, `land`"),
         ("cut.csv.gz", &gz[..gz.len() - 12], "cut.csv.gz"),
         ("not.parquet", b"PAR1nothing", "not a complete Parquet file"),
     ];
@@ -113,6 +113,147 @@ fn a_broken_file_is_answered_with_its_name_row_and_column() {
             .to_string();
         assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
     }
+}
+
+/// The names of a file's columns, and its rows with commas between the values.
+fn table(file: &Path) -> (Vec<String>, Vec<String>) {
+    let rows = Files::from(file).open().unwrap();
+    let names = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let mut lines = Vec::new();
+    for rows in rows {
+        let batch = rows.unwrap().batch;
+        let columns: Vec<_> = names.iter().map(|name| Column::find(file, &batch, name).unwrap()).collect();
+        let line =
+            |row| columns.iter().map(|column| column.cell(row).category().unwrap_or_default()).collect::<Vec<_>>();
+        lines.extend((0..batch.num_rows()).map(|row| line(row).join("|")));
+    }
+    (names, lines)
+}
+
+#[test]
+fn csv_as_programs_and_countries_write_it_is_read_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(&str, &str, &str); 6] = [
+        ("an index without a name", ",a,b\n0,1,x\n1,2,y\n", "column 1 has no name"),
+        ("row names without a header", "a,b\n1,1,x\n2,2,y\n", "column 1 has no name"),
+        ("a comma at the end of every line", "a,b,\n1,x,\n2,y,\n", "column 3 has no name"),
+        ("a comma at the end of every row", "a,b\n1,x,\n2,y,\n", "column 3 has no name"),
+        ("semicolons", "a;b\n1;x\n2;y\n", "separated by `;`"),
+        ("tabs", "a\tb\n1\tx\n2\ty\n", "separated by tabs"),
+    ];
+    for (name, text, noted) in cases {
+        let file = write(folder.path(), "r.csv", text.as_bytes());
+        let wanted = (vec!["a".to_owned(), "b".to_owned()], vec!["1|x".to_owned(), "2|y".to_owned()]);
+        assert_eq!(table(&file), wanted, "{name}");
+        let notes = open(&file).unwrap().notes().join("; ");
+        assert!(notes.contains(noted), "{name}: {notes}");
+    }
+    let file = write(folder.path(), "r.csv", b"a;b\n1.234,5;x, y\n-2,25;z\n");
+    assert_eq!(table(&file).1, ["1234.5|x, y", "-2.25|z"]);
+    assert!(open(&file).unwrap().notes().join("; ").contains("decimals are written with a comma"));
+}
+
+#[test]
+fn an_array_of_objects_is_read_as_an_object_a_line_and_never_repeated_in_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = r#"{"a": 1, "b": "x, [y] \"z\""}, {"a": 2.5, "c": [1,
+        2]}"#;
+    for text in [format!("[{rows}]"), format!("\n [\n {rows} \n]\n")] {
+        let file = write(folder.path(), "r.json", text.as_bytes());
+        let rows = open(&file).unwrap();
+        assert_eq!(rows.schema().fields().len(), 3, "{text}");
+        let batch = rows.map(|rows| rows.unwrap().batch).next().unwrap();
+        let texts = Column::find(&file, &batch, "b").unwrap();
+        assert_eq!(texts.cell(0), Cell::Text("x, [y] \"z\""));
+        assert_eq!(texts.cell(1), Cell::Null);
+        assert_eq!(Column::find(&file, &batch, "a").unwrap().cell(1), Cell::Float(2.5));
+    }
+    let secret = format!("[[{}]]", "\"a secret\", ".repeat(1_000) + "1");
+    let file = write(folder.path(), "r.json", secret.as_bytes());
+    let error = open(&file).unwrap_err().to_string();
+    assert!(error.len() < 400, "{} bytes: {error}", error.len());
+}
+
+#[test]
+fn files_and_folders_are_one_table_with_the_columns_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = folder.path().join("parts/day=1");
+    std::fs::create_dir_all(&parts).unwrap();
+    let first = write(&parts, "part-0.csv", b"a,b\n1,x\n");
+    write(&parts, "part-1.jsonl", b"{\"b\": \"y\", \"c\": 7}\n");
+    write(&parts, "_SUCCESS", b"");
+    let whole = folder.path().join("parts");
+    assert_eq!(table(&whole).0, ["a", "b", "c"]);
+    assert_eq!(table(&whole).1, ["1|x|", "|y|7"]);
+    let notes = open(&whole).unwrap().notes().join("; ");
+    assert!(notes.contains("part-1.jsonl lacks `a`"), "{notes}");
+    let twice = Files::new(&[first.clone(), first], Reading::default()).unwrap();
+    let places: Vec<_> = twice.open().unwrap().map(|rows| rows.unwrap().first_row).collect();
+    assert_eq!(places, [0, 1], "rows are numbered through");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(open(&empty).unwrap_err().to_string().contains("holds no file of rows"));
+}
+
+#[test]
+fn a_word_for_a_missing_value_is_none_among_numbers_and_anywhere_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "r.csv", b"amount,country\n1.5,DE\nNA,NA\n#N/A,-\nnull,unknown\n");
+    let rows = ["Some(1.5) Some(\"DE\")", "None Some(\"NA\")", "None Some(\"-\")", "None Some(\"unknown\")"];
+    assert_eq!(read(&file), rows);
+    let reading = Reading { missing: vec!["unknown".to_owned(), "NA".to_owned()], ..Reading::default() };
+    let rows = Files::new(std::slice::from_ref(&file), reading).unwrap().open().unwrap().next().unwrap().unwrap();
+    let countries = Column::find(&file, &rows.batch, "country").unwrap();
+    let found: Vec<_> = (0..4).map(|row| countries.cell(row)).collect();
+    assert_eq!(found, [Cell::Text("DE"), Cell::Null, Cell::Text("-"), Cell::Null]);
+}
+
+#[test]
+fn rows_out_of_the_order_of_time_are_sorted_and_keep_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "r.csv", b"at\n2026-01-03\nsoon\n2026-01-01\n2026-01-02\n2026-01-01\n");
+    let lateness = Lateness { disorder: Duration::from_secs(3_600), watermark_ms: Some(1_767_225_600_001) };
+    let order = TimeOrder::of(open(&file).unwrap(), &file, "at", lateness).unwrap();
+    assert_eq!((order.rows, order.before), (4, 2));
+    assert_eq!(order.first_behind, Some((2, Duration::from_secs(2 * 86_400))));
+    let batches: Vec<_> = sorted(open(&file).unwrap(), &file, "at").unwrap().map(Result::unwrap).collect();
+    let numbers: Vec<_> =
+        batches.iter().flat_map(|rows| (0..rows.batch.num_rows()).map(|row| rows.number(row))).collect();
+    assert_eq!(numbers, [2, 4, 3, 0, 1]);
+    assert_eq!(batches[0].batch.slice(1, 2).num_columns(), 2);
+}
+
+#[test]
+fn amounts_are_no_identifiers_though_they_are_all_different() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "salary,number,falling,long,amount,code,empty\n".to_owned();
+    for row in 0..200_u64 {
+        let mixed = row * 7_919 % 200;
+        text += &format!(
+            "{},{mixed},{},{},{},{},\n",
+            20_000 + mixed * 351 + row,
+            900_000 - row * 37,
+            40_000_000_000 + mixed * 91_234_567,
+            if row == 17 { "NA".to_owned() } else { format!("{}.5", mixed * 3) },
+            if row % 50 == 0 { "x".to_owned() } else { (mixed % 7).to_string() },
+        );
+    }
+    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes()).into(), 1_000).unwrap();
+    let kinds: Vec<_> = inferred.columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+    use InferredKind::{Empty, Identifier, Numeric};
+    let expected = [
+        ("salary", Numeric),
+        ("number", Identifier),
+        ("falling", Identifier),
+        ("long", Identifier),
+        ("amount", Numeric),
+        ("code", Numeric),
+        ("empty", Empty),
+    ];
+    assert_eq!(kinds, expected);
+    let of = |name: &str| inferred.columns.iter().find(|column| column.name == name).unwrap();
+    assert_eq!((of("amount").nulls, of("amount").missing.iter().next().map(String::as_str)), (1, Some("NA")));
+    assert_eq!((of("code").odd, of("code").nulls), (4, 0));
 }
 
 #[test]
@@ -129,7 +270,7 @@ fn kinds_times_and_identifiers_are_recognised() {
             row % 28 + 1
         );
     }
-    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes()), 1_000).unwrap();
+    let inferred = infer(&write(folder.path(), "r.csv", text.as_bytes()).into(), 1_000).unwrap();
     let kinds: Vec<_> = inferred.columns.iter().map(|column| column.kind).collect();
     let expected = [
         InferredKind::Identifier,
@@ -153,7 +294,7 @@ fn spec(file: &Path, label_delay: LabelDelay) -> EncoderSpec {
         version: "v1".into(),
         schema: ModelSchema::new(features, task),
         renamed: Default::default(),
-        id: Some("id".into()),
+        id: EventId::Column("id".into()),
         time: EventTime::Synthetic { start_ms: 1_000, interval: Duration::from_secs(1) },
         label: Some("class".into()),
         label_delay,

@@ -1,7 +1,8 @@
 //! Times as files write them.
 //!
-//! Text is RFC 3339, also with a space for the `T` and without a zone, which then is UTC. Numbers are seconds or
-//! milliseconds since the epoch, told apart by their size: 1e11 seconds lie in the year 5138, 1e11 milliseconds in 1973.
+//! Text is RFC 3339, also with a space for the `T` and without a zone, which then is UTC. Numbers are seconds, milliseconds,
+//! microseconds or nanoseconds since the epoch, told apart by their size: 1e11 seconds lie in the year 5138, 1e11 milliseconds
+//! in 1973, and so on with each unit.
 
 use super::Cell;
 use std::time::{Duration, SystemTime};
@@ -10,8 +11,10 @@ use std::time::{Duration, SystemTime};
 const LEAST_MILLISECONDS: f64 = 1e11;
 /// Numbers from here to [`LEAST_MILLISECONDS`] are taken for a time by [`TimeFormat::recognise`]: 2001-09-09 in seconds.
 const LEAST_LIKELY_SECONDS: f64 = 1e9;
-/// Larger numbers are no time: the year 5138 in milliseconds.
+/// Larger numbers are microseconds, and so on: the year 5138 in milliseconds.
 const MOST_MILLISECONDS: f64 = 1e14;
+/// Larger numbers are no time: the year 5138 in nanoseconds.
+const MOST_NANOSECONDS: f64 = 1e20;
 
 /// How a column writes its times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +65,14 @@ pub fn rfc3339(millis: i64) -> String {
 }
 
 fn number_time(number: f64) -> Option<i64> {
-    if !number.is_finite() || number.abs() > MOST_MILLISECONDS {
-        return None;
-    }
-    let millis = if number.abs() < LEAST_MILLISECONDS { number * 1e3 } else { number };
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by MOST_MILLISECONDS just above")]
+    let millis = match number.abs() {
+        size if size < LEAST_MILLISECONDS => number * 1e3,
+        size if size <= MOST_MILLISECONDS => number,
+        size if size <= MOST_MILLISECONDS * 1e3 => number / 1e3,
+        size if size <= MOST_NANOSECONDS => number / 1e6,
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the largest of each unit is the year 5138")]
     Some(millis.round() as i64)
 }
 

@@ -1,12 +1,13 @@
 //! Rows as the columns of a model: Float64 for numbers, Utf8 for categories.
 //!
 //! Strict: a value that does not fit is an error with its row, because a reference or a training set learned from a file
-//! that means something else would be wrong in silence.
+//! that means something else would be wrong in silence. Where rows are themselves to be judged, a value that does not fit
+//! is a finding and not the end: [`judged_columns`] lists them.
 
 use super::time::millis;
 use super::{Column, RowBatch, SourceError};
-use arrow::array::{ArrayRef, Float64Builder, StringBuilder};
-use arrow::datatypes::{Field, Schema};
+use arrow::array::{ArrayRef, Float64Array, Float64Builder, ListBuilder, StringBuilder, UInt16Builder};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use detectors::schema::ColumnKind;
 use std::path::Path;
@@ -38,11 +39,46 @@ pub fn columns(file: &Path, rows: &RowBatch, wanted: &[Wanted]) -> Result<Record
         });
         fields.push(Field::new(&want.name, ingest::columns::arrow_type(want.kind), true));
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|source| SourceError::Rows {
-        file: file.to_owned(),
-        from_row: rows.first_row,
-        source,
-    })
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map_err(|error| SourceError::rows(file, rows.first_row, &error))
+}
+
+/// As [`columns`], and behind them the column [`ingest::columns::WRONG_TYPE`]: values that are not of their kind are null and
+/// listed there, but for those of the columns named in `strict`.
+///
+/// # Errors
+/// When a column is missing, or a value of a strict one is not of its kind.
+pub fn judged_columns(
+    file: &Path,
+    rows: &RowBatch,
+    wanted: &[Wanted],
+    strict: &[String],
+) -> Result<RecordBatch, SourceError> {
+    let mut odd: Vec<Vec<u16>> = vec![Vec::new(); rows.batch.num_rows()];
+    let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+    for (place, want) in (0..).zip(wanted) {
+        let column = Column::find(file, &rows.batch, &want.from)?;
+        arrays.push(match want.kind {
+            ColumnKind::Categorical => categories(rows, &column),
+            ColumnKind::Numeric if strict.contains(&want.from) => numbers(file, rows, &column)?,
+            ColumnKind::Numeric => {
+                for (row, odd) in odd.iter_mut().enumerate() {
+                    let cell = column.cell(row);
+                    odd.extend((cell.number().is_none() && !cell.is_missing()).then_some(place));
+                }
+                fitting_numbers(rows, &column)
+            }
+        });
+        fields.push(Field::new(&want.name, ingest::columns::arrow_type(want.kind), true));
+    }
+    let mut list = ListBuilder::new(UInt16Builder::new()).with_field(Field::new_list_field(DataType::UInt16, false));
+    for places in odd {
+        list.append_option((!places.is_empty()).then(|| places.into_iter().map(Some)));
+    }
+    arrays.push(Arc::new(list.finish()));
+    fields.push(ingest::scan::wrong_type());
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map_err(|error| SourceError::rows(file, rows.first_row, &error))
 }
 
 /// The times of a column, milliseconds since the epoch.
@@ -54,7 +90,7 @@ pub fn times(file: &Path, rows: &RowBatch, column: &str) -> Result<Vec<i64>, Sou
     let time = |row: usize| {
         millis(&column.cell(row)).ok_or_else(|| SourceError::Value {
             file: file.to_owned(),
-            row: rows.first_row + row as u64,
+            row: rows.number(row),
             column: column.name().to_owned(),
             found: format!("{:?}", column.cell(row)).chars().take(80).collect(),
             wanted: "a time, as RFC 3339 text or as seconds or milliseconds since the epoch",
@@ -71,18 +107,26 @@ fn numbers(file: &Path, rows: &RowBatch, column: &Column) -> Result<ArrayRef, So
     for row in 0..rows.batch.num_rows() {
         let cell = column.cell(row);
         let number = cell.number();
-        if number.is_none() && cell != super::Cell::Null {
+        if number.is_none() && !cell.is_missing() {
             return Err(SourceError::Value {
                 file: file.to_owned(),
-                row: rows.first_row + row as u64,
+                row: rows.number(row),
                 column: column.name().to_owned(),
                 found: format!("{cell:?}").chars().take(80).collect(),
-                wanted: "a number: mend the file, or declare the column categorical",
+                wanted: "a number: mend the file, say with --na that it stands for a missing value, or declare the column categorical",
             });
         }
         builder.append_option(number);
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// The values that are numbers.
+fn fitting_numbers(rows: &RowBatch, column: &Column) -> ArrayRef {
+    if let Some(numbers) = column.numbers() {
+        return Arc::new(numbers.clone());
+    }
+    Arc::new((0..rows.batch.num_rows()).map(|row| column.cell(row).number()).collect::<Float64Array>())
 }
 
 fn categories(rows: &RowBatch, column: &Column) -> ArrayRef {

@@ -247,7 +247,7 @@ impl Promised {
                 }
             }
             Ending::DeadLetter(reason, says) => {
-                self.same(bad.name, &Some(0), &ended.0);
+                self.same(bad.name, &Some(7), &ended.0);
                 let topic = topics::dead_letters_of(topics::INFERENCES);
                 self.letters.push((topic, reason.to_owned(), says.to_owned()));
             }

@@ -73,6 +73,7 @@ impl PreparedRows {
         self.counts.duplicates += i64::from(!is_first);
         // Late ones count in no window, whichever version they are of.
         let is_late = self.late.last().is_some_and(|late| *late != 0);
+        self.counts.late_duplicates += i64::from(!is_first && is_late);
         self.counts.other_versions += i64::from(fate == Fate::Other && !is_late);
     }
 

@@ -21,7 +21,8 @@ mod values;
 
 pub use values::MOST_VALUES;
 
-use super::{ComparedFile, FilePair, LeftOut, columns};
+use super::columns::{self, Columns};
+use super::{ChangedColumn, ComparedFile, FilePair, LeftOut};
 use anyhow::Result;
 use detectors::parity::Finding;
 use detectors::schema::{ColumnKind, ColumnSchema};
@@ -72,11 +73,11 @@ impl ParityTool {
     fn look_at(
         self,
         files: &FilePair,
-        mut schema: ColumnSchema,
+        (mut schema, is_declared): (ColumnSchema, bool),
         rows: &mut (i64, i64),
     ) -> Result<Result<ParityColumn, String>> {
         let mut before = Values::read(&files.reference, &schema)?;
-        if self == Self::Evidently && !files.columns.is_declared(&schema.name) {
+        if self == Self::Evidently && !is_declared {
             if before.is_text() {
                 return Ok(Err("is text to Evidently, whose test of text is not reproduced".to_owned()));
             }
@@ -140,6 +141,10 @@ pub struct ParityComparison {
     pub columns: Vec<ParityColumn>,
     /// The columns that were not.
     pub left_out: Vec<LeftOut>,
+    /// Columns that are gone, or were empty and are not any more; the tools do not judge those.
+    pub changed: Vec<ChangedColumn>,
+    /// What was guessed of the files, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Compares two files as the tool does.
@@ -147,12 +152,13 @@ pub struct ParityComparison {
 /// # Errors
 /// When a file cannot be read, lacks a column, has too many rows, or holds values that do not fit the column's kind.
 pub fn compare(files: &FilePair, tool: ParityTool) -> Result<ParityComparison> {
-    let (schemas, mut left_out) = columns::columns(files)?;
+    let Columns { compared: schemas, mut left_out, changed, notes, declared } = columns::columns(files)?;
     let mut tested = Vec::with_capacity(schemas.len());
     let mut rows = (0, 0);
     for schema in schemas {
         let column = schema.name.clone();
-        match tool.look_at(files, schema, &mut rows)? {
+        let is_declared = declared.contains(&column);
+        match tool.look_at(files, (schema, is_declared), &mut rows)? {
             Ok(found) => tested.push(found),
             Err(why) => left_out.push(LeftOut { column, why }),
         }
@@ -160,13 +166,15 @@ pub fn compare(files: &FilePair, tool: ParityTool) -> Result<ParityComparison> {
     let drifted_columns = tested.iter().filter(|column| column.drifted).count();
     Ok(ParityComparison {
         tool,
-        reference: ComparedFile { file: files.reference.clone(), rows: rows.0 },
-        current: ComparedFile { file: files.current.clone(), rows: rows.1 },
+        reference: ComparedFile { file: files.reference.name(), rows: rows.0 },
+        current: ComparedFile { file: files.current.name(), rows: rows.1 },
         drifted: !tested.is_empty() && tool.is_drift(drifted_columns, tested.len()),
         rule: tool.rule(),
         drifted_columns,
         columns: tested,
         left_out,
+        changed,
+        notes,
     })
 }
 

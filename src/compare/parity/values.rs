@@ -1,17 +1,14 @@
 //! All values of one column of a file, in the order of its rows.
 
 use crate::compare::CompareError;
-use crate::source::{
-    self,
-    typed::{self, Wanted},
-};
+use crate::source::Files;
+use crate::source::typed::{self, Wanted};
 use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::Float64Type;
 use detectors::schema::{ColumnKind, ColumnSchema};
 use detectors::statistics::CategorySample;
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 
 /// The most values of one file's column that are held at once. So many different numbers on both sides were measured to take
 /// 1.1 GB with Evidently's test, which makes copies, and .4 GB with NannyML's.
@@ -38,18 +35,19 @@ pub(super) struct Names {
 }
 
 impl Values {
-    pub(super) fn read(file: &Path, schema: &ColumnSchema) -> Result<Self> {
+    pub(super) fn read(files: &Files, schema: &ColumnSchema) -> Result<Self> {
         let wanted = [Wanted { from: schema.name.clone(), name: schema.name.clone(), kind: schema.kind }];
         let mut values = match schema.kind {
             ColumnKind::Numeric => Self::Numbers(Vec::new()),
             ColumnKind::Categorical => Self::Categories(Names::default()),
         };
-        for rows in source::open_columns(file, &[&schema.name])? {
-            for column in typed::columns(file, &rows?, &wanted)?.columns() {
+        let file = files.name();
+        for rows in files.open_columns(&[&schema.name])? {
+            for column in typed::columns(&file, &rows?, &wanted)?.columns() {
                 values.extend(column);
             }
             if values.len() > MOST_VALUES {
-                let (file, column) = (file.to_owned(), schema.name.clone());
+                let column = schema.name.clone();
                 return Err(CompareError::TooManyValues { file, column, most: MOST_VALUES }.into());
             }
         }

@@ -112,6 +112,7 @@ fn value(out: &mut Vec<u8>, kind: ColumnKind, cell: &Cell<'_>) {
     match (kind, cell, cell.number()) {
         (_, Cell::Null, _) => nil(out),
         (ColumnKind::Numeric, _, Some(number)) => float(out, number),
+        (ColumnKind::Numeric, _, None) if cell.is_missing() => nil(out),
         (ColumnKind::Numeric, _, None) => as_it_is(out, cell),
         (ColumnKind::Categorical, _, _) => text(out, &cell.category().unwrap_or_default()),
     }

@@ -27,7 +27,7 @@ pub(super) enum Content {
 pub(super) enum Ending {
     /// An exit code and a message; nothing is appended. Where there is another text, that is replayed whole afterwards.
     Refused(i32, &'static str, Option<&'static str>),
-    /// The rows are appended; one becomes a dead letter, with this reason and message.
+    /// The rows are appended; one becomes a dead letter, with this reason and message, which the balance tells of.
     DeadLetter(&'static str, &'static str),
 }
 
@@ -51,7 +51,7 @@ pub(super) const FILES: &[BadFile] = files! {
         => Refused(2, "cannot read nowhere.csv (No such file or directory (os error 2)): name a file that is there and may be read", None), [];
     "a folder":
         "folder.csv", Folder, []
-        => Refused(2, "cannot read folder.csv (Is a directory (os error 21)): name a file that is there and may be read", None), [];
+        => Refused(2, "folder.csv: the folder holds no file of rows: name one that does", None), [];
     "an ending that is none":
         "rows.txt", Text("id,time,amount,age,country,p,s\n"), []
         => Refused(2, "rows.txt: the name must end in .csv, .parquet, .jsonl or .ndjson, perhaps with .gz after it: rename or convert the file", None), [];
@@ -60,13 +60,13 @@ pub(super) const FILES: &[BadFile] = files! {
         => Refused(2, "empty.csv: the file is empty: its first line must name the columns", None), [];
     "a column twice":
         "twice.csv", Text("id,id,time,amount,age,country,p,s\na,a,1700000000000,1,30,DE,yes,0.5\n"), []
-        => Refused(2, "twice.csv: the header names column `id` twice or not at all: give each its own name", None), [];
+        => Refused(2, "twice.csv: the header names column `id` twice: give each its own name", None), [];
     "a column that is missing":
         "missing.csv", Text("id,time,amount,country,p,s\na,1700000000000,1,DE,yes,0.5\n"), []
-        => Refused(2, "missing.csv has no column `age`: its columns are id, time, amount, country, p, s", None), [];
+        => Refused(2, "missing.csv has no column `age`: its columns are `id`, `time`, `amount`, `country`, `p`, `s`", None), [];
     "a label's column that is missing":
         "label.csv", Text("id,time,amount,age,country,p,s\na,1700000000000,1,30,DE,yes,0.5\n"), ["--label", "y"]
-        => Refused(2, "label.csv has no column `y`: its columns are id, time, amount, age, country, p, s", None), [];
+        => Refused(2, "label.csv has no column `y`: its columns are `id`, `time`, `amount`, `age`, `country`, `p`, `s`", None), [];
     "a ragged row":
         "ragged.csv", Text("id,time,amount,age,country,p,s\nragged-a,1700000000000,1,30,DE,yes,0.5\nx,1700000000000,1,30\nragged-b,1700000000000,1,30,DE,yes,0.5\n"), []
         => Refused(2, "ragged.csv: a row at or soon after row 0 cannot be read (Csv error: incorrect number of fields for line 3, expected 7 got 4): mend the row; those before 0 were read", Some("id,time,amount,age,country,p,s\nragged-a,1700000000000,1,30,DE,yes,0.5\nragged-b,1700000000000,1,30,DE,yes,0.5\n")),
@@ -90,7 +90,7 @@ pub(super) const FILES: &[BadFile] = files! {
         => Refused(2, "cut.csv.gz: a row at or soon after row 0 cannot be read (Io error: incomplete deflate stream): mend the row; those before 0 were read", None), [];
     "JSON lines that are none":
         "rows.jsonl", Text("{\"id\": \"x\", \"time\": 1700000000000}\nhello\n"), []
-        => Refused(2, "rows.jsonl: not one JSON object a line, with one kind of value a key (Json error: Not valid JSON: expected value at line 1 column 1)", None), [];
+        => Refused(2, "rows.jsonl: not JSON objects, with one kind of value a key (Json error: Not valid JSON: expected value at line 1 column 1)", None), [];
     "scores of classes for a model with one":
         "scores.csv", Text("id,time,amount,age,country,p,s\nx,1700000000000,1,30,DE,yes,0.5\n"), ["--score", "yes=s"]
         => Refused(2, "`s` has no class, and is not the only score column: write each as CLASS=COLUMN", None), [];
