@@ -287,7 +287,6 @@ impl Table {
     }
 
     /// The columns, and behind them which values are not of their kind: in the current file they are what is to be judged.
-
     fn batches(&self, file: &Files) -> Result<impl Iterator<Item = Result<RecordBatch, SourceError>> + use<>> {
         let (wanted, path) = (Arc::clone(&self.wanted), file.name());
         let names: Vec<&str> = self.wanted.iter().map(|column| column.name.as_str()).collect();

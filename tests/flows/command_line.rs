@@ -48,7 +48,8 @@ fn a_reader_that_goes_away_ends_no_command_in_a_panic() {
         assert_eq!(process.wait().unwrap().code(), Some(*exit), "{command}: {said}");
         assert!(!said.contains("panicked") && !said.contains("Broken pipe"), "{command}: {said}");
         let mut process = place.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        (drop(process.stdout.take()), drop(process.stderr.take()));
+        drop(process.stdout.take());
+        drop(process.stderr.take());
         assert!(process.wait().unwrap().code().is_some_and(|code| code < 10), "{command}, with both closed");
     }
 }
