@@ -82,7 +82,9 @@ impl Order {
         let there = |own: u16| self.places.get(usize::from(own)).copied().unwrap_or(own);
         let values = values.as_primitive::<UInt16Type>().unary::<_, UInt16Type>(there);
         let mut columns = rows.columns().to_vec();
-        columns[at] = Arc::new(ListArray::try_new(field, offsets, Arc::new(values), nulls)?);
+        if let Some(column) = columns.get_mut(at) {
+            *column = Arc::new(ListArray::try_new(field, offsets, Arc::new(values), nulls)?);
+        }
         RecordBatch::try_new(rows.schema(), columns)
     }
 }
