@@ -14,7 +14,7 @@ use ingest::learn::{learn_reference, time_span};
 use ingest::log::{Log, NewRecord};
 use ingest::store::{Artifacts, Store};
 use ingest::topics;
-use retrain::cross_fit::{cross_fit, promised};
+use retrain::cross_fit::{cross_fit, promised, promises};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
@@ -86,8 +86,9 @@ impl<'a> Bootstrap<'a> {
         let artifact = ArtifactId(self.store.put(trained.artifact.clone())?);
         let training_set = to_parquet(&rows.schema(), std::slice::from_ref(rows))?;
         let training_set = ArtifactId(self.store.put(training_set)?);
-        let version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
-        let answered = self.answered(setup, (&version, &trained), &job)?;
+        let mut version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
+        let (answered, promised) = self.answered(setup, (&version, &trained), &job)?;
+        version.lineage.metrics.extend(promised);
         let origin = Origin::TrainingSet { digest: training_set.0 };
         let reference = learn_reference(&setup.watched, FIRST_VERSION, &answered, origin)?;
         self.first(setup, version, &reference)
@@ -157,12 +158,13 @@ impl<'a> Bootstrap<'a> {
     }
 
     /// The rows with answers in place of their own: of models that were not trained on them, where half of the rows makes one.
+    /// With them, what these answers promise of the version.
     fn answered(
         &self,
         setup: &ModelSetup,
         (version, trained): (&ModelVersion, &TrainedModel),
         job: &TrainingJob<'_>,
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, BTreeMap<String, f64>)> {
         let (rows, stop) = (job.rows, CancellationToken::new());
         let own = setup.scorer(version, &trained.artifact, &stop)?.score(rows)?;
         let scorer_of = |half: &TrainedModel| setup.scorer(version, &half.artifact, &stop);
@@ -170,8 +172,13 @@ impl<'a> Bootstrap<'a> {
             Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
             None => Ok(own.clone()),
         };
-        let answers = match (held_out, rows.column_by_name(LABEL)) {
-            (Ok(held_out), Some(labels)) => promised(&setup.watched.schema.task, labels, own, held_out),
+        let (task, labels) = (&setup.watched.schema.task, rows.column_by_name(LABEL));
+        let metrics = match labels {
+            Some(labels) => promises(task, labels, held_out.as_ref().unwrap_or(&own), None)?,
+            None => BTreeMap::new(),
+        };
+        let answers = match (held_out, labels) {
+            (Ok(held_out), Some(labels)) => promised(task, labels, own, held_out),
             (Err(error), _) => {
                 tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
                 own
@@ -181,7 +188,7 @@ impl<'a> Bootstrap<'a> {
         let replaced = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
             answers.column_by_name(field.name()).map_or_else(|| Arc::clone(column), Arc::clone)
         });
-        Ok(RecordBatch::try_new(rows.schema(), replaced.collect())?)
+        Ok((RecordBatch::try_new(rows.schema(), replaced.collect())?, metrics))
     }
 
     fn first(&self, setup: &ModelSetup, version: ModelVersion, reference: &Reference) -> Result<FirstVersion> {

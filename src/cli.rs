@@ -7,7 +7,9 @@ mod bench;
 mod compare;
 mod replay;
 
-pub use bench::{BenchArgs, BenchFormat, BenchKafkaArgs, BenchReplayArgs, BenchSteadyArgs, BenchSubject};
+pub use bench::{
+    BenchArgs, BenchFormat, BenchKafkaArgs, BenchLoopArgs, BenchReplayArgs, BenchSteadyArgs, BenchSubject,
+};
 pub use compare::CompareArgs;
 pub use replay::{LabelArgs, ReplayArgs, RowOrder, Speed};
 
@@ -322,6 +324,17 @@ pub enum ModelsAction {
         /// The champion that is taken back; refused when another has become champion meanwhile
         #[arg(long, value_name = "VERSION")]
         expect: Option<String>,
+        /// Why; it is kept in the history, and holds promotions until `release`
+        #[arg(long)]
+        reason: String,
+    },
+    /// Promote challengers again after a roll-back
+    Release {
+        /// The model
+        model: String,
+        /// The champion now; refused when another has become champion meanwhile
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<String>,
         /// Why; it is kept in the history
         #[arg(long)]
         reason: String,
@@ -401,6 +414,7 @@ mod tests {
             "driftline models list --url http://127.0.0.1:1",
             "driftline models promote m v2 --expect v1",
             "driftline models rollback m --reason slow",
+            "driftline models release m --reason mended",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }

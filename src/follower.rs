@@ -4,7 +4,7 @@
 //! the only one that writes to board and metrics. What it cannot read it tells, and goes on.
 
 use anyhow::Result;
-use dashboards::board::{CapturedRows, RetrainProgress};
+use dashboards::board::CapturedRows;
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
@@ -165,18 +165,12 @@ fn decoded<T: DeserializeOwned>(record: &Record) -> Result<T, String> {
 fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
     match event {
         RetrainEvent::Request(request) => dashboard.retrain_request(request),
-        RetrainEvent::Waiting(waiting) => dashboard.retrain_progress(&RetrainProgress {
-            model: waiting.cause.model.clone(),
-            rows: waiting.rows.unsigned_abs(),
-            needed: waiting.rows_needed.unsigned_abs(),
-        }),
-        RetrainEvent::Refused(refused) => {
-            tracing::info!(model = refused.cause.model, why = %refused.why, "a cause leads to no request");
-        }
+        RetrainEvent::Episode(progress) => dashboard.episode(progress),
+        RetrainEvent::Refused(refused) => dashboard.refused(refused),
         RetrainEvent::CommandRefused(refused) => {
             tracing::warn!(model = refused.model, command = refused.command, "refused: {}", refused.reason);
         }
-        RetrainEvent::Trial(_) => {}
+        RetrainEvent::Unknown => {}
     }
 }
 

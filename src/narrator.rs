@@ -20,15 +20,16 @@ impl Narrator {
         match happening {
             Happening::Verdict(verdict) => self.of_verdict(verdict),
             Happening::Retrain(event) => match event.as_ref() {
-                RetrainEvent::Request(request) => Some(format!(
-                    "retrain request on {} labelled rows: {}",
-                    request.labelled_rows, request.cause.summary
-                )),
+                RetrainEvent::Request(request) => Some(format!("retrain request: {}", request.cause.summary)),
                 _ => None,
             },
             Happening::Model(event) => match &event.event {
-                LifecycleEvent::ChallengerTrained { version, .. } => {
-                    Some(format!("challenger {version} trained; on trial"))
+                LifecycleEvent::ChallengerTrained { version, made_of, .. } => {
+                    let made_of = made_of.map_or("refit", |kind| kind.name());
+                    Some(format!("challenger {version} ({made_of}) is on trial"))
+                }
+                LifecycleEvent::EpisodeEnded { outcome, reason, .. } => {
+                    Some(format!("the episode has ended, {}: {reason}", outcome.name().replace('_', " ")))
                 }
                 LifecycleEvent::ChallengerRejected { version, reason, .. } => {
                     Some(format!("challenger {version} rejected: {reason}"))

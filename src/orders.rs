@@ -46,6 +46,7 @@ fn record_of(id: &str, order: Command) -> Result<NewRecord, CloudEventError> {
         Order::RollBack { version, expected_champion } => {
             (Some(expected_champion), Action::RollBack { version, reason })
         }
+        Order::Release { expected_champion } => (Some(expected_champion), Action::Release { reason }),
     };
     command::Command { id: id.to_owned(), model, time_ms, expected_champion, action }.to_record()
 }

@@ -14,6 +14,7 @@ use crate::source::privacy::redacted;
 use crate::source::typed::{self, Wanted};
 use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, LabelRows, RowBatch, SourceError};
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::schema::ColumnSchema;
 use ingest::control::Control;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Rows that one version answers before the champion may change.
-pub const SERVED_CHUNK_ROWS: usize = 100;
+pub const SERVED_CHUNK_ROWS: usize = 50;
 /// Rows that are appended at once where the file holds the predictions.
 pub const PLAIN_CHUNK_ROWS: usize = 4_096;
 /// How long the stages may take over one chunk, a training included.
@@ -167,43 +168,44 @@ impl<'a> Replay<'a> {
         if self.champion.is_some() { SERVED_CHUNK_ROWS } else { PLAIN_CHUNK_ROWS }
     }
 
-    /// Replays the rows to their end, or until `go_on` says no; it is asked after each chunk.
+    /// Replays the rows to their end, or until `go_on` says no; it is asked after each chunk, with the champion's answers to it.
     ///
     /// # Errors
     /// When a row cannot be read or answered, or the service fails.
     pub fn run(
         &mut self,
         rows: impl Iterator<Item = Result<RowBatch, SourceError>>,
-        mut go_on: impl FnMut(Place) -> Result<bool>,
+        mut go_on: impl FnMut(Place, Option<&RecordBatch>) -> Result<bool>,
     ) -> Result<Place> {
         self.service.wait_until_quiet(PATIENCE)?;
         for batch in rows {
             for chunk in chunks(&batch?, self.chunk_rows()) {
-                self.chunk(&chunk)?;
-                if !go_on(self.place)? {
+                let answers = self.chunk(&chunk)?;
+                if !go_on(self.place, answers.as_ref())? {
                     return Ok(self.place);
                 }
             }
         }
         self.finish()?;
-        go_on(self.place)?;
+        go_on(self.place, None)?;
         Ok(self.place)
     }
 
-    fn chunk(&mut self, rows: &RowBatch) -> Result<()> {
+    fn chunk(&mut self, rows: &RowBatch) -> Result<Option<RecordBatch>> {
         let rows = &redacted(&self.file, rows, &self.source, &self.spec.encoder.renamed)?;
         let after = rows.first_row + rows.batch.num_rows() as u64;
         if after <= self.place.rows {
             // Appended before: encoded again only for the labels that were still to come.
             self.encoder.encode(rows, None)?;
-            return Ok(());
+            return Ok(None);
         }
         let answers = self.answer(rows)?;
         let encoded = self.encoder.encode(rows, answers.as_ref())?;
         self.keep_pace(encoded.latest_ms);
         let place = Place { rows: after, ..self.place };
         let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
-        self.append(encoded, heartbeat.map(|control| (control, self.topics_moved())), place)
+        self.append(encoded, heartbeat.map(|control| (control, self.topics_moved())), place)?;
+        Ok(answers)
     }
 
     /// Sends labels whose predictions are in the log, to their end.
@@ -233,7 +235,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The champion's answers, where the rows have none of their own.
-    fn answer(&mut self, rows: &RowBatch) -> Result<Option<arrow::array::RecordBatch>> {
+    fn answer(&mut self, rows: &RowBatch) -> Result<Option<RecordBatch>> {
         let Some(champion) = &mut self.champion else { return Ok(None) };
         champion.follow()?;
         if let Some(version) = champion.version() {

@@ -6,6 +6,7 @@ use detectors::verdict::{Finality, Monitor, MonitorEvent, Severity, Verdict};
 use ingest::cloud_event;
 use ingest::log::Log;
 use ingest::topics;
+use retrain::gate::CandidateKind;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent};
 use retrain::progress::RetrainEvent;
 use serde::Serialize;
@@ -25,8 +26,10 @@ pub struct Sums {
     pub unjudged_because: Option<String>,
     /// Changes that sequential detectors found.
     pub changes: u64,
-    /// Retrain requests.
+    /// Retrain requests; each opens an episode.
     pub retrain_requests: u64,
+    /// Trainings that made a challenger.
+    pub trainings: u64,
     /// Challengers that became champion.
     pub promotions: u64,
     /// Challengers that were rejected.
@@ -152,6 +155,9 @@ impl Story {
                 self.sums.champion = Some(version.clone());
             }
             LifecycleEvent::RolledBack { version, .. } => self.sums.champion = Some(version.clone()),
+            LifecycleEvent::ChallengerTrained { made_of: None | Some(CandidateKind::Refit), .. } => {
+                self.sums.trainings += 1;
+            }
             LifecycleEvent::ChallengerRejected { .. } => self.sums.rejections += 1,
             LifecycleEvent::TrainingFailed { .. } => self.sums.failures += 1,
             _ => {}

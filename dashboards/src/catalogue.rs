@@ -212,17 +212,38 @@ pub const RETRAIN_REQUESTS: Metric =
 pub const RETRAIN_STATE: Metric = gauge(
     "driftline_retrain_state",
     &["model", "state"],
-    "1 for the state that the model's retraining is in, 0 for the others: idle, waiting, requested, training, trial.",
+    "1 for the state that the model's retraining is in, 0 for the others: idle, requested, waiting, training, trial.",
 );
-/// Rows that a waiting request has.
-pub const RETRAIN_PROGRESS: Metric = gauge(
-    "driftline_retrain_progress_rows",
+/// Causes that led to no request.
+pub const RETRAIN_REFUSALS: Metric =
+    counter("driftline_retrain_refusals_total", &["model", "why"], "Causes that led to no retrain request, by why.");
+/// Episodes by outcome.
+pub const EPISODES: Metric = counter(
+    "driftline_episodes_total",
+    &["model", "outcome"],
+    "Episodes that have ended, by outcome: recovered, no_better_model, given_up, abandoned.",
+);
+/// Rows since the change.
+pub const EPISODE_ROWS: Metric = gauge(
+    "driftline_episode_labelled_rows",
     &["model"],
-    "Labelled rows after the change that a waiting request has so far.",
+    "Labelled rows since the change that the episode under way goes by.",
 );
-/// Rows that a waiting request needs.
-pub const RETRAIN_NEEDED: Metric =
-    gauge("driftline_retrain_needed_rows", &["model"], "Labelled rows after the change that a waiting request needs.");
+/// Rows that the next training needs.
+pub const EPISODE_NEEDED_ROWS: Metric = gauge(
+    "driftline_episode_needed_rows",
+    &["model"],
+    "Labelled rows since the change that the next training of the episode under way needs.",
+);
+/// The champion's loss within the episode.
+pub const EPISODE_LOSS: Metric = gauge(
+    "driftline_episode_loss",
+    &["model"],
+    "Mean loss of the champion on its rows in the episode under way: the share of wrong classes, or of the largest error.",
+);
+/// The loss that is aimed at.
+pub const EPISODE_TARGET_LOSS: Metric =
+    gauge("driftline_episode_target_loss", &["model"], "Mean loss that the episode under way aims at.");
 /// Trainings by outcome.
 pub const TRAININGS: Metric =
     counter("driftline_trainings_total", &["model", "outcome"], "Trainings by outcome: attempted, trained, failed.");
@@ -362,8 +383,12 @@ pub const CATALOGUE: &[Metric] = &[
     WATERMARK_BEHIND,
     RETRAIN_REQUESTS,
     RETRAIN_STATE,
-    RETRAIN_PROGRESS,
-    RETRAIN_NEEDED,
+    RETRAIN_REFUSALS,
+    EPISODES,
+    EPISODE_ROWS,
+    EPISODE_NEEDED_ROWS,
+    EPISODE_LOSS,
+    EPISODE_TARGET_LOSS,
     TRAININGS,
     REJECTIONS,
     PROMOTIONS,

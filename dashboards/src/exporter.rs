@@ -141,7 +141,7 @@ impl Exporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{DRIFT_SCORE, EVENTS, HTTP_DURATION, Kind, RETRAIN_NEEDED};
+    use crate::catalogue::{DRIFT_SCORE, EPISODE_NEEDED_ROWS, EVENTS, HTTP_DURATION, Kind};
 
     fn exporter(most_series_per_metric: usize) -> Exporter {
         let options = ExporterOptions { most_series_per_metric, version: "0.1.0".to_owned(), revision: None };
@@ -171,12 +171,12 @@ mod tests {
     fn a_full_gauge_family_drops_new_series_and_says_so() {
         let exporter = exporter(2);
         for model in ["a", "b", "c", "c", "a"] {
-            exporter.set(&RETRAIN_NEEDED, &[model], 7.0);
+            exporter.set(&EPISODE_NEEDED_ROWS, &[model], 7.0);
         }
         let page = exporter.render().unwrap();
-        assert!(page.contains(r#"driftline_retrain_needed_rows{model="b"} 7"#), "{page}");
+        assert!(page.contains(r#"driftline_episode_needed_rows{model="b"} 7"#), "{page}");
         assert!(!page.contains(r#"model="c""#), "{page}");
-        assert!(page.contains(r#"driftline_series_capped_total{metric="driftline_retrain_needed_rows"} 2"#), "{page}");
+        assert!(page.contains(r#"driftline_series_capped_total{metric="driftline_episode_needed_rows"} 2"#), "{page}");
     }
 
     #[test]
@@ -193,11 +193,11 @@ mod tests {
     #[test]
     fn an_ended_series_makes_room_for_another() {
         let exporter = exporter(1);
-        exporter.set(&RETRAIN_NEEDED, &["a"], 1.0);
-        exporter.remove(&RETRAIN_NEEDED, &["a"]);
-        exporter.set(&RETRAIN_NEEDED, &["b"], 2.0);
+        exporter.set(&EPISODE_NEEDED_ROWS, &["a"], 1.0);
+        exporter.remove(&EPISODE_NEEDED_ROWS, &["a"]);
+        exporter.set(&EPISODE_NEEDED_ROWS, &["b"], 2.0);
         let page = exporter.render().unwrap();
-        assert!(page.contains(r#"driftline_retrain_needed_rows{model="b"} 2"#), "{page}");
+        assert!(page.contains(r#"driftline_episode_needed_rows{model="b"} 2"#), "{page}");
         assert!(!page.contains("driftline_series_capped_total"), "{page}");
     }
 

@@ -5,8 +5,11 @@ use detectors::schema::{ModelSchema, Task};
 use detectors::threshold::ThresholdSource;
 use detectors::verdict::{Cut, Estimate, Finality, Monitor, MonitorEvent, Severity, TestResult, Verdict};
 use detectors::windows::Window;
+use retrain::gate::CandidateKind;
+use retrain::lifecycle::EpisodeOutcome;
 use retrain::lifecycle::{LifecycleEvent, Lineage, ModelEvent, ModelVersion, PermitRecord, TrialReport};
-use retrain::request::{Cause, CauseKind, Fallback, RetrainRequest};
+use retrain::progress::EpisodeProgress;
+use retrain::request::{Cause, CauseKind, RetrainRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -83,7 +86,6 @@ pub(crate) fn judged(verdict: Verdict) -> MonitorEvent {
 }
 
 pub(crate) fn request(id: &str, hour: i64) -> RetrainRequest {
-    let cut = Cut { at_ms: hour * HOUR, positions: Vec::new() };
     RetrainRequest {
         id: id.to_owned(),
         model: "bed".to_owned(),
@@ -98,12 +100,34 @@ pub(crate) fn request(id: &str, hour: i64) -> RetrainRequest {
         time_ms: hour * HOUR,
         evidence: Vec::new(),
         train_from_ms: 0,
-        train_until: cut,
-        labelled_rows: 500,
-        deadline_ms: (hour + 24) * HOUR,
-        fallback: Fallback::KeepChampion,
+        matured_ms: hour * HOUR,
+        credit: 1.0,
         champion: Some("v1".to_owned()),
         parameters: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn opened(request: RetrainRequest) -> LifecycleEvent {
+    LifecycleEvent::EpisodeOpened { request: Box::new(request) }
+}
+
+pub(crate) fn ended(request: &str, outcome: EpisodeOutcome) -> LifecycleEvent {
+    let reason = "as good as it was".to_owned();
+    LifecycleEvent::EpisodeEnded { request: request.to_owned(), outcome, reason, loss: Some(0.1), target: Some(0.1) }
+}
+
+/// An episode with 120 of 500 labelled rows.
+pub(crate) fn progress(request: &str) -> EpisodeProgress {
+    EpisodeProgress {
+        request: request.to_owned(),
+        model: "bed".to_owned(),
+        time_ms: HOUR,
+        change_ms: 0,
+        rows: 120,
+        rows_needed: 500,
+        loss: Some(0.3),
+        target: Some(0.1),
+        trials: Vec::new(),
     }
 }
 
@@ -131,17 +155,25 @@ pub(crate) fn registered(version: &str) -> LifecycleEvent {
 }
 
 pub(crate) fn attempted(request: RetrainRequest) -> LifecycleEvent {
-    LifecycleEvent::TrainingAttempted { request: Box::new(request), attempt: 1, claimant: "c".to_owned() }
+    let candidate = Some(1);
+    LifecycleEvent::TrainingAttempted { request: Box::new(request), candidate, attempt: 1, claimant: "c".to_owned() }
 }
 
 pub(crate) fn trained(request: &str, version: &str) -> LifecycleEvent {
     let trial_from = Cut { at_ms: 0, positions: Vec::new() };
-    LifecycleEvent::ChallengerTrained { request: request.to_owned(), version: version.to_owned(), trial_from }
+    LifecycleEvent::ChallengerTrained {
+        request: request.to_owned(),
+        candidate: Some(1),
+        made_of: Some(CandidateKind::Refit),
+        version: version.to_owned(),
+        trial_from,
+    }
 }
 
 pub(crate) fn rejected(request: &str, version: &str) -> LifecycleEvent {
     LifecycleEvent::ChallengerRejected {
         request: request.to_owned(),
+        candidate: Some(1),
         version: version.to_owned(),
         reason: "it is no better".to_owned(),
         report: None,
@@ -165,6 +197,6 @@ pub(crate) fn promoted(request: &str, version: &str, previous: &str) -> Lifecycl
     LifecycleEvent::Promoted {
         version: version.to_owned(),
         previous: Some(previous.to_owned()),
-        permit: PermitRecord::Trial { request: request.to_owned(), report },
+        permit: PermitRecord::Trial { request: request.to_owned(), candidate: Some(1), report },
     }
 }

@@ -1,4 +1,4 @@
-//! What the monitor says of one window, pane or step: the record that metrics, people and the controller read.
+//! What the monitor says of one window, span or step: the record that metrics, people and the controller read.
 //!
 //! An id is a hash of what the verdict is about and not of what it says, so a provisional verdict and the final one that
 //! replaces it share an id and compaction keeps the last.
@@ -234,18 +234,20 @@ pub struct Verdict {
     pub summary: String,
 }
 
-/// Says that every label of a pane that counts has been read, and how many rows it brought.
+/// Says that every label that counts of a span of event time has been read, and how many rows have one.
+///
+/// Spans are whole steps, follow one another and divide a pane: retraining counts rows, cuts training sets and judges
+/// trials at their ends. A span without a label is not mentioned, unless it is the last of its pane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaneMatured {
+pub struct RowsMatured {
     /// The model.
     pub model: String,
-    /// The pane's span of event time.
-    pub pane: Window,
-    /// Predictions in the pane, all versions.
-    pub rows: i64,
-    /// Those with a label in time.
+    /// The span of event time.
+    #[serde(alias = "pane")]
+    pub span: Window,
+    /// Predictions in it with a label in time, all versions.
     pub labelled: i64,
-    /// The log when the pane matured.
+    /// The log when the span matured.
     pub cut: Cut,
 }
 
@@ -255,8 +257,9 @@ pub struct PaneMatured {
 pub enum MonitorEvent {
     /// A judgement.
     Verdict(Box<Verdict>),
-    /// Word that a pane's labels are complete.
-    PaneMatured(PaneMatured),
+    /// The labels of a span are complete.
+    #[serde(alias = "pane_matured")]
+    RowsMatured(RowsMatured),
 }
 
 /// What a verdict is about; hashed into its id.

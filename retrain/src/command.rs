@@ -43,6 +43,11 @@ pub enum Action {
         /// Who asks, and why.
         reason: String,
     },
+    /// Lift the hold of a roll-back, so that challengers are promoted again.
+    Release {
+        /// Who asks, and why.
+        reason: String,
+    },
     /// Register a version from outside. The first version of a model becomes its champion.
     Register {
         /// The version.

@@ -45,8 +45,8 @@ impl ControllerStage {
     fn absorb_record(&mut self, topic: &str, record: &Record) -> Result<(), CloudEventError> {
         match topic {
             topics::VERDICTS => match decode(record)? {
-                MonitorEvent::PaneMatured(pane) => {
-                    self.consider(&pane.model.clone(), |_| Some(Fact::PaneMatured(pane)))
+                MonitorEvent::RowsMatured(matured) => {
+                    self.consider(&matured.model, |_| Some(Fact::of_matured(&matured)))
                 }
                 MonitorEvent::Verdict(verdict) => {
                     self.consider(&verdict.model, |policy| Fact::of_verdict(&verdict, policy))
@@ -85,7 +85,6 @@ impl ControllerStage {
         for decision in decisions {
             let event = match decision {
                 Decision::Request(request) => RetrainEvent::Request(request),
-                Decision::Wait(waiting) => RetrainEvent::Waiting(waiting),
                 Decision::Ignore(refused) => RetrainEvent::Refused(refused),
             };
             self.outbox.push(event.to_record()?);
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
     use crate::lifecycle::{LifecycleEvent, PermitRecord};
     use crate::request::CauseKind;
-    use detectors::verdict::{Cut, PaneMatured};
+    use detectors::verdict::{Cut, RowsMatured};
     use detectors::windows::Window;
     use ingest::cloud_event::{Attributes, encode};
 
@@ -147,10 +146,10 @@ mod tests {
         let promoted = ModelEvent { model: "m".into(), time_ms: 0, event, estimates: BTreeMap::new() };
         let mut records = vec![promoted.to_record("first").unwrap()];
         for pane in 0..12 {
-            let window = Window { start_ms: pane * 1000, end_ms: (pane + 1) * 1000 };
-            let cut = Cut { at_ms: window.end_ms, positions: Vec::new() };
-            let event = PaneMatured { model: "m".into(), pane: window, rows: 100, labelled: 100, cut };
-            records.push(encode(topics::VERDICTS, attributes, &MonitorEvent::PaneMatured(event)).unwrap());
+            let span = Window { start_ms: pane * 1000, end_ms: (pane + 1) * 1000 };
+            let cut = Cut { at_ms: span.end_ms, positions: Vec::new() };
+            let event = RowsMatured { model: "m".into(), span, labelled: 100, cut };
+            records.push(encode(topics::VERDICTS, attributes, &MonitorEvent::RowsMatured(event)).unwrap());
             if pane == 3 {
                 let cause = Cause {
                     id: "ann".into(),
@@ -187,8 +186,7 @@ mod tests {
     #[test]
     fn the_same_log_gives_the_same_records_however_it_is_cut_into_epochs() {
         let whole = run(100);
-        assert_eq!(whole.iter().filter(|event| matches!(event, RetrainEvent::Request(_))).count(), 1);
-        assert!(matches!(&whole[0], RetrainEvent::Waiting(waiting) if waiting.rows == 200));
+        assert!(matches!(whole.as_slice(), [RetrainEvent::Request(request)] if request.matured_ms == 4000));
         for epoch in 1..7 {
             assert_eq!(run(epoch), whole, "epochs of {epoch} records");
         }

@@ -8,13 +8,16 @@
 //! But a model of half the rows is another model, and its scores lie elsewhere, most of all where there is little to learn. So
 //! the version's own answers are taken where they are hardly better than the others: it has then learned nothing by heart.
 
+use crate::evidence::dependence;
 use crate::job::JobError;
 use crate::scorer::{Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob, train};
+use crate::trial::{TrialError, errors_of};
 use arrow::array::{ArrayRef, Int8Array, RecordBatch};
 use arrow::compute::concat_batches;
 use detectors::quality::{Outcomes, Quality};
 use detectors::schema::{PREDICTION, Task};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +59,33 @@ pub fn promised(task: &Task, labels: &ArrayRef, own: RecordBatch, held_out: Reco
         (Some(of_own), Some(of_held_out)) if of_own >= LEAST_SHARE_OF_LOSS * of_held_out => own,
         _ => held_out,
     }
+}
+
+/// The mean loss of held-out answers, with which a version's own losses are compared later: the share of wrong classes, or the
+/// mean absolute error.
+pub const HELD_OUT_ERROR: &str = "held_out_error";
+/// How many neighbouring rows say as much as one (see [`crate::evidence::dependence`]), from held-out answers.
+pub const LOSS_DEPENDENCE: &str = "loss_dependence";
+/// Held-out answers without which the version's parent knows better how losses move together.
+const LEAST_ROWS_OF_DEPENDENCE: usize = 500;
+
+/// What held-out answers promise of a version, as metrics of its lineage. `inherited` is the dependence of the version's parent.
+pub fn promises(
+    task: &Task,
+    labels: &ArrayRef,
+    held_out: &RecordBatch,
+    inherited: Option<f64>,
+) -> Result<BTreeMap<String, f64>, TrialError> {
+    let errors = errors_of(task, labels, held_out)?;
+    let dependence = match inherited {
+        Some(inherited) if errors.len() < LEAST_ROWS_OF_DEPENDENCE => inherited,
+        _ => dependence(&errors),
+    };
+    let mut promises = BTreeMap::from([(LOSS_DEPENDENCE.to_owned(), dependence)]);
+    if !errors.is_empty() {
+        promises.insert(HELD_OUT_ERROR.to_owned(), errors.iter().sum::<f64>() / errors.len() as f64);
+    }
+    Ok(promises)
 }
 
 /// The mean loss of the answers; `None` where nothing is labelled.

@@ -7,6 +7,10 @@
 //! will. Mixing a few fixed bets replaces the tuning of one; it costs at most `ln J` of log wealth. As every bet is fixed,
 //! the wealth does not depend on the order of the rows, but for rounding.
 //!
+//! # Dependence
+//! [`dependence`] compares the variance of the mean losses of runs of rows with what independent rows would show: the design
+//! effect of cluster sampling (Kish, *Survey Sampling*, 1965), with a run for a cluster.
+//!
 //! Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (section 4 and
 //! the mixtures of its appendix); Chugg et al., "Auditing fairness by betting", NeurIPS 2023, bet so on differences of two
 //! means.
@@ -46,6 +50,30 @@ impl Wealth {
     }
 }
 
+/// Rows of a run whose losses are averaged to see whether they move together.
+const RUN_ROWS: usize = 50;
+/// Runs without which nothing is said.
+const LEAST_RUNS: usize = 10;
+/// What independent rows stay below: of twenty runs the ratio exceeds it once in two hundred times.
+const INDEPENDENT: f64 = 2.0;
+
+/// How many neighbouring rows say as much as one that is independent: `n · Var(mean of n losses) / Var(loss)`, over runs of 50
+/// rows in the order of time. 1 where it is below 2, and where there are fewer than ten runs.
+pub fn dependence(losses: &[f64]) -> f64 {
+    let runs: Vec<f64> = losses.chunks_exact(RUN_ROWS).map(|run| run.iter().sum::<f64>() / RUN_ROWS as f64).collect();
+    if runs.len() < LEAST_RUNS {
+        return 1.0;
+    }
+    let (of_rows, of_runs) = (variance(losses), variance(&runs));
+    let ratio = if of_rows > 0.0 { RUN_ROWS as f64 * of_runs / of_rows } else { 1.0 };
+    if ratio >= INDEPENDENT { ratio } else { 1.0 }
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +100,14 @@ mod tests {
         assert_eq!(losing.value(), 0.0);
         winning.observe(f64::NAN);
         assert!(winning.refutes_at(0.01));
+    }
+
+    #[test]
+    fn losses_that_come_in_runs_depend_on_each_other_and_others_do_not() {
+        let alternating: Vec<f64> = (0..1_000).map(|row| f64::from(u8::from(row % 3 == 0))).collect();
+        let in_runs: Vec<f64> = (0..1_000).map(|row| f64::from(u8::from(row / 100 % 3 == 0))).collect();
+        assert_eq!(dependence(&alternating), 1.0);
+        assert!(dependence(&in_runs) > 20.0);
+        assert_eq!(dependence(&in_runs[..400]), 1.0, "too few runs to tell");
     }
 }

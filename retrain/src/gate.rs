@@ -11,17 +11,25 @@
 //!   rejects. The level is shared among the segments (Bonferroni), so that many of them do not block by luck.
 //!
 //! # The budget
-//! The k-th trial of a model is held to `α_k = alpha · (P + 1) / (k (k + 1))`, `P` being the promotions that its trials have
-//! won so far: e-LOND (Xu and Ramdas, "Online multiple testing with e-values", AISTATS 2024). As `Σ 1/(k (k + 1)) = 1`, of all
-//! promotions at most the share `alpha` is expected to be false, whatever the dependence between trials; and if no
-//! challenger ever improves, the probability that any is promoted stays below `alpha`. Promotions that were earned keep
-//! the test from growing ever harder for a model that lives long. What the deadline's fallback promotes is outside it.
+//! The j-th candidate of a kind in the e-th episode of a model is held to
+//! `α = alpha · (P + 1) · w / (j (j + 1)) / (e (e + 1))`, `P` being the promotions that the model's trials have won so far and
+//! `w` the kind's part ([`CandidateKind::part`]): e-LOND (Xu and Ramdas, "Online multiple testing with e-values", AISTATS 2024).
+//! As the factors add up to 1 over all episodes, kinds and candidates, of all promotions at most the share `alpha` is expected
+//! to be false, whatever the dependence between trials; and if no challenger ever improves, the probability that any is
+//! promoted stays below `alpha`. Promotions that were earned keep the test from growing ever harder for a model that lives
+//! long. What the deadline's fallback promotes is outside it.
+//!
+//! # Losses that move together
+//! A bet is fair whatever the dependence between rows, but what it finds is a difference of this hour. Where the losses of
+//! neighbouring rows move together ([`crate::evidence::dependence`]), stakes are divided and the least rows are multiplied by
+//! how much: so many rows say as much as one that is independent.
 
 use crate::evidence::Wealth;
 use crate::lifecycle::{PermitRecord, TrialReport};
 use crate::policy::GatePolicy;
-use crate::request::{Fallback, RetrainRequest};
+use crate::request::Fallback;
 use detectors::verdict::Segment;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -36,41 +44,81 @@ pub struct Pair {
     pub segments: Vec<Segment>,
 }
 
-/// Who is tried against whom, and how far the model's budget has been spent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a candidate is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateKind {
+    /// A training on labelled rows after the change.
+    Refit,
+    /// The champion with its score recalibrated on them.
+    Recalibration,
+    /// A version that was champion before.
+    Earlier,
+}
+
+impl CandidateKind {
+    /// The part of an episode's budget that the candidates of this kind share.
+    fn part(self) -> f64 {
+        match self {
+            Self::Refit => 0.6,
+            Self::Recalibration | Self::Earlier => 0.2,
+        }
+    }
+
+    /// The name used in metrics and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refit => "refit",
+            Self::Recalibration => "recalibration",
+            Self::Earlier => "earlier",
+        }
+    }
+}
+
+/// The part of a model's false-promotion budget that a trial has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which episode of the model this is, counted from 1.
+    pub episode: u32,
+    /// The kind of the candidate.
+    pub kind: CandidateKind,
+    /// Which trial of its kind in the episode this is, counted from 1.
+    pub number: u32,
+    /// Promotions that trials of the model won before.
+    pub promotions: u32,
+}
+
+impl Share {
+    /// The level that the bet on *better* is held to.
+    pub fn level(&self, policy: &GatePolicy) -> f64 {
+        let of = |number: u32| f64::from(number) * f64::from(number.saturating_add(1));
+        policy.alpha * (f64::from(self.promotions) + 1.0) * self.kind.part() / (of(self.number) * of(self.episode))
+    }
+}
+
+/// Who is tried against whom, and by which rules.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrialTerms {
     /// The model.
     pub model: String,
-    /// The request that made the challenger.
+    /// The request whose episode this is.
     pub request: String,
+    /// Number of the candidate in it.
+    pub candidate: u32,
     /// The champion to beat.
     pub champion: Option<String>,
     /// The challenger.
     pub challenger: String,
     /// Event time by which there is a ruling.
     pub deadline_ms: i64,
+    /// Rows by which there is a ruling.
+    pub most_rows: u64,
     /// What happens then.
     pub fallback: Fallback,
-    /// Which trial of the model this is, counted from 1.
-    pub number: u32,
-    /// Promotions that earlier trials of the model won.
-    pub promotions: u32,
-}
-
-impl TrialTerms {
-    /// The terms of a request's trial.
-    pub fn of(request: &RetrainRequest, challenger: impl Into<String>, number: u32, promotions: u32) -> Self {
-        Self {
-            model: request.model.clone(),
-            request: request.id.clone(),
-            champion: request.champion.clone(),
-            challenger: challenger.into(),
-            deadline_ms: request.deadline_ms,
-            fallback: request.fallback,
-            number: number.max(1),
-            promotions,
-        }
-    }
+    /// The part of the budget.
+    pub share: Share,
+    /// How many neighbouring rows say as much as one that is independent; at least 1.
+    pub dependence: f64,
 }
 
 /// A trial: what both sides have shown so far.
@@ -144,10 +192,28 @@ pub enum Why {
     /// The deadline passed first.
     #[error("the deadline passed before the challenger had shown that it is better")]
     Deadline,
+    /// As many rows as a trial may take have shown nothing.
+    #[error("{rows} rows have not shown that the challenger is better")]
+    NothingShown {
+        /// Rows judged.
+        rows: u64,
+    },
+    /// The world has moved on since the rows that it was made of.
+    #[error("the world has moved on since it was made")]
+    MovedOn,
+    /// One of its kind that was made of more rows takes its place.
+    #[error("one that was made of more rows takes its place")]
+    Renewed,
+    /// A better one was promoted meanwhile.
+    #[error("{by} was promoted meanwhile")]
+    Overtaken {
+        /// The new champion.
+        by: String,
+    },
 }
 
 /// Proof that the gate let a version pass. There is no other way to one than the functions of this file.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PromotionPermit {
     model: String,
     version: String,
@@ -233,12 +299,13 @@ impl Trial {
         self.rows += 1;
         self.champion_loss += pair.champion_loss;
         self.challenger_loss += pair.challenger_loss;
-        self.better.observe((difference - self.margin) / (1.0 + self.margin));
-        self.worse.observe(-difference);
+        let stake = self.terms.dependence.max(1.0);
+        self.better.observe((difference - self.margin) / (1.0 + self.margin) / stake);
+        self.worse.observe(-difference / stake);
         for segment in &pair.segments {
             let standing = self.segments.entry(segment.clone()).or_default();
             standing.rows += 1;
-            standing.harm.observe((-difference - self.segment_margin) / (1.0 + self.segment_margin));
+            standing.harm.observe((-difference - self.segment_margin) / (1.0 + self.segment_margin) / stake);
         }
     }
 
@@ -252,21 +319,37 @@ impl Trial {
         self.anchor = Some(anchor);
     }
 
-    /// The level that the bet on *better* is held to.
-    pub fn level(&self, policy: &GatePolicy) -> f64 {
-        let number = f64::from(self.terms.number);
-        policy.alpha * (f64::from(self.terms.promotions) + 1.0) / (number * (number + 1.0))
+    /// Rows judged.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Mean losses of champion and challenger; `None` before the first row.
+    pub fn mean_losses(&self) -> Option<(f64, f64)> {
+        let rows = self.rows as f64;
+        (self.rows > 0).then(|| (self.champion_loss / rows, self.challenger_loss / rows))
+    }
+
+    /// The wealth of the bet that the challenger is better.
+    pub fn evidence(&self) -> f64 {
+        self.better.value()
+    }
+
+    /// Rows before which there is no promotion.
+    pub fn least_rows(&self, policy: &GatePolicy) -> u64 {
+        (policy.min_rows as f64 * self.terms.dependence.max(1.0)).ceil() as u64
     }
 
     /// The figures so far.
     pub fn report(&self, policy: &GatePolicy) -> TrialReport {
         let mean = |sum: f64| if self.rows == 0 { 0.0 } else { sum / self.rows as f64 };
         let (champion_loss, challenger_loss) = (mean(self.champion_loss), mean(self.challenger_loss));
-        let (evidence, evidence_needed) = (self.better.value(), 1.0 / self.level(policy));
+        let (evidence, evidence_needed) = (self.better.value(), 1.0 / self.terms.share.level(policy));
         let summary = format!(
             "mean loss {challenger_loss:.4} against {champion_loss:.4} on {} rows; evidence {evidence:.3} of \
              {evidence_needed:.0}, at least {} rows",
-            self.rows, policy.min_rows
+            self.rows,
+            self.least_rows(policy)
         );
         TrialReport { rows: self.rows, champion_loss, challenger_loss, evidence, evidence_needed, summary }
     }
@@ -289,8 +372,8 @@ impl Trial {
     }
 
     fn permit(&self, report: TrialReport) -> PromotionPermit {
-        let TrialTerms { model, request, champion, challenger, .. } = self.terms.clone();
-        let record = PermitRecord::Trial { request, report };
+        let TrialTerms { model, request, candidate, champion, challenger, .. } = self.terms.clone();
+        let record = PermitRecord::Trial { request, candidate: Some(candidate), report };
         PromotionPermit { model, version: challenger, champion, record }
     }
 }
@@ -301,12 +384,15 @@ pub fn judge(policy: &GatePolicy, trial: &Trial) -> Ruling {
     if let Some(why) = trial.forgotten_anchor(policy).or_else(|| trial.harmed_segment(policy)) {
         return Ruling::Reject(why, report);
     }
-    let enough = trial.rows >= policy.min_rows;
-    if enough && trial.better.refutes_at(trial.level(policy)) {
+    let enough = trial.rows >= trial.least_rows(policy);
+    if enough && trial.better.refutes_at(trial.terms.share.level(policy)) {
         return Ruling::Promote(trial.permit(report));
     }
     if enough && trial.worse.refutes_at(policy.alpha) {
         return Ruling::Reject(Why::Worse, report);
+    }
+    if trial.rows >= trial.terms.most_rows {
+        return Ruling::Reject(Why::NothingShown { rows: trial.rows }, report);
     }
     if trial.judged_until_ms < trial.terms.deadline_ms {
         return Ruling::NotYet(report);

@@ -20,7 +20,9 @@ pub mod scorer;
 pub mod trainer;
 
 pub mod cross_fit;
+pub mod recalibration;
 
+pub mod episode;
 pub mod evidence;
 pub mod gate;
 pub mod trial;

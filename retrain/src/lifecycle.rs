@@ -3,6 +3,7 @@
 //! One writer per model appends these: the trainer. Everybody else reads. Published as CloudEvents 1.0 JSON with the type
 //! `driftline.model.<kind>`.
 
+use crate::gate::CandidateKind;
 use crate::request::RetrainRequest;
 use detectors::schema::ModelSchema;
 use detectors::verdict::{Cut, Estimate};
@@ -25,7 +26,7 @@ pub enum ArtifactFormat {
 }
 
 /// Which records, data and code made a version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lineage {
     /// The request that caused it; `None` for a version that was brought from outside or trained at set-up.
     pub request: Option<String>,
@@ -47,6 +48,19 @@ pub struct Lineage {
     pub parameters: BTreeMap<String, String>,
     /// What the trainer measured.
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// Whether a version that events report is the registry's `known` one: by its name, or by its number where a server reports
+/// `1` for `v1`, as servers of model repositories do.
+pub fn is_version(reported: &str, known: &str) -> bool {
+    let number = |name: &str| name.strip_prefix('v').map(str::to_owned).filter(|rest| is_number(rest));
+    reported == known
+        || number(known).is_some_and(|number| number == reported)
+        || number(reported).is_some_and(|number| number == known)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A version of a model.
@@ -98,10 +112,18 @@ pub enum LifecycleEvent {
         /// Where its bytes are.
         artifact: ArtifactId,
     },
+    /// An episode begins: a request was taken up (see [`crate::episode`]).
+    EpisodeOpened {
+        /// The request.
+        request: Box<RetrainRequest>,
+    },
     /// A training is about to begin; counted before the work so that one that kills its process ends.
     TrainingAttempted {
         /// The request.
         request: Box<RetrainRequest>,
+        /// Number of the candidate in the request's episode; `None` in records of releases that had no episodes.
+        #[serde(default)]
+        candidate: Option<u32>,
         /// Counted from 1.
         attempt: u32,
         /// The process's own random mark, by which it knows its attempt.
@@ -111,28 +133,53 @@ pub enum LifecycleEvent {
     TrainingFailed {
         /// The request.
         request: String,
+        /// Number of the candidate.
+        #[serde(default)]
+        candidate: Option<u32>,
         /// The failure, with the last lines of the trainer's output.
         reason: String,
     },
-    /// A challenger was trained and is on trial.
+    /// A challenger is on trial.
     ChallengerTrained {
         /// The request.
         request: String,
-        /// The challenger's version, registered just before.
+        /// Number of the candidate.
+        #[serde(default)]
+        candidate: Option<u32>,
+        /// What it is made of; `None` in records of releases that had trainings alone.
+        #[serde(default)]
+        made_of: Option<CandidateKind>,
+        /// The challenger's version. Unless it was champion before, it was registered just now.
         version: String,
         /// The log from which rows may judge it.
         trial_from: Cut,
     },
-    /// The challenger lost, or its deadline passed; the champion stays.
+    /// A challenger lost, or its deadline passed; the champion stays.
     ChallengerRejected {
         /// The request.
         request: String,
+        /// Number of the candidate.
+        #[serde(default)]
+        candidate: Option<u32>,
         /// The challenger.
         version: String,
         /// Why.
         reason: String,
         /// The figures, where there were rows.
         report: Option<TrialReport>,
+    },
+    /// An episode is over.
+    EpisodeEnded {
+        /// The request.
+        request: String,
+        /// With what outcome.
+        outcome: EpisodeOutcome,
+        /// A sentence for people.
+        reason: String,
+        /// Mean loss of the champion on its rows in the episode, where there were any.
+        loss: Option<f64>,
+        /// The mean loss that was aimed at.
+        target: Option<f64>,
     },
     /// A version became champion.
     Promoted {
@@ -152,6 +199,40 @@ pub enum LifecycleEvent {
         /// Who asked, and why.
         reason: String,
     },
+    /// The hold of a roll-back is lifted: challengers are promoted again.
+    Released {
+        /// Who asked, and why.
+        reason: String,
+    },
+}
+
+/// How an episode ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpisodeOutcome {
+    /// The champion is as good as a version of the model ever was.
+    Recovered,
+    /// More rows make no better model.
+    NoBetterModel,
+    /// What it may cost is spent, or what it needs did not come.
+    GivenUp,
+    /// A person changed the champion meanwhile.
+    Abandoned,
+}
+
+impl EpisodeOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Recovered, Self::NoBetterModel, Self::GivenUp, Self::Abandoned];
+
+    /// The name used in metrics and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::NoBetterModel => "no_better_model",
+            Self::GivenUp => "given_up",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// The right by which a version became champion, as it is recorded.
@@ -164,6 +245,9 @@ pub enum PermitRecord {
     Trial {
         /// The request.
         request: String,
+        /// Number of the candidate.
+        #[serde(default)]
+        candidate: Option<u32>,
         /// The figures.
         report: TrialReport,
     },
@@ -187,4 +271,17 @@ pub struct ModelEvent {
     /// Metrics estimated beside it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub estimates: BTreeMap<String, Estimate>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_version;
+
+    #[test]
+    fn a_number_is_the_version_that_it_was_published_under() {
+        assert!(is_version("v1", "v1") && is_version("1", "v1") && is_version("v7", "7") && is_version("blue", "blue"));
+        assert!(
+            !is_version("1", "v11") && !is_version("v", "") && !is_version("lue", "vlue") && !is_version("v2", "v1")
+        );
+    }
 }

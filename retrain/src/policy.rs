@@ -24,30 +24,55 @@ pub struct RetrainPolicy {
     pub schedule: Option<String>,
     /// Causes a request whenever so many labelled rows have come since the champion was trained.
     pub every_labelled_rows: Option<u64>,
-    /// Labelled rows after the change point that a training needs.
+    /// Labelled rows that a training needs where no alarm asks for it: one of a schedule, of a volume or of a person.
     pub min_labelled_rows: u64,
+    /// How the candidates of an episode follow one another.
+    pub candidates: CandidatePolicy,
+    /// Labelled rows that pay for one training of an episode: no more are made on average, however often alarms come. Up to six
+    /// that were not needed are saved up.
+    pub labelled_rows_per_training: u64,
+    /// How long a data fault holds trainings back. What lasts longer is the world as it is now.
+    #[serde(with = "text_duration")]
+    pub fault_patience: Duration,
     /// How far back the training rows reach where no change point is known.
     #[serde(with = "text_duration")]
     pub window: Duration,
-    /// No new request for so long after the outcome of the last.
+    /// No new episode for so long after the end of the last.
     #[serde(with = "text_duration")]
     pub cooldown: Duration,
-    /// Most requests within 24 hours of event time.
+    /// Most episodes that begin within 24 hours of event time.
     pub budget_per_day: u32,
-    /// A cause that waits for labelled rows is given up after so long.
+    /// An episode in which nothing happens is given up after so long.
     #[serde(with = "text_duration")]
     pub wait_at_most: Duration,
-    /// A trial must have ended so long after its request.
+    /// A trial must have ended so long after its first row.
     #[serde(with = "text_duration")]
     pub deadline: Duration,
     /// What happens at the deadline.
     pub fallback: Fallback,
-    /// Trainings tried for one request before it fails.
+    /// How often a training is tried before it has failed.
     pub max_attempts: u32,
     /// Parameters handed to the trainer.
     pub parameters: BTreeMap<String, String>,
     /// What a challenger must show.
     pub gate: GatePolicy,
+}
+
+/// How the candidates of an episode follow one another: each is trained on more rows than the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CandidatePolicy {
+    /// Labelled rows after the change on which the first is trained; by default three for each parameter of a linear model,
+    /// and at least 50.
+    pub first: Option<u64>,
+    /// By how much the rows grow from one training to the next.
+    pub factor: f64,
+    /// Most trainings after one change.
+    pub most: u32,
+    /// Former champions that are tried again, the last ones first. They cost no training.
+    pub earlier: usize,
+    /// Whether the champion's own score is recalibrated before anything is trained. It costs no training either.
+    pub recalibrate: bool,
 }
 
 /// What a challenger must show before it becomes champion.
@@ -59,8 +84,11 @@ pub struct GatePolicy {
     pub alpha: f64,
     /// The mean loss by which a challenger must be better, as a share of the largest loss.
     pub margin: f64,
-    /// Rows that a trial judges at least.
+    /// Rows that a trial judges at least, however clear its evidence is. Where the losses of neighbouring rows move together, as
+    /// many times more.
     pub min_rows: u64,
+    /// The mean loss above its target at which a model counts as recovered, as a share of the largest loss.
+    pub tolerance: f64,
     /// By how much a challenger may be worse in a segment.
     pub segment_margin: f64,
     /// Rows that a segment needs before it is judged.
@@ -91,6 +119,9 @@ impl Default for RetrainPolicy {
             schedule: None,
             every_labelled_rows: None,
             min_labelled_rows: 500,
+            candidates: CandidatePolicy::default(),
+            labelled_rows_per_training: 3_000,
+            fault_patience: 7 * DAY,
             window: 30 * DAY,
             cooldown: HOUR,
             budget_per_day: 4,
@@ -104,13 +135,19 @@ impl Default for RetrainPolicy {
     }
 }
 
+impl Default for CandidatePolicy {
+    fn default() -> Self {
+        Self { first: None, factor: 2.0, most: 6, earlier: 2, recalibrate: true }
+    }
+}
+
 impl Default for GatePolicy {
     fn default() -> Self {
         Self {
-            // A first trial is held to half of it: an accuracy better by .05 then shows in some 450 rows (median).
             alpha: 0.1,
             margin: 0.0,
-            min_rows: 200,
+            min_rows: 20,
+            tolerance: 0.01,
             segment_margin: 0.05,
             segment_min_rows: 50,
             anchor: None,
@@ -149,6 +186,7 @@ impl RetrainPolicy {
     /// For the first field that cannot be acted on, with what it may be.
     pub fn validate(&self) -> Result<(), PolicyError> {
         at_least_one("min_labelled_rows", self.min_labelled_rows)?;
+        at_least_one("labelled_rows_per_training", self.labelled_rows_per_training)?;
         at_least_one("max_attempts", u64::from(self.max_attempts))?;
         at_least_one("budget_per_day", u64::from(self.budget_per_day))?;
         if let Some(rows) = self.every_labelled_rows {
@@ -164,7 +202,21 @@ impl RetrainPolicy {
         if let Some(pattern) = &self.schedule {
             Schedule::parse(pattern)?;
         }
+        self.candidates.validate()?;
         self.gate.validate()
+    }
+}
+
+impl CandidatePolicy {
+    fn validate(&self) -> Result<(), PolicyError> {
+        at_least_one("candidates.most", u64::from(self.most))?;
+        if let Some(rows) = self.first {
+            at_least_one("candidates.first", rows)?;
+        }
+        if !(self.factor.is_finite() && self.factor >= 1.5) {
+            return Err(out_of_range("candidates.factor", self.factor, "at least 1.5"));
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +229,11 @@ impl GatePolicy {
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
             return Err(out_of_range("gate.alpha", self.alpha, "between 0 and 1"));
         }
-        let margins = [("gate.margin", self.margin), ("gate.segment_margin", self.segment_margin)];
+        let margins = [
+            ("gate.margin", self.margin),
+            ("gate.segment_margin", self.segment_margin),
+            ("gate.tolerance", self.tolerance),
+        ];
         let anchor = self.anchor.as_ref().map(|anchor| ("gate.anchor.margin", anchor.margin));
         for (field, value) in margins.into_iter().chain(anchor) {
             if !(0.0..1.0).contains(&value) {
@@ -250,11 +306,14 @@ mod tests {
             message(r#"{"min_labelled_rows":0}"#),
             message(r#"{"deadline":"0s"}"#),
             message(r#"{"schedule":"every day"}"#),
+            message(r#"{"candidates":{"factor":1}}"#),
             message(r#"{"gate":{"alpha":1}}"#),
             message(r#"{"gate":{"margin":-0.1}}"#),
             message(r#"{"gate":{"anchor":{"from_ms":5,"until_ms":5,"margin":0.1}}}"#),
         ];
-        for (text, name) in told.iter().zip(["min_labelled", "deadline", "schedule", "alpha", "margin", "anchor"]) {
+        for (text, name) in
+            told.iter().zip(["min_labelled", "deadline", "schedule", "factor", "alpha", "margin", "anchor"])
+        {
             assert!(text.contains(name), "{text}");
         }
     }

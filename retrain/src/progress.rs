@@ -1,11 +1,11 @@
-//! What stands on the `retrain` topic: requests, and word of everything that is on its way to one or was refused.
+//! The records of the `retrain` topic: requests, how their episodes stand, and what was refused.
 //!
 //! A trainer acts on requests alone; the other kinds are for people, metrics and tests. All of them are CloudEvents whose
 //! type is `driftline.retrain.<kind>`.
 
+use crate::gate::CandidateKind;
 use crate::lifecycle::TrialReport;
 use crate::request::{Cause, RetrainRequest};
-use detectors::windows::Window;
 use ingest::cloud_event::{Attributes, CloudEventError, encode, rfc3339};
 use ingest::log::NewRecord;
 use ingest::topics;
@@ -16,43 +16,40 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum RetrainEvent {
-    /// An order to train.
+    /// An order to open an episode.
     Request(Box<RetrainRequest>),
-    /// A cause waits for what its training needs.
-    Waiting(Box<Waiting>),
     /// A cause that leads to no request.
     Refused(Box<RefusedCause>),
-    /// A challenger on trial has met more rows.
-    Trial(TrialProgress),
+    /// How an episode stands.
+    Episode(Box<EpisodeProgress>),
     /// A person's command that was not carried out.
     CommandRefused(RefusedCommand),
+    /// A record of an earlier release that nobody reads any more.
+    #[serde(other)]
+    Unknown,
 }
 
-/// What a waiting cause lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lacking {
-    /// Labelled rows after the change point.
-    LabelledRows,
-    /// Labels of the rows that raised the alarm: the challenger's judges must be younger than these.
-    AlarmRows,
-}
-
-/// A cause that has been accepted and waits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// The cause; a later change point supersedes it.
-    pub cause: Cause,
-    /// What it lacks.
-    pub lacking: Lacking,
-    /// Labelled rows so far.
+/// How an episode stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeProgress {
+    /// The request.
+    pub request: String,
+    /// The model.
+    pub model: String,
+    /// End of the span of rows that was judged last, in event time.
+    pub time_ms: i64,
+    /// Event time from which rows count as of the world as it is now.
+    pub change_ms: i64,
+    /// Labelled rows since then.
     pub rows: i64,
-    /// Labelled rows needed.
+    /// Labelled rows that the next training needs.
     pub rows_needed: i64,
-    /// Event time of the first row that counts.
-    pub from_ms: i64,
-    /// Event time at which it is given up. A cause that supersedes another keeps that one's, so that waiting ends.
-    pub give_up_ms: i64,
+    /// Mean loss of the champion on its rows in the episode.
+    pub loss: Option<f64>,
+    /// The mean loss that is aimed at.
+    pub target: Option<f64>,
+    /// The trials that run.
+    pub trials: Vec<TrialProgress>,
 }
 
 /// A cause and why it leads to no request.
@@ -82,52 +79,40 @@ pub enum Refusal {
         /// Event time up to which the champion was trained.
         trained_until_ms: i64,
     },
-    /// The data themselves were at fault then: training on them would teach the fault.
-    #[error("its span also shows a data-quality fault, in the window from {} to {}: mend the data first", moment(window.start_ms), moment(window.end_ms))]
-    DataQualityFault {
-        /// The window with the fault.
-        window: Window,
+    /// The last episode has heard of it.
+    #[error("the episode that lasted until {} has taken it into account", moment(*ended_ms))]
+    HeardByEpisode {
+        /// Event time at which the episode ended.
+        ended_ms: i64,
     },
-    /// One request at a time.
-    #[error("request {request} is in flight")]
+    /// A person took a version back, and nobody has said that promotions may go on.
+    #[error("a roll-back holds promotions ({reason}): `driftline models release` lifts it")]
+    HeldByRollBack {
+        /// Who rolled back, and why.
+        reason: String,
+    },
+    /// One episode at a time.
+    #[error("the episode of request {request} is under way")]
     InFlight {
         /// The request in flight.
         request: String,
     },
-    /// A cause is waiting already, and this one knows no later change point.
-    #[error("the model waits already: {rows} of {rows_needed} labelled rows")]
-    AlreadyWaiting {
-        /// Labelled rows so far.
-        rows: i64,
-        /// Labelled rows needed.
-        rows_needed: i64,
-    },
-    /// Too soon after the last outcome.
-    #[error("the model rests until {} after the last outcome", moment(*until_ms))]
+    /// Too soon after the last episode.
+    #[error("the model rests until {} after the last episode", moment(*until_ms))]
     Cooldown {
         /// Event time at which it ends.
         until_ms: i64,
     },
-    /// Too many requests within 24 hours.
-    #[error("the budget of {budget} requests within 24 hours is spent")]
+    /// Too many episodes within 24 hours.
+    #[error("the budget of {budget} episodes within 24 hours is spent")]
     Budget {
         /// Requests allowed.
         budget: u32,
     },
-    /// Another cause with a later change point took its place.
-    #[error("superseded by {by}, whose change point is later")]
-    Superseded {
-        /// Id of the cause that did.
-        by: String,
-    },
-    /// What it needed did not come in time.
-    #[error("given up: only {rows} of {rows_needed} labelled rows came in time")]
-    GivenUp {
-        /// Labelled rows that came.
-        rows: i64,
-        /// Labelled rows needed.
-        rows_needed: i64,
-    },
+    /// A reason that an earlier release had.
+    #[error("a reason that an earlier release had")]
+    #[serde(other)]
+    Unknown,
 }
 
 impl Refusal {
@@ -136,28 +121,25 @@ impl Refusal {
         match self {
             Self::NotTheChampion { .. } => "not_the_champion",
             Self::OlderThanTraining { .. } => "older_than_training",
-            Self::DataQualityFault { .. } => "data_quality_fault",
+            Self::HeardByEpisode { .. } => "heard_by_episode",
+            Self::HeldByRollBack { .. } => "held_by_roll_back",
             Self::InFlight { .. } => "in_flight",
-            Self::AlreadyWaiting { .. } => "already_waiting",
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
-            Self::Superseded { .. } => "superseded",
-            Self::GivenUp { .. } => "given_up",
+            Self::Unknown => "unknown",
         }
     }
 }
 
-/// How a trial stands after a pane.
+/// How a trial stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialProgress {
-    /// The request.
-    pub request: String,
-    /// The model.
-    pub model: String,
+    /// Number of the candidate in the episode.
+    pub candidate: u32,
+    /// What it is made of.
+    pub kind: CandidateKind,
     /// The challenger.
     pub version: String,
-    /// End of the pane whose rows were judged last, in event time.
-    pub time_ms: i64,
     /// The figures so far.
     pub report: TrialReport,
 }
@@ -176,13 +158,13 @@ pub struct RefusedCommand {
 }
 
 impl RetrainEvent {
-    /// The model it is about.
+    /// The model it is about; empty for a record of an earlier release.
     pub fn model(&self) -> &str {
         match self {
             Self::Request(request) => &request.model,
-            Self::Waiting(waiting) => &waiting.cause.model,
             Self::Refused(refused) => &refused.cause.model,
-            Self::Trial(trial) => &trial.model,
+            Self::Episode(episode) => &episode.model,
+            Self::Unknown => "",
             Self::CommandRefused(refused) => &refused.model,
         }
     }
@@ -194,23 +176,22 @@ impl RetrainEvent {
     pub fn to_record(&self) -> Result<NewRecord, CloudEventError> {
         let (id, kind, time_ms) = match self {
             Self::Request(request) => (request.id.clone(), "driftline.retrain.request", request.time_ms),
-            Self::Waiting(waiting) => {
-                (format!("{}:{}", waiting.cause.id, waiting.rows), "driftline.retrain.waiting", waiting.cause.time_ms)
-            }
             Self::Refused(refused) => {
                 let id = format!("{}:{}", refused.cause.id, refused.why.name());
                 (id, "driftline.retrain.refused", refused.cause.time_ms)
             }
-            Self::Trial(trial) => {
-                (format!("{}:{}", trial.request, trial.time_ms), "driftline.retrain.trial", trial.time_ms)
+            Self::Episode(episode) => {
+                let id = format!("{}:{}", episode.request, episode.time_ms);
+                (id, "driftline.retrain.episode", episode.time_ms)
             }
             Self::CommandRefused(refused) => {
                 (refused.command.clone(), "driftline.retrain.command_refused", refused.time_ms)
             }
+            Self::Unknown => (String::new(), "driftline.retrain.unknown", 0),
         };
         let source = match self {
-            Self::Request(_) | Self::Waiting(_) | Self::Refused(_) => "/driftline/controller",
-            Self::Trial(_) | Self::CommandRefused(_) => "/driftline/trainer",
+            Self::Request(_) | Self::Refused(_) => "/driftline/controller",
+            Self::Episode(_) | Self::CommandRefused(_) | Self::Unknown => "/driftline/trainer",
         };
         encode(topics::RETRAIN, Attributes { id: &id, source, kind, subject: self.model(), time_ms }, self)
     }

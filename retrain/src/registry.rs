@@ -18,7 +18,7 @@ use thiserror::Error;
 
 mod record;
 
-pub use record::{InFlight, ModelRecord, Reign, Right, Settlement, VersionRecord};
+pub use record::{CandidateRecord, InFlight, ModelRecord, Reign, Right, Settlement, VersionRecord};
 
 /// Every model and what has become of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -94,6 +94,12 @@ pub enum RegistryError {
         version: String,
         /// What differs.
         reason: String,
+    },
+    /// No roll-back holds promotions.
+    #[error("no roll-back of {model} holds promotions: there is nothing to release")]
+    NothingHeld {
+        /// The model.
+        model: String,
     },
     /// An event about a request that is not the one in flight.
     #[error("request {request} of {model} is not in flight: the topic `models` has another writer")]
@@ -199,6 +205,17 @@ impl ModelRegistry {
         Ok(LifecycleEvent::RolledBack { version: version.to_owned(), previous, reason: reason.to_owned() })
     }
 
+    /// The event that lifts the hold of a roll-back.
+    ///
+    /// # Errors
+    /// When nothing is held.
+    pub fn release(&self, model: &str, reason: &str) -> Result<LifecycleEvent, RegistryError> {
+        match self.model(model).and_then(ModelRecord::hold) {
+            Some(_) => Ok(LifecycleEvent::Released { reason: reason.to_owned() }),
+            None => Err(RegistryError::NothingHeld { model: model.to_owned() }),
+        }
+    }
+
     /// The champion, if it is the one expected.
     ///
     /// # Errors
@@ -253,6 +270,9 @@ impl ModelEvent {
         let kind = match &self.event {
             LifecycleEvent::VersionRegistered { .. } => "driftline.model.version_registered",
             LifecycleEvent::ReferenceLearned { .. } => "driftline.model.reference_learned",
+            LifecycleEvent::EpisodeOpened { .. } => "driftline.model.episode_opened",
+            LifecycleEvent::EpisodeEnded { .. } => "driftline.model.episode_ended",
+            LifecycleEvent::Released { .. } => "driftline.model.released",
             LifecycleEvent::TrainingAttempted { .. } => "driftline.model.training_attempted",
             LifecycleEvent::TrainingFailed { .. } => "driftline.model.training_failed",
             LifecycleEvent::ChallengerTrained { .. } => "driftline.model.challenger_trained",

@@ -1,9 +1,8 @@
 //! A cause and the retrain request that the controller makes of it.
 //!
-//! A cause is a fact with a time of its own; the request is what a trainer can act on: which rows to train on, up to which
-//! cut of the log, and by when the outcome must be there.
+//! A cause is a fact with a time of its own; the request is what a trainer can act on: since when the world is another, and
+//! how many trainings that may cost.
 
-use detectors::verdict::Cut;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -68,8 +67,8 @@ pub enum Fallback {
     PromoteIfBetter,
 }
 
-/// An order to train, on the `retrain` topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An order to bring a model back to what it was, on the `retrain` topic. It opens an episode (see [`crate::episode`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RetrainRequest {
     /// [`request_id`] of the model and the cause.
     pub id: String,
@@ -81,20 +80,25 @@ pub struct RetrainRequest {
     pub time_ms: i64,
     /// Ids of the verdicts behind it.
     pub evidence: Vec<String>,
-    /// Event time of the first row to train on.
+    /// Event time of the first row to train on: the change point, as far as it is known.
     pub train_from_ms: i64,
-    /// The log up to which rows are frozen.
-    pub train_until: Cut,
-    /// Labelled rows counted between the two when the request was made.
-    pub labelled_rows: i64,
-    /// Event time by which the trial must have ended.
-    pub deadline_ms: i64,
-    /// What happens then.
-    pub fallback: Fallback,
-    /// The champion that the challenger has to beat; the request is void if it is another by then.
+    /// End of the last span of matured rows that was known when the request was made. Trainings and trials begin with the next.
+    #[serde(default)]
+    pub matured_ms: i64,
+    /// Trainings that the labelled rows of the past pay for.
+    #[serde(default)]
+    pub credit: f64,
+    /// The champion that a challenger has to beat; the request is void if it is another when it is taken up.
     pub champion: Option<String>,
     /// Parameters for the trainer.
     pub parameters: BTreeMap<String, String>,
+}
+
+impl RetrainRequest {
+    /// Whether the model is to be brought back to what it was, by as many trainings as that takes. Else one is asked for.
+    pub fn is_recovery(&self) -> bool {
+        matches!(self.cause.kind, CauseKind::Quality | CauseKind::FeatureDrift)
+    }
 }
 
 /// `hash(model, cause record id)` as 32 hexadecimal digits.

@@ -5,6 +5,7 @@
 //! nothing of the champion. Rows are taken in order of event time and then of the log, so that sums have one order.
 
 use crate::gate::Pair;
+use crate::lifecycle::is_version;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{SortColumn, filter_record_batch, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
@@ -92,7 +93,8 @@ pub fn rows_of_version(rows: &RecordBatch, version: Option<&str>) -> Result<Reco
         None => rows.clone(),
         Some(version) => {
             let versions = classes(VERSION, column(rows, VERSION)?)?;
-            let theirs: BooleanArray = versions.iter().map(|found| Some(found == Some(version))).collect();
+            let is_theirs = |found: Option<&str>| Some(found.is_some_and(|found| is_version(found, version)));
+            let theirs: BooleanArray = versions.iter().map(is_theirs).collect();
             filter_record_batch(rows, &theirs)?
         }
     };
@@ -120,6 +122,28 @@ pub fn pair(rows: &RecordBatch, answers: &RecordBatch, loss: Loss) -> Result<Vec
             Some(Pair { champion_loss: champion?, challenger_loss: challenger?, segments })
         })
         .collect())
+}
+
+/// The champion's losses on the rows that it answered, in their order. A row without an answer is a loss of 1.
+///
+/// # Errors
+/// When a column is missing or of the wrong type.
+pub fn champion_losses(rows: &RecordBatch, loss: Loss) -> Result<Vec<f64>, TrialError> {
+    let losses = loss.between(column(rows, PREDICTION)?, column(rows, LABEL)?)?;
+    Ok(losses.into_iter().map(|loss| loss.unwrap_or(1.0)).collect())
+}
+
+/// 0 or 1 for each class, the absolute error for each number, of answers that there are.
+///
+/// # Errors
+/// When a column is missing or of the wrong type.
+pub fn errors_of(task: &Task, labels: &ArrayRef, answers: &RecordBatch) -> Result<Vec<f64>, TrialError> {
+    let predictions = column(answers, PREDICTION)?;
+    let errors = match task {
+        Task::Regression => absolute_errors(predictions, labels)?,
+        Task::Binary { .. } | Task::Multiclass { .. } => Loss::ZeroOne.between(predictions, labels)?,
+    };
+    Ok(errors.into_iter().flatten().collect())
 }
 
 /// The 95 % quantile of the absolute errors of the logged predictions; 1 where there are none or all are zero.

@@ -8,10 +8,12 @@ mod events;
 mod memory;
 mod replay;
 mod report;
+mod retraining;
 mod steady;
 mod throughput;
 
 pub use replay::replay;
+pub use retraining::bench_loop;
 pub use steady::steady;
 pub use throughput::kafka;
 

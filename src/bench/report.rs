@@ -83,14 +83,24 @@ pub(super) struct Report {
     measurements: Vec<Figures>,
 }
 
+/// How many processors there are, and what they are called; empty where the system does not say.
+fn processors() -> (usize, String) {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let name = name.map_or_else(String::new, |(_, name)| name.to_owned());
+    (std::thread::available_parallelism().map_or(0, usize::from), name)
+}
+
+/// The build and what it runs on, in a line.
+pub(super) fn machine() -> String {
+    let (processors, processor) = processors();
+    format!("driftline {} on {processors} processors ({processor})", env!("CARGO_PKG_VERSION"))
+}
+
 impl Report {
     /// A report without figures.
     pub(super) fn of_this_machine() -> Self {
-        let processors = std::thread::available_parallelism().map_or(0, usize::from);
-        // Where the system does not say what it runs on, nothing is said.
-        let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let processor = processor.map_or_else(String::new, |(_, name)| name.to_owned());
+        let (processors, processor) = processors();
         Self { version: env!("CARGO_PKG_VERSION"), processors, processor, measurements: Vec::new() }
     }
 

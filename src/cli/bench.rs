@@ -21,6 +21,8 @@ pub enum BenchSubject {
     Steady(BenchSteadyArgs),
     /// A topic read twice: whether the verdicts are the same, and what memory that takes
     Replay(BenchReplayArgs),
+    /// Streams with known labels: what retraining by itself is worth beside a schedule, known changes and hindsight
+    Loop(BenchLoopArgs),
 }
 
 /// `driftline bench kafka`.
@@ -122,4 +124,48 @@ pub enum BenchFormat {
     Json,
     /// Arrow IPC
     Arrow,
+}
+
+/// `driftline bench loop`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchLoopArgs {
+    /// Files (CSV, Parquet; gzipped or not), or folders of them; rows in the order of time
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    pub streams: Vec<PathBuf>,
+    /// Column of the label; the first of these that a file has [default: y, class, target, label, or the last column]
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Vec<String>,
+    /// Columns that are not learned from
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub exclude: Vec<String>,
+    /// Rows that the first version is trained on
+    #[arg(long, value_name = "ROWS", default_value_t = 2_000)]
+    pub first: usize,
+    /// Rows after which a label comes
+    #[arg(long, value_name = "ROWS", default_value_t = 100)]
+    pub label_delay_rows: usize,
+    /// Rows of a window
+    #[arg(long, value_name = "ROWS", default_value_t = 500)]
+    pub window_rows: usize,
+    /// Compare with retraining every so many rows; may be given several times
+    #[arg(long, value_name = "ROWS", default_values_t = [1_000])]
+    pub every: Vec<usize>,
+    /// Row at which the concept changes; may be given several times [default: as `ground_truth.json` beside the file says]
+    #[arg(long, value_name = "ROW")]
+    pub change: Vec<usize>,
+    /// JSON file with the rows of the changes: {STREAM: {"changes": [ROW, …]}}
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// YAML file with settings of the model that go before the defaults, such as `trainer` and `retrain`
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// What a training costs, in rows that are wrong
+    #[arg(long, value_name = "ROWS", default_value_t = 20.0)]
+    pub training_cost: f64,
+    /// Go through the rows in another order instead, as a control in which nothing changes; may be given several times
+    #[arg(long, value_name = "SEED")]
+    pub shuffle: Vec<u64>,
+    /// Also write the figures into this folder: loop.json, loop.md and loop.svg
+    #[arg(long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
 }

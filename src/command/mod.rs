@@ -55,6 +55,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
             BenchSubject::Kafka(args) => bench::kafka(&args, json),
             BenchSubject::Steady(args) => bench::steady(&args, json),
             BenchSubject::Replay(args) => bench::replay(&args, json),
+            BenchSubject::Loop(args) => bench::bench_loop(&args, json),
         },
         Command::Demo(args) => demo::run(&args, json),
         Command::Run(args) => run::run(&args),

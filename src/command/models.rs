@@ -36,6 +36,11 @@ pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
             let body = json!({"expected_champion": expected, "reason": reason});
             taken(&remote.post(&format!("/v1/models/{model}/rollback"), &body)?, json)?;
         }
+        ModelsAction::Release { model, expect, reason } => {
+            let expected = champion(&remote, model, expect.as_deref())?;
+            let body = json!({"expected_champion": expected, "reason": reason});
+            taken(&remote.post(&format!("/v1/models/{model}/release"), &body)?, json)?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -90,9 +90,9 @@ fn through(
             replay.balance()?
         );
     }
-    let go_on = |place: Place| after_chunk(place.rows + place.labels).map(|()| true);
+    let mut go_on = |place: Place| after_chunk(place.rows + place.labels).map(|()| true);
     match input.rows(service.grounds(), setup)? {
-        Rows::Whole(rows) => replay.run(rows, go_on)?,
+        Rows::Whole(rows) => replay.run(rows, |place, _| go_on(place))?,
         Rows::Labels(labels) => replay.run_labels(&labels, go_on)?,
     };
     replay.balance()

@@ -168,7 +168,7 @@ pub(super) struct RawModel {
     pub(super) segments: Ordered<String>,
     pub(super) windows: RawWindows,
     /// Length of the steps that the sequential detectors see, a whole part of the pane (the common divisor of the windows'
-    /// size and hop); by default a tenth of it, or all of it where a tenth is no whole number of milliseconds.
+    /// size and hop); by default a fiftieth of it, or all of it where that is no whole number of milliseconds.
     pub(super) step: Option<Span>,
     /// When labels count; without it the model has none.
     pub(super) labels: Option<RawLabels>,

@@ -54,7 +54,7 @@ fn defaults_are_filled_in_and_paths_are_relative_to_the_file() {
     assert_eq!(config.archive.roll, RollPolicy { rows: 100_000, after: Duration::from_secs(300) });
     assert_eq!(config.archive.compaction.keep, None);
     let fraud = config.models["fraud"].watched();
-    assert_eq!((fraud.windows.hop_ms(), fraud.step_ms), (3_600_000, 360_000));
+    assert_eq!((fraud.windows.hop_ms(), fraud.step_ms), (3_600_000, 72_000));
     assert_eq!((&fraud.labels, fraud.panel.min_rows), (&None, 100));
     assert_eq!(fraud.sequential, SequentialPolicy { adwin: true, ..SequentialPolicy::default() });
     assert_eq!(*config.models["fraud"].task(), Task::Binary { positive: "1".into(), negative: "0".into() });
@@ -98,13 +98,13 @@ fn a_budget_turns_on_the_detector_that_keeps_it_and_adwin_off() {
     let off = SequentialPolicy::default();
     let policy = |settings: &str| fraud_with(settings).watched().sequential;
     let budget = "labels: {}\n    panel: {false_alarms: 1 per month}";
-    // A third of one a month: one in 90 days, of steps of six minutes.
-    assert_eq!(policy(budget), SequentialPolicy { e_detector: Some(21_600.0), ..off });
+    // A third of one a month: one in 90 days, of steps of 72 seconds.
+    assert_eq!(policy(budget), SequentialPolicy { e_detector: Some(108_000.0), ..off });
     let windows = "labels: {}\n    panel: {false_alarms: 1 per 1000 windows}";
     let run_length = policy(windows).e_detector.unwrap();
-    assert!((run_length / 30_000.0 - 1.0).abs() < 1e-12, "{run_length}");
+    assert!((run_length / 150_000.0 - 1.0).abs() < 1e-12, "{run_length}");
     let both = policy(&format!("{budget}\n    sequential: {{cusum: true}}"));
-    assert_eq!(both, SequentialPolicy { e_detector: Some(43_200.0), cusum: Some(43_200.0), ..off });
+    assert_eq!(both, SequentialPolicy { e_detector: Some(216_000.0), cusum: Some(216_000.0), ..off });
     let neither = policy(&format!("{budget}\n    sequential: {{e_detector: false}}"));
     assert_eq!(neither, off);
     assert_eq!(policy("panel: {false_alarms: 1 per month}"), off, "without labels nothing is read");

@@ -28,8 +28,10 @@ use std::time::Duration;
 
 /// The written form of a segment that events carry themselves.
 const FROM_EVENT: &str = "from_event";
-/// The default of `step` as a part of the pane: enough points for a sequential detector to act within a window.
-const STEPS_A_PANE: i64 = 10;
+/// The default of `step` as a part of the pane: a sequential detector acts, and a challenger is judged, within a fiftieth of it.
+const STEPS_A_PANE: i64 = 50;
+/// The same where the losses of a regression are to keep a budget of false alarms: CUSUM asks for steps of many rows.
+const STEPS_A_PANE_OF_CUSUM: i64 = 10;
 /// Ages at which a window's labels are looked at, where it is judged as soon as they suffice.
 const AGES_OF_COVERAGE: i64 = 16;
 
@@ -38,11 +40,12 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
     let path = format!("models.{name}");
     let name = model_name(&path, name)?;
     let task = task(&path, raw.task)?;
+    let steps = steps_a_pane(&task, &raw.panel);
     let (schema, privacy) = features(&path, raw.features, task)?;
     let windows = windows(&path, &raw.windows)?;
     let mut watched = WatchedModel {
         name: name.as_str().into(),
-        step_ms: step(&path, raw.step.map(|step| step.0), &windows)?,
+        step_ms: step(&path, raw.step.map(|step| step.0), (&windows, steps))?,
         windows,
         segments: segments(&path, raw.segments, &schema)?,
         labels: raw.labels.map(|labels| self::labels(&path, labels, &schema.task)).transpose()?,
@@ -213,9 +216,13 @@ fn windows(path: &str, raw: &RawWindows) -> Validated<WindowSpec> {
     WindowSpec::new(raw.size.0, hop.0).or_else(|problem| refuse(format!("{path}.windows"), problem))
 }
 
-fn step(path: &str, given: Option<Duration>, windows: &WindowSpec) -> Validated<i64> {
+fn steps_a_pane(task: &Task, panel: &PanelPolicy) -> i64 {
+    if *task == Task::Regression && panel.false_alarms.is_some() { STEPS_A_PANE_OF_CUSUM } else { STEPS_A_PANE }
+}
+
+fn step(path: &str, given: Option<Duration>, (windows, steps): (&WindowSpec, i64)) -> Validated<i64> {
     let pane_ms = windows.pane_ms();
-    let fits_ms = if pane_ms % STEPS_A_PANE == 0 { pane_ms / STEPS_A_PANE } else { pane_ms };
+    let fits_ms = if pane_ms % steps == 0 { pane_ms / steps } else { pane_ms };
     let Some(step) = given else { return Ok(fits_ms) };
     let step_ms = millis(step);
     if step_ms == 0 || length(step_ms) != step || pane_ms % step_ms != 0 {

@@ -127,7 +127,7 @@ fn stream(service: &Service, setup: &Arc<ModelSetup>, (seed, teller): (u64, &mut
     let spec = ReplaySpec { name: format!("demo-{seed}"), encoder, speed: Speed::Max, ending: Ending::Mark };
     let mut replay = Replay::new(service, setup, spec)?;
     let patients = Simulation::new(seed).filter(|patient| patient.phase != Phase::Reference);
-    let place = replay.run(batches(patients), |_| teller.read().map(|()| true))?;
+    let place = replay.run(batches(patients), |_, _| teller.read().map(|()| true))?;
     Ok(place.rows)
 }
 

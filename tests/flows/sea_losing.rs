@@ -32,11 +32,7 @@ models:
     windows: {size: 500s}
     step: 10s
     labels: {mature: {after: 120s}, horizon: 1h}
-    retrain:
-      min_labelled_rows: 500
-      cooldown: 500s
-      deadline: 10000s
-      budget_per_day: 100
+    retrain: {cooldown: 500s, deadline: 10000s, budget_per_day: 100}
     trainer: {builtin: {}}
     serving: champion
 ";
@@ -75,8 +71,9 @@ fn each_change_ends_in_a_promotion(on: &On) {
     let at_changes: Vec<_> = TRUE_CHANGES.iter().map(|change| (change + 500, *change)).collect();
     println!("{:34} {:>40.4}", "retrained at the true changes", baseline(&rows, &at_changes));
     let promotions = served["promotions"].as_u64().unwrap();
-    assert!((2..=4).contains(&promotions), "{served}");
-    assert!(served["accuracy"].as_f64().unwrap() >= 0.87, "{served}");
+    assert!(promotions >= TRUE_CHANGES.len() as u64, "{served}");
+    assert!(served["trainings"].as_u64().unwrap() <= every.len() as u64 / 3, "{served}");
+    assert!(served["accuracy"].as_f64().unwrap() >= 0.88, "{served}");
     assert_eq!(control["promotions"].as_u64(), Some(0), "{control}");
 }
 

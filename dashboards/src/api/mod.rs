@@ -133,6 +133,7 @@ pub fn router(services: Services, options: ApiOptions) -> Router {
         .at("/v1/models/{model}/retrain", command(post(models::retrain)))
         .at("/v1/models/{model}/promote", command(post(models::promote)))
         .at("/v1/models/{model}/rollback", command(post(models::roll_back)))
+        .at("/v1/models/{model}/release", command(post(models::release)))
         .at("/v1/verdicts", get(verdicts::list))
         .at("/v1/verdicts/{id}", get(verdicts::show))
         .at("/metrics", get(health::metrics))

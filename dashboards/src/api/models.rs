@@ -44,6 +44,11 @@ pub enum Order {
         /// The champion now; the command is void if it is another.
         expected_champion: String,
     },
+    /// Promote challengers again after a roll-back.
+    Release {
+        /// The champion now; the command is void if it is another.
+        expected_champion: String,
+    },
 }
 
 /// Why a command was not taken.
@@ -152,6 +157,13 @@ pub(super) struct RollBackBody {
     reason: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseBody {
+    expected_champion: String,
+    reason: String,
+}
+
 /// The answer to a command.
 #[derive(Serialize)]
 pub(super) struct Taken {
@@ -183,6 +195,15 @@ pub(super) async fn roll_back(
     InBody(body): InBody<RollBackBody>,
 ) -> Answer {
     let order = Order::RollBack { version: body.version, expected_champion: body.expected_champion };
+    submit(&api, Command { model, order, reason: body.reason }).await
+}
+
+pub(super) async fn release(
+    State(api): State<Arc<Api>>,
+    InPath(model): InPath<String>,
+    InBody(body): InBody<ReleaseBody>,
+) -> Answer {
+    let order = Order::Release { expected_champion: body.expected_champion };
     submit(&api, Command { model, order, reason: body.reason }).await
 }
 

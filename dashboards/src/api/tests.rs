@@ -400,10 +400,12 @@ async fn commands_are_taken_with_an_id() {
     let fixture = Fixture::new();
     let promote = Order::Promote { version: "v2".to_owned(), expected_champion: Some("v1".to_owned()) };
     let roll_back = Order::RollBack { version: None, expected_champion: "v1".to_owned() };
+    let release = Order::Release { expected_champion: "v1".to_owned() };
     let cases = [
         ("retrain", json!({"reason": "ann: new ward"}), Order::Retrain),
         ("promote", json!({"version": "v2", "expected_champion": "v1", "reason": "ann: new ward"}), promote),
         ("rollback", json!({"expected_champion": "v1", "reason": "ann: new ward"}), roll_back),
+        ("release", json!({"expected_champion": "v1", "reason": "ann: new ward"}), release),
     ];
     for (path, body, order) in cases {
         let answer = fixture.post(&format!("/v1/models/bed/{path}"), body.to_string()).await;

@@ -9,13 +9,16 @@
 mod registry;
 mod verdicts;
 
-pub use registry::{ModelDetail, RequestState, RequestView, RetrainProgress, RetrainState, VersionView};
+pub use registry::{
+    CandidateState, CandidateView, ModelDetail, RefusedView, RequestState, RequestView, RetrainState, VersionView,
+};
 pub(crate) use verdicts::segment_name;
 pub use verdicts::{WindowQuery, WindowView};
 
-use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
+use detectors::verdict::{MonitorEvent, RowsMatured, Verdict};
 use registry::Registry;
 use retrain::lifecycle::ModelEvent;
+use retrain::progress::{EpisodeProgress, RefusedCause};
 use retrain::request::RetrainRequest;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -49,8 +52,10 @@ pub struct ModelSummary {
     pub model: String,
     /// The version that answers; `None` where none was promoted.
     pub champion: Option<String>,
-    /// The version on trial.
+    /// The version that has been on trial for the longest.
     pub challenger: Option<String>,
+    /// Every version on trial.
+    pub challengers: Vec<String>,
     /// Where its retraining stands.
     pub retrain: RetrainState,
     /// How its events were captured.
@@ -88,7 +93,7 @@ struct ModelBoard {
     captured: CapturedRows,
     verdicts: VerdictRing,
     registry: Registry,
-    matured: Option<PaneMatured>,
+    matured: Option<RowsMatured>,
 }
 
 impl Board {
@@ -120,7 +125,7 @@ impl Board {
                 let (arrival, most) = (self.arrivals, self.limits.verdicts);
                 self.model_mut(&verdict.model).verdicts.insert(arrival, Arc::new(verdict.as_ref().clone()), most);
             }
-            MonitorEvent::PaneMatured(matured) => {
+            MonitorEvent::RowsMatured(matured) => {
                 self.model_mut(&matured.model).matured = Some(matured.clone());
             }
         }
@@ -132,14 +137,14 @@ impl Board {
         self.model_mut(&request.model).registry.request(request, limits);
     }
 
-    /// Takes in how far a request that is not made yet has come.
-    pub fn record_progress(&mut self, progress: &RetrainProgress) {
+    /// Takes in how an episode stands.
+    pub fn record_progress(&mut self, progress: &EpisodeProgress) {
         self.model_mut(&progress.model).registry.progress(progress);
     }
 
-    /// Takes in that a cause waits no longer, though no request came of it.
-    pub fn record_waiting_ended(&mut self, model: &str) {
-        self.model_mut(model).registry.waiting_ended();
+    /// Takes in a cause that leads to no request.
+    pub fn record_refused(&mut self, refused: &RefusedCause) {
+        self.model_mut(&refused.cause.model).registry.refused(refused);
     }
 
     /// Takes in a change in the life of a model.
@@ -155,7 +160,8 @@ impl Board {
             .map(|(name, model)| ModelSummary {
                 model: name.clone(),
                 champion: model.registry.champion().map(str::to_owned),
-                challenger: model.registry.challenger().map(str::to_owned),
+                challenger: model.registry.challengers().first().cloned(),
+                challengers: model.registry.challengers().to_vec(),
                 retrain: model.registry.state(),
                 captured: model.captured,
                 last_final: model.verdicts.last_final().map(|verdict| WindowView::of(verdict)),

@@ -1,8 +1,10 @@
 //! What the board shows of one model's versions, requests and history.
 
 use super::BoardLimits;
-use detectors::verdict::PaneMatured;
-use retrain::lifecycle::{LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport};
+use detectors::verdict::RowsMatured;
+use retrain::gate::CandidateKind;
+use retrain::lifecycle::{EpisodeOutcome, LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport};
+use retrain::progress::{EpisodeProgress, RefusedCause};
 use retrain::request::RetrainRequest;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -14,19 +16,19 @@ pub enum RetrainState {
     /// Nothing is under way.
     #[default]
     Idle,
-    /// A cause waits for labelled rows.
-    Waiting,
     /// A request is made and not yet taken up.
     Requested,
+    /// An episode waits for labelled rows.
+    Waiting,
     /// A challenger is being trained.
     Training,
-    /// A challenger is on trial.
+    /// At least one challenger is on trial.
     Trial,
 }
 
 impl RetrainState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Requested, Self::Training, Self::Trial];
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Requested, Self::Waiting, Self::Training, Self::Trial];
 
     /// The name used in metrics.
     pub fn name(self) -> &'static str {
@@ -40,35 +42,20 @@ impl RetrainState {
     }
 }
 
-/// How far a cause that waits for labelled rows has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RetrainProgress {
-    /// The model.
-    pub model: String,
-    /// Labelled rows after the change so far.
-    pub rows: u64,
-    /// Labelled rows that a request needs.
-    pub needed: u64,
-}
-
-/// What became of a request.
+/// How a request's episode stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestState {
     /// Not yet taken up.
     Requested,
-    /// In training.
+    /// Waits for labelled rows.
+    Waiting,
+    /// A challenger is being trained.
     Training,
-    /// Its challenger is on trial.
+    /// A challenger is on trial.
     Trial,
-    /// Its challenger is or was champion.
-    Promoted,
-    /// Its challenger lost.
-    Rejected,
-    /// No challenger could be trained.
-    Failed,
-    /// Another version became champion than the one it was to beat.
-    Void,
+    /// Over (see [`RequestView::outcome`]).
+    Ended,
 }
 
 impl RequestState {
@@ -76,28 +63,64 @@ impl RequestState {
     fn under_way(self) -> Option<RetrainState> {
         match self {
             Self::Requested => Some(RetrainState::Requested),
+            Self::Waiting => Some(RetrainState::Waiting),
             Self::Training => Some(RetrainState::Training),
             Self::Trial => Some(RetrainState::Trial),
-            Self::Promoted | Self::Rejected | Self::Failed | Self::Void => None,
+            Self::Ended => None,
         }
     }
 }
 
-/// A request with what became of it.
+/// How a candidate of an episode stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateState {
+    /// In training.
+    Training,
+    /// On trial.
+    Trial,
+    /// It is or was champion.
+    Promoted,
+    /// It lost.
+    Rejected,
+    /// It could not be trained.
+    Failed,
+}
+
+/// A candidate of an episode.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RequestView {
-    /// The request.
-    pub request: RetrainRequest,
-    /// What became of it.
-    pub state: RequestState,
+pub struct CandidateView {
+    /// Its number in the episode, from 1.
+    pub number: u32,
+    /// How it stands.
+    pub state: CandidateState,
+    /// What it is made of; `None` before it can be tried.
+    pub kind: Option<CandidateKind>,
+    /// The version that answers for it.
+    pub version: Option<String>,
     /// Trainings begun for it.
     pub attempts: u32,
-    /// The version that it led to.
-    pub challenger: Option<String>,
     /// Why it failed or was rejected.
     pub reason: Option<String>,
     /// The trial's figures, where it was judged.
     pub report: Option<TrialReport>,
+}
+
+/// A request with its episode.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestView {
+    /// The request.
+    pub request: RetrainRequest,
+    /// How its episode stands.
+    pub state: RequestState,
+    /// With what outcome it ended.
+    pub outcome: Option<EpisodeOutcome>,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// Its candidates, in the order in which they were made.
+    pub candidates: Vec<CandidateView>,
+    /// How far it had come when that was told last.
+    pub progress: Option<EpisodeProgress>,
 }
 
 /// A version with its role.
@@ -120,23 +143,43 @@ pub struct ModelDetail {
     pub model: String,
     /// The version that answers.
     pub champion: Option<String>,
-    /// The version on trial.
+    /// The version that has been on trial for the longest.
     pub challenger: Option<String>,
+    /// Every version on trial.
+    pub challengers: Vec<String>,
     /// Where its retraining stands.
     pub retrain: RetrainState,
-    /// How far a waiting cause has come.
-    pub progress: Option<RetrainProgress>,
-    /// The last pane whose labels are complete.
-    pub matured: Option<PaneMatured>,
+    /// Its last request, with the episode that it opened.
+    pub episode: Option<RequestView>,
+    /// The last causes that led to no request, newest first, each with why.
+    pub refused: Vec<RefusedView>,
+    /// The reason of the roll-back that holds promotions, if one does.
+    pub hold: Option<String>,
+    /// The last span whose labels are complete.
+    pub matured: Option<RowsMatured>,
     /// What happened to it, newest first.
     pub history: Vec<ModelEvent>,
 }
 
+/// A cause that led to no request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedView {
+    /// The cause.
+    #[serde(flatten)]
+    pub cause: RefusedCause,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// Refused causes that are kept of a model.
+const REFUSED_KEPT: usize = 20;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Registry {
     champion: Option<String>,
-    challenger: Option<String>,
-    progress: Option<RetrainProgress>,
+    challengers: Vec<String>,
+    hold: Option<String>,
+    refused: VecDeque<RefusedView>,
     versions: VecDeque<VersionView>,
     requests: VecDeque<RequestView>,
     history: VecDeque<ModelEvent>,
@@ -147,23 +190,25 @@ impl Registry {
         self.champion.as_deref()
     }
 
-    pub(super) fn challenger(&self) -> Option<&str> {
-        self.challenger.as_deref()
+    pub(super) fn challengers(&self) -> &[String] {
+        &self.challengers
     }
 
     /// Follows from the requests, so that it does not matter which topic was read first.
     pub(super) fn state(&self) -> RetrainState {
-        let waiting = if self.progress.is_some() { RetrainState::Waiting } else { RetrainState::Idle };
-        self.requests.iter().rev().find_map(|view| view.state.under_way()).unwrap_or(waiting)
+        self.requests.iter().rev().find_map(|view| view.state.under_way()).unwrap_or_default()
     }
 
-    pub(super) fn detail(&self, model: &str, matured: Option<PaneMatured>) -> ModelDetail {
+    pub(super) fn detail(&self, model: &str, matured: Option<RowsMatured>) -> ModelDetail {
         ModelDetail {
             model: model.to_owned(),
             champion: self.champion.clone(),
-            challenger: self.challenger.clone(),
+            challenger: self.challengers.first().cloned(),
+            challengers: self.challengers.clone(),
             retrain: self.state(),
-            progress: self.progress.clone(),
+            episode: self.requests.back().cloned(),
+            refused: self.refused.iter().rev().cloned().collect(),
+            hold: self.hold.clone(),
             matured,
             history: self.history.iter().rev().cloned().collect(),
         }
@@ -186,29 +231,26 @@ impl Registry {
         self.requests.push_back(RequestView {
             request: request.clone(),
             state: RequestState::Requested,
-            attempts: 0,
-            challenger: None,
+            outcome: None,
             reason: None,
-            report: None,
+            candidates: Vec::new(),
+            progress: None,
         });
-        self.progress = None;
         keep_newest(&mut self.requests, limits.requests);
     }
 
-    pub(super) fn progress(&mut self, progress: &RetrainProgress) {
-        self.progress = Some(progress.clone());
+    pub(super) fn progress(&mut self, progress: &EpisodeProgress) {
+        self.update(&progress.request, |view| view.progress = Some(progress.clone()));
     }
 
-    pub(super) fn waiting_ended(&mut self) {
-        self.progress = None;
+    pub(super) fn refused(&mut self, cause: &RefusedCause) {
+        self.refused.push_back(RefusedView { cause: cause.clone(), reason: cause.why.to_string() });
+        keep_newest(&mut self.refused, REFUSED_KEPT);
     }
 
     pub(super) fn apply(&mut self, event: &ModelEvent, limits: BoardLimits) {
         self.apply_to_versions(event, limits);
         self.apply_to_requests(&event.event, limits);
-        if matches!(event.event, LifecycleEvent::Promoted { .. } | LifecycleEvent::RolledBack { .. }) {
-            self.void_requests_until(event.time_ms);
-        }
         self.history.push_back(event.clone());
         keep_newest(&mut self.history, limits.history);
     }
@@ -226,63 +268,98 @@ impl Registry {
                     known.reference = Some(reference.clone());
                 }
             }
-            LifecycleEvent::ChallengerTrained { version, .. } => self.challenger = Some(version.clone()),
-            LifecycleEvent::ChallengerRejected { .. } => self.challenger = None,
-            LifecycleEvent::Promoted { version, .. } | LifecycleEvent::RolledBack { version, .. } => {
+            LifecycleEvent::ChallengerTrained { version, .. } => self.challengers.push(version.clone()),
+            LifecycleEvent::ChallengerRejected { version, .. } => self.challengers.retain(|known| known != version),
+            LifecycleEvent::EpisodeEnded { .. } => self.challengers.clear(),
+            LifecycleEvent::Promoted { version, permit, .. } => {
                 self.champion = Some(version.clone());
-                self.challenger = None;
+                self.challengers.retain(|known| known != version);
+                if !matches!(permit, PermitRecord::Trial { .. }) {
+                    self.hold = None;
+                }
             }
-            LifecycleEvent::TrainingAttempted { .. } | LifecycleEvent::TrainingFailed { .. } => {}
+            LifecycleEvent::RolledBack { version, reason, .. } => {
+                self.champion = Some(version.clone());
+                self.hold = Some(reason.clone());
+            }
+            LifecycleEvent::Released { .. } => self.hold = None,
+            LifecycleEvent::EpisodeOpened { .. }
+            | LifecycleEvent::TrainingAttempted { .. }
+            | LifecycleEvent::TrainingFailed { .. } => {}
         }
     }
 
     fn apply_to_requests(&mut self, event: &LifecycleEvent, limits: BoardLimits) {
         match event {
-            LifecycleEvent::TrainingAttempted { request, attempt, .. } => {
+            LifecycleEvent::EpisodeOpened { request } => {
                 self.request(request, limits);
-                self.update(&request.id, |view| {
-                    view.state = RequestState::Training;
-                    view.attempts = *attempt;
+                self.update(&request.id, |view| view.state = RequestState::Waiting);
+            }
+            LifecycleEvent::TrainingAttempted { request, candidate, attempt, .. } => {
+                self.request(request, limits);
+                self.update_candidate(&request.id, *candidate, |view| {
+                    (view.state, view.attempts) = (CandidateState::Training, *attempt);
                 });
             }
-            LifecycleEvent::TrainingFailed { request, reason } => self.update(request, |view| {
-                view.state = RequestState::Failed;
-                view.reason = Some(reason.clone());
-            }),
-            LifecycleEvent::ChallengerTrained { request, version, .. } => self.update(request, |view| {
-                view.state = RequestState::Trial;
-                view.challenger = Some(version.clone());
-            }),
-            LifecycleEvent::ChallengerRejected { request, reason, report, .. } => self.update(request, |view| {
-                view.state = RequestState::Rejected;
-                view.reason = Some(reason.clone());
-                view.report.clone_from(report);
-            }),
-            LifecycleEvent::Promoted { permit: PermitRecord::Trial { request, report }, .. } => {
-                self.update(request, |view| {
-                    view.state = RequestState::Promoted;
-                    view.report = Some(report.clone());
+            LifecycleEvent::TrainingFailed { request, candidate, reason } => {
+                self.update_candidate(request, *candidate, |view| {
+                    (view.state, view.reason) = (CandidateState::Failed, Some(reason.clone()));
                 });
             }
+            LifecycleEvent::ChallengerTrained { request, candidate, made_of, version, .. } => {
+                self.update_candidate(request, *candidate, |view| {
+                    view.state = CandidateState::Trial;
+                    (view.version, view.kind) = (Some(version.clone()), *made_of);
+                });
+            }
+            LifecycleEvent::ChallengerRejected { request, candidate, reason, report, .. } => {
+                self.update_candidate(request, *candidate, |view| {
+                    (view.state, view.reason) = (CandidateState::Rejected, Some(reason.clone()));
+                    view.report.clone_from(report);
+                });
+            }
+            LifecycleEvent::Promoted { permit: PermitRecord::Trial { request, candidate, report }, .. } => {
+                self.update_candidate(request, *candidate, |view| {
+                    (view.state, view.report) = (CandidateState::Promoted, Some(report.clone()));
+                });
+            }
+            LifecycleEvent::EpisodeEnded { request, outcome, reason, .. } => self.update(request, |view| {
+                view.state = RequestState::Ended;
+                (view.outcome, view.reason) = (Some(*outcome), Some(reason.clone()));
+            }),
             LifecycleEvent::VersionRegistered { .. }
             | LifecycleEvent::ReferenceLearned { .. }
             | LifecycleEvent::Promoted { .. }
-            | LifecycleEvent::RolledBack { .. } => {}
+            | LifecycleEvent::RolledBack { .. }
+            | LifecycleEvent::Released { .. } => {}
         }
+    }
+
+    /// Changes a candidate of a request, and what the request amounts to. A release without episodes numbered none: there a
+    /// request ends with its one candidate.
+    fn update_candidate(&mut self, request: &str, number: Option<u32>, change: impl FnOnce(&mut CandidateView)) {
+        self.update(request, |view| {
+            let wanted = number.unwrap_or(1);
+            let place = view.candidates.iter().position(|known| known.number == wanted).unwrap_or_else(|| {
+                view.candidates.push(CandidateView::numbered(wanted));
+                view.candidates.len() - 1
+            });
+            let Some(candidate) = view.candidates.get_mut(place) else { return };
+            change(candidate);
+            let is = |state: CandidateState| view.candidates.iter().any(|known| known.state == state);
+            view.state = match (is(CandidateState::Training), is(CandidateState::Trial), number) {
+                (true, _, _) => RequestState::Training,
+                (false, true, _) => RequestState::Trial,
+                (false, false, Some(_)) => RequestState::Waiting,
+                (false, false, None) => RequestState::Ended,
+            };
+        });
     }
 
     /// Changes a request that is still at hand; one that has left the board is not missed.
     fn update(&mut self, id: &str, change: impl FnOnce(&mut RequestView)) {
         if let Some(view) = self.requests.iter_mut().find(|view| view.request.id == id) {
             change(view);
-        }
-    }
-
-    /// A request names the champion that it is to beat, so another champion ends those that were made before.
-    fn void_requests_until(&mut self, time_ms: i64) {
-        let open = self.requests.iter_mut().filter(|view| view.state.under_way().is_some());
-        for view in open.filter(|view| view.request.time_ms <= time_ms) {
-            view.state = RequestState::Void;
         }
     }
 
@@ -297,11 +374,18 @@ impl Registry {
     fn role_of(&self, version: &str) -> Option<&'static str> {
         if self.champion() == Some(version) {
             Some("champion")
-        } else if self.challenger() == Some(version) {
+        } else if self.challengers.iter().any(|challenger| challenger == version) {
             Some("challenger")
         } else {
             None
         }
+    }
+}
+
+impl CandidateView {
+    fn numbered(number: u32) -> Self {
+        let state = CandidateState::Training;
+        Self { number, state, kind: None, version: None, attempts: 0, reason: None, report: None }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::fixtures::{
-    attempted, event, first_promoted, judged, promoted, quality, registered, rejected, request, trained, verdict,
+    attempted, ended, event, first_promoted, judged, opened, progress, promoted, quality, registered, rejected,
+    request, trained, verdict,
 };
 use detectors::verdict::{Finality, Segment};
-use retrain::lifecycle::LifecycleEvent;
+use retrain::lifecycle::{EpisodeOutcome, LifecycleEvent};
+use retrain::progress::{Refusal, RefusedCause};
 
 fn board(limits: BoardLimits, verdicts: impl IntoIterator<Item = Verdict>) -> Board {
     let mut board = Board::new(limits);
@@ -63,26 +65,52 @@ fn windows_come_latest_first_and_as_asked() {
 }
 
 #[test]
-fn a_request_is_followed_to_its_promotion() {
+fn a_request_is_followed_through_its_episode() {
     let mut board = Board::default();
     let mut states = Vec::new();
     board.record_model_event(&event(0, registered("v1")));
     board.record_model_event(&event(0, first_promoted("v1")));
-    board.record_progress(&RetrainProgress { model: "bed".to_owned(), rows: 120, needed: 500 });
-    states.push(board.retrain_state("bed"));
     board.record_request(&request("r", 1));
     states.push(board.retrain_state("bed"));
-    for step in [attempted(request("r", 1)), registered("v2"), trained("r", "v2"), promoted("r", "v2", "v1")] {
+    let steps = [
+        opened(request("r", 1)),
+        attempted(request("r", 1)),
+        registered("v2"),
+        trained("r", "v2"),
+        promoted("r", "v2", "v1"),
+        ended("r", EpisodeOutcome::Recovered),
+    ];
+    for step in steps {
         board.record_model_event(&event(2, step));
         states.push(board.retrain_state("bed"));
     }
+    board.record_progress(&progress("r"));
     use RetrainState::{Idle, Requested, Training, Trial, Waiting};
-    assert_eq!(states, [Waiting, Requested, Training, Training, Trial, Idle]);
+    assert_eq!(states, [Requested, Waiting, Training, Training, Trial, Waiting, Idle]);
     let followed = &board.requests("bed").unwrap()[0];
-    assert_eq!((followed.state, followed.attempts), (RequestState::Promoted, 1));
-    assert_eq!(followed.challenger.as_deref(), Some("v2"));
+    assert_eq!((followed.state, followed.outcome), (RequestState::Ended, Some(EpisodeOutcome::Recovered)));
+    assert_eq!(followed.progress.as_ref().unwrap().rows, 120);
+    let candidate = &followed.candidates[0];
+    assert_eq!((candidate.state, candidate.attempts), (CandidateState::Promoted, 1));
+    assert_eq!(candidate.version.as_deref(), Some("v2"));
     let roles: Vec<_> = board.versions("bed").unwrap().into_iter().map(|view| view.role).collect();
     assert_eq!(roles, [Some("champion"), None]);
+}
+
+#[test]
+fn what_holds_promotions_and_which_causes_were_refused_is_shown() {
+    let mut board = Board::default();
+    board.record_model_event(&event(0, first_promoted("v1")));
+    let rolled_back =
+        LifecycleEvent::RolledBack { version: "v0".to_owned(), previous: "v1".to_owned(), reason: "ann".to_owned() };
+    board.record_model_event(&event(5, rolled_back));
+    assert_eq!(board.model("bed").unwrap().hold.as_deref(), Some("ann"));
+    let why = Refusal::HeldByRollBack { reason: "ann".to_owned() };
+    board.record_refused(&RefusedCause { cause: request("r", 6).cause, why });
+    let refused = &board.model("bed").unwrap().refused[0];
+    assert!(refused.reason.contains("models release"), "{}", refused.reason);
+    board.record_model_event(&event(7, LifecycleEvent::Released { reason: "bob".to_owned() }));
+    assert_eq!(board.model("bed").unwrap().hold, None);
 }
 
 #[test]
@@ -92,6 +120,7 @@ fn the_order_in_which_topics_are_read_does_not_matter() {
         event(1, attempted(request("r", 1))),
         event(2, trained("r", "v2")),
         event(3, rejected("r", "v2")),
+        event(3, ended("r", EpisodeOutcome::NoBetterModel)),
     ];
     let (mut requests_first, mut models_first) = (Board::default(), Board::default());
     requests_first.record_request(&request("r", 1));
@@ -105,18 +134,6 @@ fn the_order_in_which_topics_are_read_does_not_matter() {
     assert_eq!(requests_first.requests("bed"), models_first.requests("bed"));
     assert_eq!(requests_first.retrain_state("bed"), RetrainState::Requested);
     assert_eq!(requests_first.models(), models_first.models());
-}
-
-#[test]
-fn another_champion_voids_the_requests_made_before() {
-    let mut board = Board::default();
-    board.record_request(&request("r", 1));
-    board.record_request(&request("s", 9));
-    let rolled_back =
-        LifecycleEvent::RolledBack { version: "v0".to_owned(), previous: "v1".to_owned(), reason: "ann".to_owned() };
-    board.record_model_event(&event(5, rolled_back));
-    let states: Vec<_> = board.requests("bed").unwrap().into_iter().map(|view| view.state).collect();
-    assert_eq!(states, [RequestState::Requested, RequestState::Void]);
 }
 
 #[test]

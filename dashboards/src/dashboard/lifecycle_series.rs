@@ -2,6 +2,7 @@
 
 use crate::catalogue::{MODEL_INFO, PROMOTIONS, REJECTIONS, ROLLBACKS, TRAININGS};
 use crate::exporter::Exporter;
+use retrain::gate::CandidateKind;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent, PermitRecord};
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ pub(super) struct LifecycleSeries {
 #[derive(Debug, Default)]
 struct Roles {
     champion: Option<String>,
-    challenger: Option<String>,
+    challengers: Vec<String>,
 }
 
 /// Ends every series that is set here.
@@ -30,22 +31,24 @@ impl LifecycleSeries {
         count(event, exporter);
         let roles = self.models.entry(event.model.clone()).or_default();
         match &event.event {
-            LifecycleEvent::ChallengerTrained { version, .. } => roles.challenger = Some(version.clone()),
-            LifecycleEvent::ChallengerRejected { .. } => roles.challenger = None,
+            LifecycleEvent::ChallengerTrained { version, .. } => roles.challengers.push(version.clone()),
+            LifecycleEvent::ChallengerRejected { version, .. } => roles.challengers.retain(|known| known != version),
+            LifecycleEvent::EpisodeEnded { .. } => roles.challengers.clear(),
             LifecycleEvent::Promoted { version, .. } | LifecycleEvent::RolledBack { version, .. } => {
                 roles.champion = Some(version.clone());
-                roles.challenger = None;
+                roles.challengers.retain(|known| known != version);
             }
             LifecycleEvent::VersionRegistered { .. }
             | LifecycleEvent::ReferenceLearned { .. }
+            | LifecycleEvent::EpisodeOpened { .. }
+            | LifecycleEvent::Released { .. }
             | LifecycleEvent::TrainingAttempted { .. }
             | LifecycleEvent::TrainingFailed { .. } => return,
         }
         exporter.remove_where(&MODEL_INFO, |labels| labels.first() == Some(&event.model));
-        for (version, role) in [(&roles.champion, "champion"), (&roles.challenger, "challenger")] {
-            if let Some(version) = version {
-                exporter.set(&MODEL_INFO, &[&event.model, version, role], 1.0);
-            }
+        let champion = roles.champion.iter().map(|version| (version, "champion"));
+        for (version, role) in champion.chain(roles.challengers.iter().map(|version| (version, "challenger"))) {
+            exporter.set(&MODEL_INFO, &[&event.model, version, role], 1.0);
         }
     }
 
@@ -68,11 +71,18 @@ fn count(event: &ModelEvent, exporter: &Exporter) {
     match &event.event {
         LifecycleEvent::TrainingAttempted { .. } => exporter.add(&TRAININGS, &[model, "attempted"], 1),
         LifecycleEvent::TrainingFailed { .. } => exporter.add(&TRAININGS, &[model, "failed"], 1),
-        LifecycleEvent::ChallengerTrained { .. } => exporter.add(&TRAININGS, &[model, "trained"], 1),
+        LifecycleEvent::ChallengerTrained { made_of: None | Some(CandidateKind::Refit), .. } => {
+            exporter.add(&TRAININGS, &[model, "trained"], 1);
+        }
         LifecycleEvent::ChallengerRejected { .. } => exporter.add(&REJECTIONS, &[model], 1),
         LifecycleEvent::Promoted { permit, .. } => exporter.add(&PROMOTIONS, &[model, right_of(permit)], 1),
         LifecycleEvent::RolledBack { .. } => exporter.add(&ROLLBACKS, &[model], 1),
-        LifecycleEvent::VersionRegistered { .. } | LifecycleEvent::ReferenceLearned { .. } => {}
+        LifecycleEvent::VersionRegistered { .. }
+        | LifecycleEvent::ReferenceLearned { .. }
+        | LifecycleEvent::EpisodeOpened { .. }
+        | LifecycleEvent::EpisodeEnded { .. }
+        | LifecycleEvent::ChallengerTrained { .. }
+        | LifecycleEvent::Released { .. } => {}
     }
 }
 

@@ -7,16 +7,23 @@
 mod lifecycle_series;
 mod verdict_series;
 
-use crate::board::{CapturedRows, RetrainProgress, RetrainState, SharedBoard};
-use crate::catalogue::{RETRAIN_NEEDED, RETRAIN_PROGRESS, RETRAIN_REQUESTS, RETRAIN_STATE};
+use crate::board::{CapturedRows, RetrainState, SharedBoard};
+use crate::catalogue::{
+    EPISODE_LOSS, EPISODE_NEEDED_ROWS, EPISODE_ROWS, EPISODE_TARGET_LOSS, EPISODES, Metric, RETRAIN_REFUSALS,
+    RETRAIN_REQUESTS, RETRAIN_STATE,
+};
 use crate::exporter::Exporter;
 use detectors::verdict::MonitorEvent;
 use lifecycle_series::LifecycleSeries;
-use retrain::lifecycle::ModelEvent;
+use retrain::lifecycle::{LifecycleEvent, ModelEvent};
+use retrain::progress::{EpisodeProgress, RefusedCause};
 use retrain::request::RetrainRequest;
 use std::collections::HashSet;
 use std::sync::Arc;
 use verdict_series::VerdictSeries;
+
+/// What is shown of an episode while it lasts.
+const EPISODE_GAUGES: [&Metric; 4] = [&EPISODE_ROWS, &EPISODE_NEEDED_ROWS, &EPISODE_LOSS, &EPISODE_TARGET_LOSS];
 
 /// Board and metrics, kept by one writer.
 pub struct Dashboard {
@@ -45,7 +52,9 @@ impl Dashboard {
         self.board.clear();
         verdict_series::clear(&self.exporter);
         lifecycle_series::clear(&self.exporter);
-        for metric in [&RETRAIN_REQUESTS, &RETRAIN_STATE, &RETRAIN_PROGRESS, &RETRAIN_NEEDED] {
+        for metric in
+            [&RETRAIN_REQUESTS, &RETRAIN_REFUSALS, &RETRAIN_STATE, &EPISODES].into_iter().chain(EPISODE_GAUGES)
+        {
             self.exporter.remove_where(metric, |_| true);
         }
         *self = Self::new(self.board.clone(), Arc::clone(&self.exporter));
@@ -71,6 +80,10 @@ impl Dashboard {
         if let Some(kept) = self.lifecycle.kept_versions(event) {
             self.verdicts.forget_versions(&event.model, &kept, &self.exporter);
         }
+        if let LifecycleEvent::EpisodeEnded { outcome, .. } = &event.event {
+            self.exporter.add(&EPISODES, &[&event.model, outcome.name()], 1);
+            EPISODE_GAUGES.iter().for_each(|metric| self.exporter.remove(metric, &[&event.model]));
+        }
         self.show_retrain_state(&event.model);
     }
 
@@ -80,28 +93,25 @@ impl Dashboard {
         if self.requests.insert(request.id.clone()) {
             self.exporter.add(&RETRAIN_REQUESTS, &[&request.model, request.cause.kind.name()], 1);
         }
-        self.end_progress(&request.model);
         self.show_retrain_state(&request.model);
     }
 
-    /// Takes in how far a cause that waits for labelled rows has come.
-    pub fn retrain_progress(&mut self, progress: &RetrainProgress) {
+    /// Takes in how an episode stands.
+    pub fn episode(&mut self, progress: &EpisodeProgress) {
         self.board.write().record_progress(progress);
-        self.exporter.set(&RETRAIN_PROGRESS, &[&progress.model], progress.rows as f64);
-        self.exporter.set(&RETRAIN_NEEDED, &[&progress.model], progress.needed as f64);
+        let labels = [progress.model.as_str()];
+        self.exporter.set(&EPISODE_ROWS, &labels, progress.rows as f64);
+        self.exporter.set(&EPISODE_NEEDED_ROWS, &labels, progress.rows_needed as f64);
+        for (metric, loss) in [(&EPISODE_LOSS, progress.loss), (&EPISODE_TARGET_LOSS, progress.target)] {
+            loss.iter().for_each(|loss| self.exporter.set(metric, &labels, *loss));
+        }
         self.show_retrain_state(&progress.model);
     }
 
-    /// Takes in that a cause waits no longer, though no request came of it.
-    pub fn waiting_ended(&mut self, model: &str) {
-        self.board.write().record_waiting_ended(model);
-        self.end_progress(model);
-        self.show_retrain_state(model);
-    }
-
-    fn end_progress(&self, model: &str) {
-        self.exporter.remove(&RETRAIN_PROGRESS, &[model]);
-        self.exporter.remove(&RETRAIN_NEEDED, &[model]);
+    /// Takes in a cause that leads to no request.
+    pub fn refused(&mut self, refused: &RefusedCause) {
+        self.board.write().record_refused(refused);
+        self.exporter.add(&RETRAIN_REFUSALS, &[&refused.cause.model, refused.why.name()], 1);
     }
 
     fn show_retrain_state(&self, model: &str) {

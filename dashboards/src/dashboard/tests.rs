@@ -3,11 +3,13 @@
 use super::*;
 use crate::board::BoardLimits;
 use crate::fixtures::{
-    attempted, event, exporter, first_promoted, judged, promoted, quality, registered, request, test, trained, values,
-    verdict,
+    attempted, ended, event, exporter, first_promoted, judged, opened, progress, promoted, quality, registered,
+    request, test, trained, values, verdict,
 };
 use detectors::verdict::{Finality, Severity, Verdict, Why};
 use expect_test::expect;
+use retrain::lifecycle::EpisodeOutcome;
+use retrain::progress::{Refusal, RefusedCause};
 
 fn dashboard() -> (Dashboard, Arc<Exporter>) {
     let exporter = exporter();
@@ -105,16 +107,28 @@ fn series_of_a_version_end_once_others_have_had_some_windows_without_it() {
 }
 
 #[test]
-fn waiting_is_shown_while_it_lasts() {
+fn an_episode_is_shown_while_it_lasts_and_its_outcome_is_counted() {
     let (mut dashboard, exporter) = dashboard();
-    dashboard.retrain_progress(&RetrainProgress { model: "bed".to_owned(), rows: 120, needed: 500 });
+    dashboard.model_event(&event(1, opened(request("r", 1))));
+    dashboard.episode(&progress("r"));
     let page = values(&exporter);
-    assert!(page.contains(r#"driftline_retrain_progress_rows{model="bed"} 120"#), "{page}");
+    assert!(page.contains(r#"driftline_episode_labelled_rows{model="bed"} 120"#), "{page}");
+    assert!(page.contains(r#"driftline_episode_target_loss{model="bed"} 0.1"#), "{page}");
     assert!(page.contains(r#"driftline_retrain_state{model="bed",state="waiting"} 1"#), "{page}");
-    dashboard.waiting_ended("bed");
+    dashboard.model_event(&event(2, ended("r", EpisodeOutcome::GivenUp)));
     let page = values(&exporter);
-    assert!(!page.contains("_rows"), "{page}");
+    assert!(!page.contains("driftline_episode_"), "{page}");
+    assert!(page.contains(r#"driftline_episodes_total{model="bed",outcome="given_up"} 1"#), "{page}");
     assert!(page.contains(r#"driftline_retrain_state{model="bed",state="idle"} 1"#), "{page}");
+}
+
+#[test]
+fn causes_that_lead_nowhere_are_counted_by_why() {
+    let (mut dashboard, exporter) = dashboard();
+    let why = Refusal::Budget { budget: 4 };
+    dashboard.refused(&RefusedCause { cause: request("r", 6).cause, why });
+    let page = values(&exporter);
+    assert!(page.contains(r#"driftline_retrain_refusals_total{model="bed",why="budget"} 1"#), "{page}");
 }
 
 #[test]
@@ -123,7 +137,7 @@ fn reading_the_log_again_counts_nothing_twice() {
     let read = |dashboard: &mut Dashboard| {
         dashboard.monitor_event(&judged(verdict("a", 1)));
         dashboard.retrain_request(&request("r", 1));
-        dashboard.retrain_progress(&RetrainProgress { model: "bed".to_owned(), rows: 1, needed: 2 });
+        dashboard.episode(&progress("r"));
         dashboard.model_event(&event(2, promoted("r", "v2", "v1")));
     };
     read(&mut dashboard);

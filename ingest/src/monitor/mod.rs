@@ -2,7 +2,7 @@
 //!
 //! Reads `partials` and, as a broadcast, `models`. Merges partials into panes and panes into windows, closes a window when
 //! event time has passed its end, judges its drift then and its quality when its labels are mature, hands matured steps to
-//! the sequential detectors, and says when a pane's labels are complete. Everything happens once, in event-time order; what
+//! the sequential detectors, and says when a span's labels are complete. Everything happens once, in event-time order; what
 //! needs no labels does not wait for theirs, so that of drift and of quality each has an order of its own.
 //!
 //! One monitor reads one partition of `partials`, that of its models; the ledger in each tells it of all that was read.
@@ -24,7 +24,7 @@ use crate::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, Stag
 use crate::topics;
 use crate::watched::WatchedModel;
 use clock::{Action, Clock};
-use detectors::verdict::{MonitorEvent, PaneMatured, Verdict};
+use detectors::verdict::{MonitorEvent, RowsMatured, Verdict};
 use detectors::windows::Window;
 use ledger::{Entered, Ledger, Marks, Reached};
 use rmp_serde::decode::Error;
@@ -239,7 +239,7 @@ impl MonitoredModel {
             PartialBody::Inputs { pane_start_ms, .. }
             | PartialBody::Rows { pane_start_ms, .. }
             | PartialBody::Outcomes { pane_start_ms, .. } => self.clock.pane_over_ms(*pane_start_ms),
-            PartialBody::Step { step_start_ms, .. } => self.clock.step_due_ms(*step_start_ms),
+            PartialBody::Step { step_start_ms, .. } => self.clock.step_over_ms(*step_start_ms),
         }
     }
 
@@ -293,7 +293,7 @@ impl MonitoredModel {
             let of_panes = version.panes.starts().flat_map(|start_ms| self.clock.due_for_pane(start_ms));
             due.extend(of_panes.filter(is_due));
             let steps = version.panes.step_starts().map(|start_ms| (self.clock.step_due_ms(start_ms), start_ms));
-            let ripe = steps.take_while(|(due_ms, _)| *due_ms <= time_ms);
+            let ripe = steps.take_while(|(due_ms, _)| *due_ms <= time_ms).filter(|(due_ms, _)| *due_ms > self.done_ms);
             due.extend(ripe.map(|(due_ms, start_ms)| (due_ms, Action::Step { start_ms })));
         }
         due
@@ -324,8 +324,14 @@ impl MonitoredModel {
                 verdicts.extend(self.versions.values_mut().flat_map(|version| version.step(span)));
                 span
             }
-            Action::PaneMatured { start_ms } => {
-                return Ok(vec![MonitorEvent::PaneMatured(self.matured(start_ms, due_ms, ledger))]);
+            Action::RowsMatured { start_ms } => {
+                let span = self.clock.span(start_ms);
+                let labelled = self.labelled(span);
+                if labelled == 0 && !self.clock.ends_pane(start_ms) {
+                    return Ok(Vec::new());
+                }
+                let (model, cut) = (self.watched.name.to_string(), ledger.cut(span.end_ms, due_ms));
+                return Ok(vec![MonitorEvent::RowsMatured(RowsMatured { model, span, labelled, cut })]);
             }
         };
         let inputs = if verdicts.is_empty() { Vec::new() } else { ledger.ranges(covered, due_ms) };
@@ -333,16 +339,9 @@ impl MonitoredModel {
         Ok(verdicts.into_iter().map(|verdict| MonitorEvent::Verdict(Box::new(verdict))).collect())
     }
 
-    fn matured(&self, start_ms: i64, due_ms: i64, ledger: &Ledger) -> PaneMatured {
-        let pane = Window { start_ms, end_ms: start_ms + self.watched.windows.pane_ms() };
-        let (mut rows, mut labelled) = (0, 0);
-        let before = self.clock.dues.of_pane(start_ms, due_ms);
-        for version in self.versions.values() {
-            let (in_version, with_label) = version.panes.pane_rows(start_ms, before);
-            rows += in_version;
-            labelled += with_label;
-        }
-        PaneMatured { model: self.watched.name.to_string(), pane, rows, labelled, cut: ledger.cut(pane.end_ms, due_ms) }
+    /// Predictions of any version in a span whose label came before its step was handed on.
+    fn labelled(&self, span: Window) -> i64 {
+        self.versions.values().map(|version| version.panes.labelled(span)).sum()
     }
 
     fn forget(&mut self) {
@@ -352,7 +351,9 @@ impl MonitoredModel {
             return;
         };
         let first_window_ms = first_open_ms - self.watched.windows.size_ms();
+        let step_is_over = |start_ms: i64| self.clock.step_over_ms(start_ms) <= self.done_ms;
         for version in self.versions.values_mut() {
+            version.panes.forget_steps(step_is_over);
             version.forget_before(first_open_ms, first_window_ms);
         }
         let has_labels = self.watched.labels.is_some();
@@ -457,11 +458,11 @@ fn record_of(event: &MonitorEvent) -> Result<NewRecord, StageError> {
         MonitorEvent::Verdict(verdict) => {
             (verdict.id.clone(), "driftline.verdict", &verdict.model, verdict.window.end_ms)
         }
-        MonitorEvent::PaneMatured(matured) => (
-            format!("{}@{}", matured.model, matured.pane.start_ms),
-            "driftline.pane_matured",
+        MonitorEvent::RowsMatured(matured) => (
+            format!("{}@{}", matured.model, matured.span.start_ms),
+            "driftline.rows_matured",
             &matured.model,
-            matured.pane.end_ms,
+            matured.span.end_ms,
         ),
     };
     let attributes = Attributes { id: &id, source: SOURCE, kind, subject, time_ms };

@@ -70,16 +70,15 @@ impl Panes {
         slices
     }
 
-    /// The moments of a step's rows whose labels had come by now, when it is handed on; forgets the step.
-    pub(super) fn take_step(&mut self, start_ms: i64) -> Option<StepMoments> {
-        let mut moments = self.steps.remove(&start_ms)?;
-        Some(moments.remove(&0).unwrap_or_default())
+    /// The moments of a step's rows whose labels had come by now, when it is handed on.
+    pub(super) fn step(&self, start_ms: i64) -> Option<StepMoments> {
+        Some(self.steps.get(&start_ms)?.get(&0).copied().unwrap_or_default())
     }
 
-    /// Rows of one pane, and how many of them have a label that came before so many of its moments had passed.
-    pub(super) fn pane_rows(&self, start_ms: i64, before: u32) -> (i64, i64) {
-        let Some(pane) = self.panes.get(&start_ms).and_then(|slices| slices.get(&None)) else { return (0, 0) };
-        (pane.rows, pane.outcomes_before(before).map(Quality::labelled).sum())
+    /// Rows of a span with a prediction whose label had come when their step was handed on.
+    pub(super) fn labelled(&self, span: Window) -> i64 {
+        let steps = self.steps.range(span.start_ms..span.end_ms);
+        steps.filter_map(|(_, moments)| moments.get(&0)).map(|moments| moments.error.n).sum()
     }
 
     /// Whether there are rows in a window.
@@ -103,8 +102,14 @@ impl Panes {
         self.steps.keys().copied()
     }
 
-    /// Lets go of panes that start before `time_ms`. Steps go when they are taken: one that began in a pane that is over may
-    /// reach into the next.
+    /// Lets go of the first steps, as long as they are over.
+    pub(super) fn forget_steps(&mut self, is_over: impl Fn(i64) -> bool) {
+        while self.steps.first_key_value().is_some_and(|(start_ms, _)| is_over(*start_ms)) {
+            self.steps.pop_first();
+        }
+    }
+
+    /// Lets go of panes that start before `time_ms`.
     pub(super) fn forget_before(&mut self, time_ms: i64) {
         self.panes = self.panes.split_off(&time_ms);
     }

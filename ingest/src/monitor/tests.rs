@@ -98,11 +98,11 @@ fn decode(record: NewRecord) -> MonitorEvent {
 fn finals(events: &[MonitorEvent]) -> Vec<serde_json::Value> {
     let is_final = |event: &&MonitorEvent| match event {
         MonitorEvent::Verdict(verdict) => verdict.finality == Finality::Final,
-        MonitorEvent::PaneMatured(_) => true,
+        MonitorEvent::RowsMatured(_) => true,
     };
     let needs_labels = |event: &&MonitorEvent| match event {
         MonitorEvent::Verdict(verdict) => !matches!(verdict.monitor, Monitor::Drift | Monitor::DataQuality),
-        MonitorEvent::PaneMatured(_) => true,
+        MonitorEvent::RowsMatured(_) => true,
     };
     let (late, soon): (Vec<_>, Vec<_>) = events.iter().filter(is_final).partition(needs_labels);
     soon.into_iter().chain(late).map(tree).collect()
@@ -111,7 +111,7 @@ fn finals(events: &[MonitorEvent]) -> Vec<serde_json::Value> {
 fn verdicts(events: &[MonitorEvent]) -> Vec<&Verdict> {
     let verdicts = events.iter().filter_map(|event| match event {
         MonitorEvent::Verdict(verdict) => Some(verdict.as_ref()),
-        MonitorEvent::PaneMatured(_) => None,
+        MonitorEvent::RowsMatured(_) => None,
     });
     verdicts.collect()
 }
@@ -233,19 +233,18 @@ fn the_quality_of_a_window_covers_the_records_of_its_drift_also_after_a_restart(
 }
 
 #[test]
-fn a_pane_matures_with_the_rows_it_had_and_a_cut_that_covers_its_labels() {
+fn rows_mature_with_the_labels_they_had_and_a_cut_that_covers_them() {
     let events = told(&epochs(&acts(100), &[]), |_| false);
-    let panes: Vec<_> = events
+    let spans: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            MonitorEvent::PaneMatured(matured) => Some(matured),
+            MonitorEvent::RowsMatured(matured) => Some(matured),
             MonitorEvent::Verdict(_) => None,
         })
         .collect();
-    assert_eq!(panes.iter().map(|pane| pane.rows).sum::<i64>(), 50);
-    assert_eq!(panes.iter().map(|pane| pane.labelled).sum::<i64>(), 50);
-    assert_eq!(panes[0].pane, Window { start_ms: START_MS, end_ms: START_MS + 1_000 });
-    assert_eq!(panes[0].cut.positions.len(), 4, "every input partition has its place");
+    assert_eq!(spans.iter().map(|span| span.labelled).sum::<i64>(), 50);
+    assert_eq!(spans[0].span, Window { start_ms: START_MS, end_ms: START_MS + 1_000 });
+    assert_eq!(spans[0].cut.positions.len(), 4, "every input partition has its place");
 }
 
 #[test]
@@ -253,7 +252,7 @@ fn steps_that_do_not_divide_panes_mature_at_the_same_cut_in_any_epochs() {
     let (whole, parted) = (epochs(&acts(160), &[]), epochs(&acts(160), &small_epochs()));
     let cuts = |epochs: &[bytes::Bytes]| {
         let events = told(epochs, |_| false);
-        events.into_iter().filter(|event| matches!(event, MonitorEvent::PaneMatured(_))).collect::<Vec<_>>()
+        events.into_iter().filter(|event| matches!(event, MonitorEvent::RowsMatured(_))).collect::<Vec<_>>()
     };
     assert_ne!(house().0.windows.pane_ms() % house().0.step_ms, 0);
     assert_eq!(cuts(&whole), cuts(&parted));

@@ -218,7 +218,7 @@ impl WatchedVersion {
 
     /// Hands a matured step to the sequential detectors; a verdict for each that finds the error risen.
     pub(super) fn step(&mut self, span: Window) -> Vec<Verdict> {
-        let Some(moments) = self.panes.take_step(span.start_ms) else { return Vec::new() };
+        let Some(moments) = self.panes.step(span.start_ms) else { return Vec::new() };
         let rises: Vec<_> =
             self.judged.sequential.iter_mut().filter_map(|detector| detector.observe(span, &moments)).collect();
         rises.into_iter().map(|rise| self.risen(span, rise)).collect()

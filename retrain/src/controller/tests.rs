@@ -2,30 +2,27 @@
 
 use super::*;
 use crate::fixtures::lineage;
-use crate::lifecycle::{Lineage, ModelVersion, TrialReport};
+use crate::lifecycle::{EpisodeOutcome, Lineage, ModelVersion};
 use detectors::schema::{ColumnKind, ModelSchema, Task};
-use detectors::verdict::{Position, Segment};
+use detectors::threshold::ThresholdSource;
+use detectors::verdict::{Cut, Segment, TestResult};
 use std::time::Duration;
 
-const PANE_MS: i64 = 1000;
+const SPAN_MS: i64 = 1000;
 
 fn policy() -> RetrainPolicy {
     RetrainPolicy {
-        min_labelled_rows: 300,
         window: Duration::from_secs(20),
         cooldown: Duration::from_secs(5),
         budget_per_day: 2,
-        wait_at_most: Duration::from_secs(30),
-        deadline: Duration::from_secs(60),
+        labelled_rows_per_training: 1_000,
         ..RetrainPolicy::default()
     }
 }
 
-fn pane(number: i64) -> Fact {
-    let pane = Window { start_ms: number * PANE_MS, end_ms: (number + 1) * PANE_MS };
-    let positions = vec![Position { topic: "inferences".into(), partition: 0, offset: number }];
-    let cut = Cut { at_ms: pane.end_ms + 50, positions };
-    Fact::PaneMatured(PaneMatured { model: "m".into(), pane, rows: 120, labelled: 100, cut })
+/// A hundred labelled rows.
+fn span(number: i64) -> Fact {
+    Fact::Matured { until_ms: (number + 1) * SPAN_MS, labelled: 100 }
 }
 
 fn cause(id: &str, time_ms: i64, change_point_ms: Option<i64>) -> Cause {
@@ -53,6 +50,11 @@ fn promoted(version: &str, time_ms: i64, permit: PermitRecord) -> ModelEvent {
     event(time_ms, LifecycleEvent::Promoted { version: version.into(), previous: None, permit })
 }
 
+fn ended(state: &ControllerState, time_ms: i64) -> ModelEvent {
+    let (request, outcome) = (state.in_flight().unwrap().to_owned(), EpisodeOutcome::Recovered);
+    event(time_ms, LifecycleEvent::EpisodeEnded { request, outcome, reason: String::new(), loss: None, target: None })
+}
+
 fn with_champion() -> ControllerState {
     let mut state = ControllerState::new("m");
     state.absorb_lifecycle(&registered("v1", 2000), &policy());
@@ -63,130 +65,116 @@ fn with_champion() -> ControllerState {
 fn requests(decisions: &[Decision]) -> Vec<&RetrainRequest> {
     let made = decisions.iter().filter_map(|decision| match decision {
         Decision::Request(request) => Some(&**request),
-        _ => None,
+        Decision::Ignore(_) => None,
     });
     made.collect()
 }
 
 fn why(decision: &Decision) -> &'static str {
     match decision {
-        Decision::Wait(_) => "wait",
         Decision::Request(_) => "request",
         Decision::Ignore(refused) => refused.why.name(),
     }
 }
 
 #[test]
-fn it_waits_for_labelled_rows_after_the_change_point_and_tells_how_many_there_are() {
+fn an_alarm_opens_an_episode_at_once_with_what_it_may_cost() {
     let mut state = with_champion();
-    for number in 2..6 {
-        assert_eq!(state.absorb(pane(number), &policy()), []);
-    }
-    let decisions = state.absorb(about("v1", cause("c", 6000, Some(5000))), &policy());
-    let Decision::Wait(waiting) = &decisions[0] else { panic!("{decisions:?}") };
-    assert_eq!((waiting.rows, waiting.rows_needed), (100, 300));
-    assert_eq!(why(&state.absorb(pane(6), &policy())[0]), "wait");
-    let decisions = state.absorb(pane(7), &policy());
+    (2..22).for_each(|number| drop(state.absorb(span(number), &policy())));
+    let decisions = state.absorb(about("v1", cause("c", 22_500, Some(20_000))), &policy());
     let request = requests(&decisions)[0];
-    assert_eq!((request.train_from_ms, request.train_until.at_ms, request.labelled_rows), (5000, 8000, 300));
-    assert_eq!((request.time_ms, request.deadline_ms), (8000, 68_000));
+    assert_eq!((request.train_from_ms, request.matured_ms, request.time_ms), (20_000, 22_000, 22_000));
     assert_eq!((request.id.clone(), request.champion.as_deref()), (request_id("m", "c"), Some("v1")));
-}
-
-#[test]
-fn the_rows_that_raised_the_alarm_are_never_younger_than_the_training_rows() {
-    let mut state = with_champion();
-    (2..8).for_each(|number| drop(state.absorb(pane(number), &policy())));
-    let decisions = state.absorb(about("v1", cause("c", 8500, Some(4000))), &policy());
-    let Decision::Wait(waiting) = &decisions[0] else { panic!("{decisions:?}") };
-    assert_eq!(waiting.lacking, Lacking::AlarmRows);
-    assert_eq!(requests(&state.absorb(pane(8), &policy())).len(), 1);
+    assert!((request.credit - 3.0).abs() < 1e-9, "one to begin with, and two for as many thousand rows");
 }
 
 #[test]
 fn every_guard_refuses_by_name() {
     let mut table = Vec::new();
     let mut told = |state: &mut ControllerState, fact: Fact| table.push(why(&state.absorb(fact, &policy())[0]));
+    let person = |id: &str| {
+        let kind = CauseKind::Person { reason: "ann".into() };
+        Fact::Cause { cause: Cause { kind, ..cause(id, 9000, None) }, version: None }
+    };
     let mut state = with_champion();
     told(&mut state, about("v0", cause("other", 6000, None)));
     told(&mut state, about("v1", cause("old", 1500, None)));
-    state.absorb(Fact::Fault { window: Window { start_ms: 5000, end_ms: 6000 }, version: "v1".into() }, &policy());
-    told(&mut state, about("v1", cause("faulty", 6000, None)));
     told(&mut state, about("v1", cause("first", 8000, Some(7000))));
-    told(&mut state, about("v1", cause("again", 9000, None)));
-    (7..10).for_each(|number| drop(state.absorb(pane(number), &policy())));
-    let person = CauseKind::Person { reason: "ann".into() };
-    told(&mut state, Fact::Cause { cause: Cause { kind: person, ..cause("ann", 9000, None) }, version: None });
-    let request = state.in_flight().unwrap().to_owned();
-    let failed = LifecycleEvent::TrainingFailed { request, reason: "exit 1".into() };
-    state.absorb_lifecycle(&event(10_000, failed), &policy());
+    told(&mut state, person("ann"));
+    let ended = ended(&state, 10_000);
+    state.absorb_lifecycle(&ended, &policy());
+    told(&mut state, about("v1", cause("heard", 10_000, None)));
     told(&mut state, about("v1", cause("tired", 12_000, None)));
+    let back = LifecycleEvent::RolledBack { version: "v1".into(), previous: "v2".into(), reason: "slow".into() };
+    state.absorb_lifecycle(&event(16_000, back), &policy());
+    told(&mut state, about("v1", cause("held", 20_000, None)));
+    told(&mut state, person("bob"));
     assert_eq!(
         table,
         [
             "not_the_champion",
             "older_than_training",
-            "data_quality_fault",
-            "wait",
-            "already_waiting",
+            "request",
             "in_flight",
-            "cooldown"
+            "heard_by_episode",
+            "cooldown",
+            "held_by_roll_back",
+            "request"
         ]
     );
 }
 
 #[test]
-fn no_more_requests_than_the_budget_within_a_day() {
+fn a_roll_back_holds_until_it_is_lifted() {
     let mut state = with_champion();
-    (2..6).for_each(|number| drop(state.absorb(pane(number), &policy())));
+    let back = LifecycleEvent::RolledBack { version: "v1".into(), previous: "v2".into(), reason: "slow".into() };
+    state.absorb_lifecycle(&event(6_000, back), &policy());
+    let refused = state.absorb(about("v1", cause("a", 9_000, None)), &policy());
+    assert_eq!(why(&refused[0]), "held_by_roll_back");
+    state.absorb_lifecycle(&event(9_500, LifecycleEvent::Released { reason: "ann".into() }), &policy());
+    assert_eq!(why(&state.absorb(about("v1", cause("b", 10_000, None)), &policy())[0]), "request");
+}
+
+#[test]
+fn no_more_episodes_than_the_budget_within_a_day() {
+    let mut state = with_champion();
     let mut last = Vec::new();
     for (id, time_ms) in [("a", 6000), ("b", 12_000), ("c", 18_000)] {
-        let number = time_ms / PANE_MS - 1;
-        state.absorb(pane(number), &policy());
         last = state.absorb(about("v1", cause(id, time_ms, None)), &policy());
-        if let Some(request) = state.in_flight().map(str::to_owned) {
-            let failed = LifecycleEvent::TrainingFailed { request, reason: String::new() };
-            state.absorb_lifecycle(&event(time_ms, failed), &policy());
+        if state.in_flight().is_some() {
+            let ended = ended(&state, time_ms);
+            state.absorb_lifecycle(&ended, &policy());
         }
     }
     assert_eq!(why(&last[0]), "budget");
 }
 
 #[test]
-fn a_later_change_point_supersedes_what_waits() {
+fn trainings_are_taken_off_what_rows_have_paid_for() {
     let mut state = with_champion();
-    state.absorb(pane(5), &policy());
-    state.absorb(about("v1", cause("first", 6000, Some(5000))), &policy());
-    let decisions = state.absorb(about("v1", cause("second", 8000, Some(7000))), &policy());
-    assert_eq!(decisions.iter().map(why).collect::<Vec<_>>(), ["superseded", "wait"]);
-    let decisions: Vec<_> = (6..10).flat_map(|number| state.absorb(pane(number), &policy())).collect();
-    assert_eq!(requests(&decisions)[0].train_from_ms, 7000);
-    assert_eq!(requests(&decisions)[0].labelled_rows, 300);
-}
-
-#[test]
-fn a_fault_seen_after_the_alarm_stops_the_request() {
-    let mut state = with_champion();
-    state.absorb(about("v1", cause("c", 6000, Some(5000))), &policy());
-    state.absorb(Fact::Fault { window: Window { start_ms: 5000, end_ms: 6000 }, version: "v1".into() }, &policy());
-    assert_eq!(why(&state.absorb(pane(6), &policy())[0]), "data_quality_fault");
-    assert_eq!(state.waiting(), None);
-}
-
-#[test]
-fn waiting_for_labels_that_never_come_is_given_up() {
-    let mut state = with_champion();
-    state.absorb(about("v1", cause("c", 6000, Some(5000))), &policy());
-    let Fact::PaneMatured(mut late) = pane(36) else { unreachable!() };
-    late.labelled = 7;
-    assert_eq!(why(&state.absorb(Fact::PaneMatured(late), &policy())[0]), "given_up");
+    let decisions = state.absorb(about("v1", cause("a", 6000, None)), &policy());
+    let request = Box::new(requests(&decisions)[0].clone());
+    for (candidate, attempt) in [(1, 1), (1, 2), (2, 1)] {
+        let claimant = "i".to_owned();
+        let attempted = LifecycleEvent::TrainingAttempted {
+            request: request.clone(),
+            candidate: Some(candidate),
+            attempt,
+            claimant,
+        };
+        state.absorb_lifecycle(&event(7000, attempted), &policy());
+    }
+    let ended = ended(&state, 8000);
+    state.absorb_lifecycle(&ended, &policy());
+    let decisions = state.absorb(about("v1", cause("b", 20_000, None)), &policy());
+    assert_eq!(requests(&decisions)[0].credit, -1.0, "a second attempt at one training is no other training");
 }
 
 #[test]
 fn new_rows_cause_a_request_where_the_policy_says_so() {
     let policy = RetrainPolicy { every_labelled_rows: Some(350), ..policy() };
     let mut state = with_champion();
-    let decisions: Vec<_> = (2..6).flat_map(|number| state.absorb(pane(number), &policy)).collect();
+    let decisions: Vec<_> = (2..6).flat_map(|number| state.absorb(span(number), &policy)).collect();
     assert_eq!(requests(&decisions)[0].cause.kind, CauseKind::DataVolume);
 }
 
@@ -223,13 +211,25 @@ fn only_final_drift_of_the_whole_traffic_is_a_fact() {
     for detector in ["adwin(error)", "e_detector(error)", "cusum(loss)"] {
         assert!(is_fact(&Verdict { monitor: Monitor::Sequential(detector.into()), ..verdict.clone() }), "{detector}");
     }
+    let test = |name: &str| TestResult {
+        subject: "x".into(),
+        test: name.into(),
+        score: 1.0,
+        threshold: 0.1,
+        threshold_from: ThresholdSource::Fixed,
+        p_value: None,
+        exceeded: true,
+    };
+    let odd = |name| Verdict { monitor: Monitor::DataQuality, tests: vec![test(name)], ..verdict.clone() };
+    assert!(is_fact(&odd("null_share")), "a fault, which episodes wait for");
+    assert!(!is_fact(&odd("out_of_range_share")) && !is_fact(&odd("volume")), "the world, not a fault");
     let eager = RetrainPolicy { on_feature_drift: true, ..policy() };
     assert!(Fact::of_verdict(&Verdict { monitor: Monitor::Drift, ..verdict }, &eager).is_some());
 }
 
-/// Facts that lead to two requests, the first of which is answered at 16 s.
+/// Facts that lead to two requests, the first of whose episodes ends at 16 s.
 fn facts() -> Vec<Fact> {
-    let mut facts: Vec<_> = (2..40).map(pane).collect();
+    let mut facts: Vec<_> = (2..40).map(span).collect();
     facts.insert(5, about("v1", cause("a", 6500, Some(5000))));
     facts.insert(12, about("v1", cause("b", 12_500, Some(12_000))));
     facts.insert(25, about("v2", cause("c", 25_500, Some(24_000))));
@@ -237,36 +237,23 @@ fn facts() -> Vec<Fact> {
 }
 
 #[test]
-fn when_an_outcome_is_read_changes_nothing() {
-    let outcome = |request: String| {
-        let report = TrialReport {
-            rows: 1,
-            champion_loss: 0.0,
-            challenger_loss: 0.0,
-            evidence: 1.0,
-            evidence_needed: 1.0,
-            summary: String::new(),
-        };
-        promoted("v2", 16_000, PermitRecord::Trial { request, report })
-    };
+fn when_the_end_of_an_episode_is_read_changes_nothing() {
     let mut told = Vec::new();
     for late in 0..30 {
         let (mut state, mut decisions, mut since) = (with_champion(), Vec::new(), None);
         for fact in facts() {
             decisions.extend(state.absorb(fact, &policy()));
             since = if state.in_flight().is_some() { Some(since.map_or(0, |n| n + 1)) } else { None };
-            if since == Some(late) && told_requests(&decisions) == 1 {
-                let request = state.in_flight().unwrap().to_owned();
+            if since == Some(late) && requests(&decisions).len() == 1 {
                 state.absorb_lifecycle(&registered("v2", 9000), &policy());
-                decisions.extend(state.absorb_lifecycle(&outcome(request), &policy()));
+                let ended = ended(&state, 16_000);
+                let by_trial = PermitRecord::Override { reason: "ann".into() };
+                decisions.extend(state.absorb_lifecycle(&promoted("v2", 15_000, by_trial), &policy()));
+                decisions.extend(state.absorb_lifecycle(&ended, &policy()));
             }
         }
-        assert_eq!(told_requests(&decisions), 2);
+        assert_eq!(requests(&decisions).len(), 2);
         told.push(decisions);
     }
     assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
-}
-
-fn told_requests(decisions: &[Decision]) -> usize {
-    requests(decisions).len()
 }

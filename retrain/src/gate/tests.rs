@@ -24,16 +24,19 @@ impl Dice {
     }
 }
 
-fn terms(number: u32, promotions: u32) -> TrialTerms {
+/// The first training of an episode of the model.
+fn terms(episode: u32, promotions: u32) -> TrialTerms {
     TrialTerms {
         model: "m".into(),
         request: "r".into(),
+        candidate: 1,
         champion: Some("v1".into()),
         challenger: "v2".into(),
         deadline_ms: 1_000_000,
+        most_rows: u64::MAX,
         fallback: Fallback::KeepChampion,
-        number,
-        promotions,
+        share: Share { episode, kind: CandidateKind::Refit, number: 1, promotions },
+        dependence: 1.0,
     }
 }
 
@@ -72,7 +75,7 @@ fn an_accuracy_better_by_a_twentieth_is_found_in_some_hundred_rows() {
         .collect();
     rows.sort_unstable();
     assert!(rows.len() >= 380, "found in {} of 400", rows.len());
-    assert!((350..=550).contains(&rows[200]), "median {}", rows[200]);
+    assert!((400..=650).contains(&rows[200]), "median {}", rows[200]);
 }
 
 #[test]
@@ -84,13 +87,15 @@ fn a_worse_challenger_is_rejected_before_its_deadline() {
 #[test]
 fn no_promotion_before_the_least_rows_however_clear() {
     let policy = GatePolicy::default();
-    let mut trial = Trial::new(terms(1, 0), &policy);
     let clear = Pair { champion_loss: 1.0, challenger_loss: 0.0, segments: Vec::new() };
-    (0..199).for_each(|_| trial.observe(&clear));
-    assert!(matches!(judge(&policy, &trial), Ruling::NotYet(_)));
-    trial.observe(&clear);
-    let Ruling::Promote(permit) = judge(&policy, &trial) else { panic!("200 clear rows") };
-    assert_eq!((permit.version(), permit.champion()), ("v2", Some("v1")));
+    for (dependence, least) in [(1.0, 20), (2.5, 50)] {
+        let mut trial = Trial::new(TrialTerms { dependence, ..terms(1, 0) }, &policy);
+        (1..least).for_each(|_| trial.observe(&clear));
+        assert!(matches!(judge(&policy, &trial), Ruling::NotYet(_)));
+        trial.observe(&clear);
+        let Ruling::Promote(permit) = judge(&policy, &trial) else { panic!("{least} clear rows") };
+        assert_eq!((permit.version(), permit.champion()), ("v2", Some("v1")));
+    }
 }
 
 #[test]
@@ -133,13 +138,27 @@ fn at_the_deadline_the_fallback_decides() {
 }
 
 #[test]
-fn the_budget_shrinks_with_trials_and_grows_with_promotions() {
+fn the_shares_of_all_trials_are_no_more_than_the_budget_and_grow_with_promotions() {
     let policy = GatePolicy::default();
-    let level = |number, promotions| Trial::new(terms(number, promotions), &policy).level(&policy);
-    assert!((level(1, 0) - 0.05).abs() < 1e-12);
-    let spent: f64 = (1..10_000).map(|number| level(number, 0)).sum();
-    assert!(spent <= policy.alpha);
-    assert!(level(3, 2) > level(3, 0));
+    let level = |episode, kind, number, promotions| Share { episode, kind, number, promotions }.level(&policy);
+    let kinds = [CandidateKind::Refit, CandidateKind::Recalibration, CandidateKind::Earlier];
+    let numbers = || (1..300).flat_map(|episode| (1..300).map(move |number| (episode, number)));
+    let spent: f64 = kinds
+        .into_iter()
+        .flat_map(|kind| numbers().map(move |(episode, number)| (episode, kind, number)))
+        .map(|(episode, kind, number)| level(episode, kind, number, 0))
+        .sum();
+    assert!(spent <= policy.alpha && spent > 0.98 * policy.alpha, "{spent}");
+    assert!(level(3, CandidateKind::Refit, 1, 2) > level(3, CandidateKind::Refit, 1, 0));
+}
+
+#[test]
+fn a_trial_that_shows_nothing_ends_after_its_rows() {
+    let policy = GatePolicy::default();
+    let mut trial = Trial::new(TrialTerms { most_rows: 400, ..terms(1, 0) }, &policy);
+    let mut dice = Dice(13);
+    (0..400).for_each(|_| trial.observe(&dice.pair(0.1, 0.1)));
+    assert!(matches!(judge(&policy, &trial), Ruling::Reject(Why::NothingShown { rows: 400 }, _)));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! One model's part of the registry: its versions, who reigned when, the request in flight, how the others ended.
 
 use super::RegistryError;
-use crate::lifecycle::{ArtifactId, LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport};
+use crate::gate::CandidateKind;
+use crate::lifecycle::{
+    ArtifactId, EpisodeOutcome, LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport,
+};
 use crate::request::RetrainRequest;
-use detectors::verdict::Cut;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One model.
@@ -14,7 +16,8 @@ pub struct ModelRecord {
     reigns: Vec<Reign>,
     in_flight: Option<InFlight>,
     settled: BTreeMap<String, Settlement>,
-    trials: u32,
+    hold: Option<String>,
+    episodes: u32,
     trials_won: u32,
 }
 
@@ -52,20 +55,39 @@ pub enum Right {
     },
 }
 
-/// A request that is being worked on.
+/// An episode under way: a request that is being worked on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {
     /// The request.
     pub request: RetrainRequest,
-    /// The last attempt, counted from 1.
+    /// Which episode of the model this is, counted from 1; 0 where a release without episodes began it.
+    pub number: u32,
+    /// Promotions that trials had won when it began.
+    pub promotions: u32,
+    /// The champions until then (the first entries of [`ModelRecord::reigns`]).
+    pub reigns: usize,
+    /// The last champion that it promoted; `None` before the first.
+    pub promoted: Option<String>,
+    /// What has become of its candidates, by number.
+    pub candidates: BTreeMap<u32, CandidateRecord>,
+}
+
+/// What has become of a candidate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CandidateRecord {
+    /// The last attempt to train it, counted from 1; 0 where it needed no training.
     pub attempt: u32,
     /// Mark of the process that made it.
     pub claimant: String,
-    /// The version that the request has made and where rows that may judge it begin; `None` before it is trained.
-    pub challenger: Option<(String, Cut)>,
+    /// The version that answers for it, once it can be tried.
+    pub version: Option<String>,
+    /// What it is made of, once it can be tried.
+    pub made_of: Option<CandidateKind>,
+    /// How it ended; `None` while it is made or tried.
+    pub settled: Option<Settlement>,
 }
 
-/// How a request ended.
+/// How a request or a candidate ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settlement {
     /// Its challenger became champion.
@@ -86,6 +108,13 @@ pub enum Settlement {
         reason: String,
         /// The figures, where there were rows.
         report: Option<TrialReport>,
+    },
+    /// The episode that it opened is over.
+    Ended {
+        /// With what outcome.
+        outcome: EpisodeOutcome,
+        /// A sentence for people.
+        reason: String,
     },
 }
 
@@ -110,9 +139,26 @@ impl ModelRecord {
         self.version(self.champion.as_deref()?)
     }
 
-    /// Name of the version on trial.
-    pub fn challenger(&self) -> Option<&str> {
-        self.in_flight.as_ref()?.challenger.as_ref().map(|(version, _)| version.as_str())
+    /// Names of the versions on trial, in the order in which they were made.
+    pub fn challengers(&self) -> impl Iterator<Item = &str> {
+        let candidates = self.in_flight.iter().flat_map(|in_flight| in_flight.candidates.values());
+        candidates.filter(|candidate| candidate.settled.is_none()).filter_map(|candidate| candidate.version.as_deref())
+    }
+
+    /// The versions of the first `reigns` champions, the last one first, each once.
+    pub fn champions(&self, reigns: usize) -> Vec<&ModelVersion> {
+        let mut champions: Vec<&ModelVersion> = Vec::new();
+        for Reign { version, .. } in self.reigns.iter().take(reigns).rev() {
+            if let Some(known) = self.version(version).filter(|_| champions.iter().all(|had| had.version != *version)) {
+                champions.push(&known.version);
+            }
+        }
+        champions
+    }
+
+    /// Why nothing is promoted for now: the reason of a roll-back that nobody has lifted.
+    pub fn hold(&self) -> Option<&str> {
+        self.hold.as_deref()
     }
 
     /// Who was champion, oldest first.
@@ -135,9 +181,9 @@ impl ModelRecord {
         &self.settled
     }
 
-    /// Trials begun so far, the running one included.
-    pub fn trials(&self) -> u32 {
-        self.trials
+    /// Episodes so far, the running one included; a trial of a release that had no episodes counts as one.
+    pub fn episodes(&self) -> u32 {
+        self.episodes
     }
 
     /// Trials that ended in a promotion.
@@ -166,43 +212,66 @@ impl ModelRecord {
                 self.known(model, version)?.reference = Some((reference.clone(), artifact.clone()));
                 Ok(())
             }
-            LifecycleEvent::TrainingAttempted { request, attempt, claimant } => {
+            LifecycleEvent::EpisodeOpened { request } => {
+                self.episodes += 1;
                 self.in_flight = Some(InFlight {
-                    request: (**request).clone(),
-                    attempt: *attempt,
-                    claimant: claimant.clone(),
-                    challenger: None,
+                    number: self.episodes,
+                    promotions: self.trials_won,
+                    reigns: self.reigns.len(),
+                    ..InFlight::without_episode(request)
                 });
                 Ok(())
             }
-            LifecycleEvent::TrainingFailed { request, reason } => {
-                self.settle(request, Settlement::Failed { reason: reason.clone() });
+            LifecycleEvent::TrainingAttempted { request, candidate, attempt, claimant } => {
+                let in_flight = self.in_flight.get_or_insert_with(|| InFlight::without_episode(request));
+                let record = in_flight.candidates.entry(candidate.unwrap_or(1)).or_default();
+                (record.attempt, record.claimant) = (*attempt, claimant.clone());
                 Ok(())
             }
-            LifecycleEvent::ChallengerTrained { request, version, trial_from } => {
-                self.known(model, version)?;
-                self.begin_trial(model, request, (version.clone(), trial_from.clone()))
+            LifecycleEvent::TrainingFailed { request, candidate, reason } => {
+                self.settle(request, *candidate, Settlement::Failed { reason: reason.clone() });
+                Ok(())
             }
-            LifecycleEvent::ChallengerRejected { request, version, reason, report } => {
+            LifecycleEvent::ChallengerTrained { request, candidate, made_of, version, .. } => {
+                self.known(model, version)?;
+                self.episodes += u32::from(candidate.is_none());
+                let record = self.candidate(model, request, candidate.unwrap_or(1))?;
+                (record.version, record.made_of) = (Some(version.clone()), *made_of);
+                Ok(())
+            }
+            LifecycleEvent::ChallengerRejected { request, candidate, version, reason, report } => {
                 let (version, reason, report) = (version.clone(), reason.clone(), report.clone());
-                self.settle(request, Settlement::Rejected { version, reason, report });
+                self.settle(request, *candidate, Settlement::Rejected { version, reason, report });
+                Ok(())
+            }
+            LifecycleEvent::EpisodeEnded { request, outcome, reason, .. } => {
+                self.settle(request, None, Settlement::Ended { outcome: *outcome, reason: reason.clone() });
                 Ok(())
             }
             LifecycleEvent::Promoted { version, permit, .. } => {
-                self.crown(
-                    model,
-                    version,
-                    Reign { version: version.clone(), since_ms: time_ms, right: Right::Permit(permit.clone()) },
-                )?;
-                if let PermitRecord::Trial { request, .. } = permit {
-                    self.trials_won += 1;
-                    self.settle(request, Settlement::Promoted { version: version.clone() });
+                let right = Right::Permit(permit.clone());
+                self.crown(model, version, Reign { version: version.clone(), since_ms: time_ms, right })?;
+                match permit {
+                    PermitRecord::Trial { request, candidate, .. } => {
+                        self.trials_won += 1;
+                        self.settle(request, *candidate, Settlement::Promoted { version: version.clone() });
+                        if let Some(in_flight) = self.in_flight.as_mut().filter(|flight| flight.request.id == *request)
+                        {
+                            in_flight.promoted = Some(version.clone());
+                        }
+                    }
+                    PermitRecord::FirstVersion | PermitRecord::Override { .. } => self.hold = None,
                 }
                 Ok(())
             }
             LifecycleEvent::RolledBack { version, reason, .. } => {
                 let right = Right::RollBack { reason: reason.clone() };
+                self.hold = Some(reason.clone());
                 self.crown(model, version, Reign { version: version.clone(), since_ms: time_ms, right })
+            }
+            LifecycleEvent::Released { .. } => {
+                self.hold = None;
+                Ok(())
             }
         }
     }
@@ -221,15 +290,10 @@ impl ModelRecord {
         known.ok_or_else(|| RegistryError::NoSuchVersion { model: model.to_owned(), version: version.to_owned() })
     }
 
-    fn begin_trial(&mut self, model: &str, request: &str, challenger: (String, Cut)) -> Result<(), RegistryError> {
-        match self.in_flight.as_mut().filter(|in_flight| in_flight.request.id == request) {
-            Some(in_flight) => {
-                in_flight.challenger = Some(challenger);
-                self.trials += 1;
-                Ok(())
-            }
-            None => Err(RegistryError::NotInFlight { model: model.to_owned(), request: request.to_owned() }),
-        }
+    fn candidate(&mut self, model: &str, request: &str, number: u32) -> Result<&mut CandidateRecord, RegistryError> {
+        let in_flight = self.in_flight.as_mut().filter(|in_flight| in_flight.request.id == request);
+        let not_in_flight = || RegistryError::NotInFlight { model: model.to_owned(), request: request.to_owned() };
+        Ok(in_flight.ok_or_else(not_in_flight)?.candidates.entry(number).or_default())
     }
 
     fn crown(&mut self, model: &str, version: &str, reign: Reign) -> Result<(), RegistryError> {
@@ -239,10 +303,32 @@ impl ModelRecord {
         Ok(())
     }
 
-    fn settle(&mut self, request: &str, settlement: Settlement) {
-        self.settled.insert(request.to_owned(), settlement);
-        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.request.id == request) {
-            self.in_flight = None;
+    /// Settles a candidate of the episode in flight or, where none is named, the whole of it.
+    fn settle(&mut self, request: &str, candidate: Option<u32>, settlement: Settlement) {
+        let in_flight = self.in_flight.as_mut().filter(|in_flight| in_flight.request.id == request);
+        match (candidate, in_flight) {
+            (Some(number), Some(in_flight)) => {
+                in_flight.candidates.entry(number).or_default().settled = Some(settlement);
+            }
+            (Some(_), None) => {}
+            (None, in_flight) => {
+                if in_flight.is_some() {
+                    self.in_flight = None;
+                }
+                self.settled.insert(request.to_owned(), settlement);
+            }
         }
+    }
+}
+
+impl InFlight {
+    fn without_episode(request: &RetrainRequest) -> Self {
+        let (request, candidates) = (request.clone(), BTreeMap::new());
+        Self { request, number: 0, promotions: 0, reigns: 0, promoted: None, candidates }
+    }
+
+    /// The champion that there should be.
+    pub fn expected_champion(&self) -> Option<&str> {
+        self.promoted.as_deref().or(self.request.champion.as_deref())
     }
 }

@@ -69,6 +69,8 @@ fn an_event_that_contradicts_the_fold_is_an_error() {
     let before = registry.clone();
     let trained = LifecycleEvent::ChallengerTrained {
         request: "r".into(),
+        candidate: Some(1),
+        made_of: None,
         version: "v2".into(),
         trial_from: detectors::verdict::Cut { at_ms: 0, positions: Vec::new() },
     };

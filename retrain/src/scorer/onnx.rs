@@ -19,7 +19,10 @@
 //!   exporter skl2onnx avoids ZipMap and Scaler with `options={Classifier: {"zipmap": False}, StandardScaler: {"div":
 //!   "div"}}`.
 
+mod correction;
 mod graph;
+
+pub use correction::append_correction;
 
 use super::{Scorer, ScoringError};
 use crate::answers;

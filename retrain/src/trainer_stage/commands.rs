@@ -54,6 +54,7 @@ impl TrainerStage {
                 }
             }
             Action::RollBack { version, reason } => one(self.registry.roll_back(model, version.as_deref(), reason)),
+            Action::Release { reason } => one(self.registry.release(model, reason)),
             Action::SetReference { version, reference, artifact } => {
                 one(self.registry.set_reference(model, version, (reference.clone(), artifact.clone())))
             }

@@ -1,43 +1,43 @@
-//! The trainer stage: works off retrain requests, puts challengers on trial, carries out commands. The one writer of
-//! `models`.
+//! The trainer stage: works off retrain requests, an episode each, and carries out commands. The one writer of `models`.
 //!
 //! It decides from committed facts only. What it writes it knows again when it reads it back, and until then it leaves the
 //! model alone; so after a crash at any point the next instance finds itself where the log says. It acts when every input
 //! has been read to its end, for only then is it known what its predecessors did.
 //!
-//! * A request is claimed by an *attempt* on record before any work. An instance that finds an attempt of another's mark
+//! * An episode ([`crate::episode`]) is gone through from its beginning by each instance. What it orders and what is on record
+//!   already is taken from there: the same version answers, and nothing is written twice.
+//! * A training is claimed by an *attempt* on record before any work. An instance that finds an attempt of another's mark
 //!   knows that it was lost, and makes the next or, after as many as the policy allows, records the failure.
-//! * A trial takes whole panes in the order of `verdicts`, each with the rows that its cut holds. Neither the end of an
-//!   epoch nor the length of the training matters to it, for the rows that judge begin where the training rows ended.
+//! * Spans are judged in the order of `verdicts`, each with the rows that its cut holds. Neither the end of an epoch nor the
+//!   length of a training matters to it, for the rows that judge begin where the training rows ended.
 //! * Commands are carried out in order. A refusal goes to `retrain`, for it is no event in a model's life.
 //!
 //! State: none of its own. `retrain` and `models` are read from their beginning (their retention must keep everything),
-//! `verdicts` from the oldest pane that may still be needed, `commands` from the first that was not carried out.
+//! `verdicts` from the oldest span that may still be needed, `commands` from the first that was not carried out.
 
 mod commands;
-mod examination;
+mod heard;
+mod running;
 mod training;
 
 use crate::command::Command;
+use crate::lifecycle::EpisodeOutcome;
 use crate::lifecycle::{LifecycleEvent, ModelEvent};
 use crate::progress::RetrainEvent;
-use crate::registry::{InFlight, ModelRecord, ModelRegistry};
+use crate::registry::{ModelRecord, ModelRegistry};
 use crate::request::RetrainRequest;
 use crate::workshop::{Apprentice, Workshop};
 use bytes::Bytes;
-use detectors::verdict::{MonitorEvent, PaneMatured};
-use examination::Examination;
+use detectors::verdict::MonitorEvent;
+use heard::{Heard, HeardEvent};
 use ingest::cloud_event::{CONTROL_PARTITION, decode};
 use ingest::log::{NewRecord, Offset, Record};
 use ingest::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use ingest::topics;
+use running::Running;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Panes that are remembered of a model without a request, for one that is made of them but read later.
-const IDLE_PANES_KEPT: usize = 1024;
-/// Panes that are remembered of a model whose challenger is awaited or on trial.
-const TRIAL_PANES_KEPT: usize = 16_384;
 /// Names the instance and the number of the write, by which an instance knows its own records again.
 const WRITER_HEADER: &str = "driftline-writer";
 /// Names the command that a lifecycle event carries out.
@@ -49,22 +49,13 @@ pub struct TrainerStage {
     workshop: Workshop,
     registry: ModelRegistry,
     requests: BTreeMap<String, VecDeque<RetrainRequest>>,
-    panes: BTreeMap<String, VecDeque<SeenPane>>,
+    heard: BTreeMap<String, VecDeque<Heard>>,
     commands: VecDeque<(Offset, Command)>,
-    examinations: BTreeMap<String, Examination>,
+    running: BTreeMap<String, Running>,
     /// Number of the last write about each model that has not been read back.
     unread: BTreeMap<String, u64>,
     writes: u64,
     outbox: Vec<NewRecord>,
-}
-
-/// A matured pane and where it stands in `verdicts`.
-#[derive(Debug, Clone)]
-struct SeenPane {
-    offset: Offset,
-    pane: PaneMatured,
-    /// Whether word of the trial after this pane was written by an earlier run.
-    is_told: bool,
 }
 
 /// Events about one model that are to be written together, checked against the registry as each leaves it.
@@ -83,9 +74,9 @@ impl TrainerStage {
             workshop,
             registry: ModelRegistry::default(),
             requests: BTreeMap::new(),
-            panes: BTreeMap::new(),
+            heard: BTreeMap::new(),
             commands: VecDeque::new(),
-            examinations: BTreeMap::new(),
+            running: BTreeMap::new(),
             unread: BTreeMap::new(),
             writes: 0,
             outbox: Vec::new(),
@@ -116,9 +107,8 @@ impl TrainerStage {
                 self.recognise(&event.model, record);
             }
             topics::VERDICTS => {
-                if let MonitorEvent::PaneMatured(pane) = read(topic, record)? {
-                    self.remember(SeenPane { offset: record.offset, pane, is_told: delivery == Delivery::Muted });
-                }
+                let event: MonitorEvent = read(topic, record)?;
+                self.hear(event, record.offset, delivery);
             }
             topics::COMMANDS => self.commands.push_back((record.offset, read(topic, record)?)),
             _ => {}
@@ -139,16 +129,19 @@ impl TrainerStage {
         Bytes::from(format!("{}:{number}", self.workshop.claimant))
     }
 
-    fn remember(&mut self, seen: SeenPane) {
-        let model = seen.pane.model.clone();
+    /// Remembers what an episode may have to know of a verdict.
+    fn hear(&mut self, event: MonitorEvent, offset: Offset, delivery: Delivery) {
+        let model = match &event {
+            MonitorEvent::Verdict(verdict) => verdict.model.clone(),
+            MonitorEvent::RowsMatured(matured) => matured.model.clone(),
+        };
+        let Some(apprentice) = self.apprentices.get(&model) else { return };
+        let Some(event) = HeardEvent::of(event, &apprentice.policy) else { return };
         let is_busy = self.registry.model(&model).is_some_and(|record| record.in_flight().is_some())
             || self.requests.get(&model).is_some_and(|waiting| !waiting.is_empty());
-        let most = if is_busy { TRIAL_PANES_KEPT } else { IDLE_PANES_KEPT };
-        let panes = self.panes.entry(model).or_default();
-        panes.push_back(seen);
-        while panes.len() > most {
-            panes.pop_front();
-        }
+        let heard = self.heard.entry(model).or_default();
+        heard.push_back(Heard { offset, event, is_told: delivery == Delivery::Muted });
+        heard::forget(heard, is_busy);
     }
 
     /// Does for each model the one thing that is next, unless its last write has not come back.
@@ -167,74 +160,46 @@ impl TrainerStage {
         let record = self.registry.model(model);
         let champion = record.and_then(ModelRecord::champion).map(str::to_owned);
         let Some(in_flight) = record.and_then(ModelRecord::in_flight).cloned() else {
-            return self.claim_next(model, champion);
+            return self.open_next(model, champion);
         };
-        if in_flight.request.champion != champion {
-            return self.abandon(in_flight, champion);
+        if in_flight.number == 0 {
+            return self.abandon(&in_flight.request, "a release without episodes had begun it".to_owned());
         }
-        if in_flight.challenger.is_some() {
-            return self.examine(in_flight);
+        if in_flight.expected_champion() != champion.as_deref() {
+            let champion = name_of(champion.as_deref());
+            let reason = format!("the champion became {champion} by a person's command meanwhile");
+            return self.abandon(&in_flight.request, reason);
         }
-        if in_flight.claimant == self.workshop.claimant {
-            return self.train(in_flight.request, in_flight.attempt);
-        }
-        let reason = format!("attempt {} ended with its process or its stage", in_flight.attempt);
-        self.try_again(in_flight.request, in_flight.attempt, reason)
+        self.run(&in_flight)
     }
 
     /// Takes up the oldest request that has not ended.
-    fn claim_next(&mut self, model: &str, champion: Option<String>) -> Result<(), StageError> {
-        self.examinations.remove(model);
+    fn open_next(&mut self, model: &str, champion: Option<String>) -> Result<(), StageError> {
+        self.running.remove(model);
         let Some(waiting) = self.requests.get_mut(model) else { return Ok(()) };
         while let Some(request) = waiting.pop_front() {
             if self.registry.model(model).is_some_and(|record| record.settlement(&request.id).is_some()) {
                 continue;
             }
-            // It stays in line until its claim has been read back and has put it in flight.
+            // It stays in line until its opening has been read back and has put it in flight.
             waiting.push_front(request.clone());
             if request.champion != champion {
                 let reason = format!("the champion is {} by now", name_of(champion.as_deref()));
-                let failed = LifecycleEvent::TrainingFailed { request: request.id.clone(), reason };
-                return self.write_one(&request, failed, "void");
+                return self.abandon(&request, reason);
             }
-            return self.claim(request, 1);
+            let opened = LifecycleEvent::EpisodeOpened { request: Box::new(request.clone()) };
+            return self.write_one(&request, opened, "opened");
         }
         Ok(())
     }
 
-    fn claim(&mut self, request: RetrainRequest, attempt: u32) -> Result<(), StageError> {
-        let claimant = self.workshop.claimant.clone();
-        let event = LifecycleEvent::TrainingAttempted { request: Box::new(request.clone()), attempt, claimant };
-        self.write_one(&request, event, &format!("attempt-{attempt}"))
-    }
-
-    /// Makes the next attempt, or records the failure if that was the last.
-    fn try_again(&mut self, request: RetrainRequest, attempt: u32, reason: String) -> Result<(), StageError> {
-        let most = self.apprentices.get(&request.model).map_or(1, |apprentice| apprentice.policy.max_attempts);
-        if attempt < most {
-            tracing::warn!(
-                model = request.model,
-                request = request.id,
-                attempt,
-                reason,
-                "training failed, trying again"
-            );
-            return self.claim(request, attempt + 1);
-        }
-        let event = LifecycleEvent::TrainingFailed { request: request.id.clone(), reason };
-        self.write_one(&request, event, "failed")
-    }
-
-    /// Ends a request whose champion was changed by hand meanwhile.
-    fn abandon(&mut self, in_flight: InFlight, champion: Option<String>) -> Result<(), StageError> {
-        let reason = format!("the champion became {} by a person's command meanwhile", name_of(champion.as_deref()));
-        let request = in_flight.request.id.clone();
-        self.examinations.remove(&in_flight.request.model);
-        let event = match in_flight.challenger {
-            Some((version, _)) => LifecycleEvent::ChallengerRejected { request, version, reason, report: None },
-            None => LifecycleEvent::TrainingFailed { request, reason },
-        };
-        self.write_one(&in_flight.request, event, "void")
+    /// Ends an episode, or a request before it was one, whose champion is another by now.
+    fn abandon(&mut self, request: &RetrainRequest, reason: String) -> Result<(), StageError> {
+        self.running.remove(&request.model);
+        let outcome = EpisodeOutcome::Abandoned;
+        let ended =
+            LifecycleEvent::EpisodeEnded { request: request.id.clone(), outcome, reason, loss: None, target: None };
+        self.write_one(request, ended, "void")
     }
 
     fn write_one(&mut self, request: &RetrainRequest, event: LifecycleEvent, step: &str) -> Result<(), StageError> {
@@ -268,10 +233,11 @@ impl TrainerStage {
     }
 
     fn resume_points(&self) -> Vec<ResumePoint> {
-        let oldest_pane = self.panes.values().filter_map(|panes| panes.front()).map(|seen| seen.offset).min();
+        let oldest_heard = self.heard.values().filter_map(|heard| heard.front()).map(|heard| heard.offset).min();
         let first_command = self.commands.front().map(|(offset, _)| *offset);
         let from_start = [(topics::RETRAIN, Some(0)), (topics::MODELS, Some(0))];
-        let points = from_start.into_iter().chain([(topics::VERDICTS, oldest_pane), (topics::COMMANDS, first_command)]);
+        let points =
+            from_start.into_iter().chain([(topics::VERDICTS, oldest_heard), (topics::COMMANDS, first_command)]);
         points
             .filter_map(|(topic, offset)| {
                 Some(ResumePoint { topic: topic.to_owned(), partition: CONTROL_PARTITION, offset: offset? })

@@ -1,11 +1,16 @@
-//! One training: freezes the rows, trains, checks that the artifact answers, learns the new version's reference.
+//! Making a candidate: freezes the rows, trains or recalibrates, checks that the artifact answers, learns the new version's
+//! reference.
 
 use super::TrainerStage;
-use crate::cross_fit::{cross_fit, promised};
-use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
+use super::running::Progress;
+use crate::cross_fit::{LOSS_DEPENDENCE, cross_fit, promised, promises};
+use crate::episode::Candidate;
+use crate::lifecycle::{ArtifactFormat, ArtifactId, LifecycleEvent, Lineage, ModelVersion};
+use crate::recalibration::recalibrate;
+use crate::registry::{CandidateRecord, InFlight, ModelRecord};
 use crate::request::RetrainRequest;
 use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
-use crate::trial::{TrialError, features, training_set, with_answers};
+use crate::trial::{TrialError, features, rows_of_version, training_set, with_answers};
 use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -15,13 +20,14 @@ use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 /// The metric of a version whose reference was learned from its own answers to its training rows.
 const IN_SAMPLE: &str = "reference_in_sample";
 
 /// A version that was trained and has yet to answer.
-struct Candidate {
+struct Untried {
     version: ModelVersion,
     artifact: Bytes,
     training_set: ArtifactId,
@@ -45,94 +51,215 @@ enum Fall {
     Stopped,
 }
 
+/// The rows that a candidate is made of.
+struct Frozen {
+    /// As the log holds them, with a label each.
+    rows: RecordBatch,
+    /// Features and labels alone.
+    set: RecordBatch,
+    digest: ArtifactId,
+}
+
 impl TrainerStage {
-    /// Trains for a request that this instance has claimed.
-    pub(super) fn train(&mut self, request: RetrainRequest, attempt: u32) -> Result<(), StageError> {
-        if self.workshop.stop.is_cancelled() {
-            return Ok(());
+    /// Trains a candidate that this instance has claimed, or claims it.
+    pub(super) fn train(
+        &mut self,
+        in_flight: &InFlight,
+        candidate: &Candidate,
+        record: &CandidateRecord,
+    ) -> Result<Progress, StageError> {
+        let request = &in_flight.request;
+        if record.attempt == 0 {
+            return self.claim(request, candidate, 1);
         }
-        match self.graduate(&request) {
-            Ok(graduate) => self.register_challenger(&request, graduate),
-            Err(Fall::Stopped) => Ok(()),
+        if record.claimant != self.workshop.claimant {
+            let reason = format!("attempt {} ended with its process or its stage", record.attempt);
+            return self.try_again(request, candidate, (record.attempt, reason));
+        }
+        if self.workshop.stop.is_cancelled() {
+            return Ok(Progress::Pending);
+        }
+        match self.graduate(request, candidate) {
+            Ok(graduate) => self.register_challenger(request, candidate, graduate),
+            Err(Fall::Stopped) => Ok(Progress::Pending),
             // A program that was ended because this process ends has not failed; the next instance runs it again.
-            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(()),
+            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(Progress::Pending),
             Err(Fall::World(error)) => Err(error),
-            Err(Fall::Training(reason)) => self.try_again(request, attempt, reason),
+            Err(Fall::Training(reason)) => self.try_again(request, candidate, (record.attempt, reason)),
         }
     }
 
-    fn register_challenger(&mut self, request: &RetrainRequest, graduate: Graduate) -> Result<(), StageError> {
+    /// Makes a version of the champion whose score is recalibrated. Where it cannot be, nothing is written.
+    pub(super) fn recalibrate(
+        &mut self,
+        in_flight: &InFlight,
+        candidate: &Candidate,
+        champion: &str,
+    ) -> Result<Progress, StageError> {
+        match self.recalibrated(&in_flight.request, candidate, champion) {
+            Ok(graduate) => self.register_challenger(&in_flight.request, candidate, graduate),
+            Err(Fall::World(error)) => Err(error),
+            Err(Fall::Stopped) => Ok(Progress::Pending),
+            Err(Fall::Training(reason)) => {
+                tracing::debug!(model = in_flight.request.model, champion, reason, "the champion is not recalibrated");
+                Ok(Progress::Done)
+            }
+        }
+    }
+
+    fn claim(&mut self, request: &RetrainRequest, candidate: &Candidate, attempt: u32) -> Result<Progress, StageError> {
+        let event = LifecycleEvent::TrainingAttempted {
+            request: Box::new(request.clone()),
+            candidate: Some(candidate.number),
+            attempt,
+            claimant: self.workshop.claimant.clone(),
+        };
+        let step = format!("{}:attempt-{attempt}", candidate.number);
+        self.write_at(request, candidate.until.at_ms, event, &step)
+    }
+
+    /// Makes the next attempt, or records the failure if that was the last.
+    fn try_again(
+        &mut self,
+        request: &RetrainRequest,
+        candidate: &Candidate,
+        (attempt, reason): (u32, String),
+    ) -> Result<Progress, StageError> {
+        let most = self.apprentices.get(&request.model).map_or(1, |apprentice| apprentice.policy.max_attempts);
+        if attempt < most {
+            let (model, candidate_number) = (&request.model, candidate.number);
+            tracing::warn!(model, candidate = candidate_number, attempt, reason, "training failed, trying again");
+            return self.claim(request, candidate, attempt + 1);
+        }
+        let (request_id, number) = (request.id.clone(), candidate.number);
+        let event = LifecycleEvent::TrainingFailed { request: request_id, candidate: Some(number), reason };
+        self.write_at(request, candidate.until.at_ms, event, &format!("{number}:failed"))
+    }
+
+    fn register_challenger(
+        &mut self,
+        request: &RetrainRequest,
+        candidate: &Candidate,
+        graduate: Graduate,
+    ) -> Result<Progress, StageError> {
         let Graduate { version, reference: (reference, artifact) } = graduate;
-        let name = version.version.clone();
-        let mut draft = self.draft(&request.model, request.time_ms);
+        let (name, number, time_ms) = (version.version.clone(), candidate.number, candidate.until.at_ms);
+        let mut draft = self.draft(&request.model, time_ms);
         match draft.registry.register(&request.model, &version) {
             Ok(event) => draft.add(event)?,
             Err(error) => {
-                let event = LifecycleEvent::TrainingFailed { request: request.id.clone(), reason: error.to_string() };
-                return self.write_one(request, event, "misfit");
+                let (request_id, reason) = (request.id.clone(), error.to_string());
+                let event = LifecycleEvent::TrainingFailed { request: request_id, candidate: Some(number), reason };
+                return self.write_at(request, time_ms, event, &format!("{number}:misfit"));
             }
         }
         draft.add(LifecycleEvent::ReferenceLearned { version: name.clone(), reference, artifact })?;
         draft.add(LifecycleEvent::ChallengerTrained {
             request: request.id.clone(),
+            candidate: Some(number),
+            made_of: Some(candidate.kind),
             version: name,
             // Where the training rows ended, however long the training took.
-            trial_from: request.train_until.clone(),
+            trial_from: candidate.until.clone(),
         })?;
-        self.write(draft, &format!("{}:trained", request.id), Vec::new())
+        self.write(draft, &format!("{}:{number}:trained", request.id), Vec::new())?;
+        Ok(Progress::Pending)
     }
 
-    fn graduate(&mut self, request: &RetrainRequest) -> Result<Graduate, Fall> {
-        let event_time = Window { start_ms: request.train_from_ms, end_ms: request.train_until.at_ms };
-        let span = RowSpan { model: &request.model, event_time, until: &request.train_until };
+    /// The labelled rows that a candidate is made of, kept as an artifact.
+    fn freeze(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Frozen, Fall> {
+        let event_time = Window { start_ms: candidate.from_ms, end_ms: candidate.until.at_ms };
+        let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
         let rows = self.workshop.rows.between(span).map_err(Fall::World)?;
-        let Some(apprentice) = self.apprentices.get(&request.model) else {
-            return Err(Fall::Training("the configuration names no trainer for the model".to_owned()));
-        };
+        let unknown = || Fall::Training("the configuration names no trainer for the model".to_owned());
+        let apprentice = self.apprentices.get(&request.model).ok_or_else(unknown)?;
         let set = training_set(&rows, &apprentice.schema)?;
         let digest = self.workshop.artifacts.put(parquet_of(&set)?)?;
-        let name = self.registry.model(&request.model).map_or_else(|| "v1".to_owned(), |record| record.next_version());
+        Ok(Frozen { rows, set, digest })
+    }
+
+    fn next_version(&self, model: &str) -> String {
+        self.registry.model(model).map_or_else(|| "v1".to_owned(), ModelRecord::next_version)
+    }
+
+    fn graduate(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Graduate, Fall> {
+        let frozen = self.freeze(request, candidate)?;
+        let name = self.next_version(&request.model);
+        let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
         let directory = tempfile::tempdir_in(&self.workshop.work_directory)
             .map_err(|error| Fall::World(StageError::failed("making a directory for the training", error)))?;
         let job = TrainingJob {
             model: &request.model,
             version: &name,
             schema: &apprentice.schema,
-            rows: &set,
+            rows: &frozen.set,
             parameters: &request.parameters,
             work_directory: directory.path(),
         };
         let trained = train(apprentice.trainer.as_ref(), &job, &self.workshop.stop)?;
         let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
-        let lineage = lineage(request, &trained, &set, digest.clone());
         let version = ModelVersion {
             version: name.clone(),
             artifact: Some((artifact, trained.format)),
             schema: apprentice.schema.clone(),
-            lineage,
+            lineage: Lineage {
+                code_revision: trained.code_revision.clone(),
+                parameters: trained.parameters.clone(),
+                metrics: trained.metrics.clone(),
+                ..lineage(request, candidate, &frozen)
+            },
         };
         let held_out = held_out_answers(apprentice, &version, &job, &self.workshop.stop)?;
-        self.with_reference(
-            request,
-            Candidate { version, artifact: trained.artifact, training_set: digest, held_out },
-            &rows,
-        )
+        let untried = Untried { version, artifact: trained.artifact, training_set: frozen.digest, held_out };
+        self.with_reference(request, untried, &frozen.rows)
+    }
+
+    fn recalibrated(
+        &mut self,
+        request: &RetrainRequest,
+        candidate: &Candidate,
+        champion: &str,
+    ) -> Result<Graduate, Fall> {
+        let frozen = self.freeze(request, candidate)?;
+        let gone = || Fall::Training("the champion or its artifact is gone".to_owned());
+        let known = self.registry.model(&request.model).and_then(|record| record.version(champion)).ok_or_else(gone)?;
+        let (id, _) = known.version.artifact.as_ref().ok_or_else(gone)?;
+        let base = self.workshop.artifacts.get(id)?;
+        let apprentice = self.apprentices.get(&request.model).ok_or_else(gone)?;
+        let answered = rows_of_version(&frozen.rows, Some(champion))?;
+        let artifact = recalibrate(&base, &apprentice.schema, &answered);
+        let artifact = artifact.map_err(|error| Fall::Training(sentence(&error)))?;
+        let version = ModelVersion {
+            version: self.next_version(&request.model),
+            artifact: Some((self.workshop.artifacts.put(artifact.clone())?, ArtifactFormat::Onnx)),
+            schema: apprentice.schema.clone(),
+            lineage: lineage(request, candidate, &frozen),
+        };
+        let untried = Untried { version, artifact, training_set: frozen.digest, held_out: None };
+        self.with_reference(request, untried, &frozen.rows)
     }
 
     /// Asks the new version for its answers, which shows that it can give them, and learns its reference.
     fn with_reference(
         &mut self,
         request: &RetrainRequest,
-        candidate: Candidate,
+        untried: Untried,
         rows: &RecordBatch,
     ) -> Result<Graduate, Fall> {
-        let Candidate { mut version, artifact, training_set, held_out } = candidate;
+        let Untried { mut version, artifact, training_set, held_out } = untried;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
+        let task = &apprentice.schema.task;
         let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
-        let answers = match (held_out, rows.column_by_name(LABEL)) {
-            (Some(held_out), Some(labels)) => promised(&apprentice.schema.task, labels, answers, held_out),
+        let labels = rows.column_by_name(LABEL);
+        if let Some(labels) = labels {
+            let inherited = self.inherited_dependence(request);
+            let metrics = promises(task, labels, held_out.as_ref().unwrap_or(&answers), inherited)?;
+            version.lineage.metrics.extend(metrics);
+        }
+        let answers = match (held_out, labels) {
+            (Some(held_out), Some(labels)) => promised(task, labels, answers, held_out),
             _ => {
                 version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
                 answers
@@ -144,6 +271,11 @@ impl TrainerStage {
         let (reference, bytes) = learned.map_err(Fall::World)?;
         let reference = (reference, self.workshop.artifacts.put(bytes)?);
         Ok(Graduate { version, reference })
+    }
+
+    fn inherited_dependence(&self, request: &RetrainRequest) -> Option<f64> {
+        let parent = self.registry.model(&request.model)?.version(request.champion.as_deref()?)?;
+        parent.version.lineage.metrics.get(LOSS_DEPENDENCE).copied()
     }
 }
 
@@ -169,18 +301,19 @@ fn held_out_answers(
     }
 }
 
-fn lineage(request: &RetrainRequest, trained: &TrainedModel, set: &RecordBatch, digest: ArtifactId) -> Lineage {
+fn lineage(request: &RetrainRequest, candidate: &Candidate, frozen: &Frozen) -> Lineage {
+    let kind = candidate.kind.name();
     Lineage {
         request: Some(request.id.clone()),
-        cause: format!("{}: {}", request.cause.kind.name(), request.cause.summary),
+        cause: format!("{kind} after {}: {}", request.cause.kind.name(), request.cause.summary),
         parent: request.champion.clone(),
-        training_set: Some(digest),
-        training_rows: set.num_rows() as u64,
-        trained_from_ms: Some(request.train_from_ms),
-        trained_until: Some(request.train_until.clone()),
-        code_revision: trained.code_revision.clone(),
-        parameters: trained.parameters.clone(),
-        metrics: trained.metrics.clone(),
+        training_set: Some(frozen.digest.clone()),
+        training_rows: frozen.set.num_rows() as u64,
+        trained_from_ms: Some(candidate.from_ms),
+        trained_until: Some(candidate.until.clone()),
+        code_revision: None,
+        parameters: request.parameters.clone(),
+        metrics: BTreeMap::new(),
     }
 }
 

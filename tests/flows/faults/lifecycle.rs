@@ -12,8 +12,11 @@ use std::collections::BTreeMap;
 /// What was done about one request.
 #[derive(Debug, Default)]
 struct Done {
-    attempts: Vec<u32>,
-    trained: u32,
+    opened: u32,
+    /// By the number of the candidate.
+    attempts: BTreeMap<Option<u32>, Vec<u32>>,
+    trained: BTreeMap<Option<u32>, u32>,
+    settled: BTreeMap<Option<u32>, u32>,
     ended: u32,
 }
 
@@ -62,10 +65,12 @@ impl Lifecycle {
                 assert!(is_last, "request {request} was lost");
                 continue;
             };
-            let attempts = done.attempts.iter().copied();
-            assert!(attempts.eq(1..=done.attempts.len() as u32), "attempts of {request}: {done:?}");
-            assert!(done.trained <= 1 && done.ended <= 1, "{request}: {done:?}");
-            assert!(is_last || (done.trained == 1 && done.ended == 1), "{request} has no end: {done:?}");
+            for attempts in done.attempts.values() {
+                assert!(attempts.iter().copied().eq(1..=attempts.len() as u32), "attempts of {request}: {done:?}");
+            }
+            assert!(done.trained.values().chain(done.settled.values()).all(|times| *times == 1), "{request}: {done:?}");
+            assert!(done.opened == 1 && done.ended <= 1, "{request}: {done:?}");
+            assert!(is_last || (done.trained.len() == 1 && done.ended == 1), "{request} has no end: {done:?}");
         }
         assert!(self.done.is_empty(), "events of requests that no one made: {:?}", self.done);
     }
@@ -73,15 +78,24 @@ impl Lifecycle {
 
 fn note(event: LifecycleEvent, done: &mut BTreeMap<String, Done>) {
     match event {
-        LifecycleEvent::TrainingAttempted { request, attempt, .. } => {
-            done.entry(request.id).or_default().attempts.push(attempt);
+        LifecycleEvent::EpisodeOpened { request } => done.entry(request.id).or_default().opened += 1,
+        LifecycleEvent::TrainingAttempted { request, candidate, attempt, .. } => {
+            done.entry(request.id).or_default().attempts.entry(candidate).or_default().push(attempt);
         }
-        LifecycleEvent::ChallengerTrained { request, .. } => done.entry(request).or_default().trained += 1,
-        LifecycleEvent::ChallengerRejected { request, .. } => done.entry(request).or_default().ended += 1,
-        LifecycleEvent::TrainingFailed { request, reason } => panic!("the training for {request} failed: {reason}"),
+        LifecycleEvent::ChallengerTrained { request, candidate, .. } => {
+            *done.entry(request).or_default().trained.entry(candidate).or_default() += 1;
+        }
+        LifecycleEvent::ChallengerRejected { request, candidate, .. } => {
+            *done.entry(request).or_default().settled.entry(candidate).or_default() += 1;
+        }
+        LifecycleEvent::EpisodeEnded { request, .. } => done.entry(request).or_default().ended += 1,
+        LifecycleEvent::TrainingFailed { request, reason, .. } => {
+            panic!("the training for {request} failed: {reason}")
+        }
         LifecycleEvent::Promoted { .. }
         | LifecycleEvent::VersionRegistered { .. }
         | LifecycleEvent::ReferenceLearned { .. }
-        | LifecycleEvent::RolledBack { .. } => {}
+        | LifecycleEvent::RolledBack { .. }
+        | LifecycleEvent::Released { .. } => {}
     }
 }

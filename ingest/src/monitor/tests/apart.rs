@@ -13,7 +13,7 @@ fn judged(watched: &Arc<WatchedModel>, epochs: &[bytes::Bytes]) -> (BTreeSet<Str
     let events = told_by([watched, watched], epochs, |_| true);
     let finals = verdicts(&events).into_iter().filter(|verdict| verdict.finality == Finality::Final);
     let monitors = finals.map(|verdict| verdict.monitor.name().to_owned()).collect();
-    (monitors, events.iter().any(|event| matches!(event, MonitorEvent::PaneMatured(_))))
+    (monitors, events.iter().any(|event| matches!(event, MonitorEvent::RowsMatured(_))))
 }
 
 fn names(monitors: &[&str]) -> BTreeSet<String> {

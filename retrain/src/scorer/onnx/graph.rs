@@ -100,7 +100,7 @@ fn is_float(value: &pb::ValueInfoProto) -> bool {
     })
 }
 
-fn tensor_type(value: &pb::ValueInfoProto) -> Option<&pb::type_proto::Tensor> {
+pub(super) fn tensor_type(value: &pb::ValueInfoProto) -> Option<&pb::type_proto::Tensor> {
     match value.r#type.as_ref()?.value.as_ref()? {
         pb::type_proto::Value::TensorType(tensor) => Some(tensor),
     }

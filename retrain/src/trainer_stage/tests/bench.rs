@@ -7,14 +7,14 @@ use crate::job::JobError;
 use crate::lifecycle::{ArtifactFormat, ArtifactId, ModelVersion};
 use crate::policy::RetrainPolicy;
 use crate::process::ProcessError;
-use crate::request::{Cause, CauseKind, Fallback, request_id};
+use crate::request::{Cause, CauseKind, request_id};
 use crate::scorer::{Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::workshop::{ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Task};
-use detectors::verdict::Cut;
+use detectors::verdict::{Cut, RowsMatured};
 use detectors::windows::Window;
 use ingest::cloud_event::{Attributes, encode};
 use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
@@ -22,8 +22,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
-pub(super) const PANE_MS: i64 = 1000;
-pub(super) const TRAIN_UNTIL_MS: i64 = 5 * PANE_MS;
+pub(super) const SPAN_MS: i64 = 1000;
+/// What has matured when the request is made.
+pub(super) const MATURED_MS: i64 = 4 * SPAN_MS;
 
 fn schema() -> ModelSchema {
     let task = Task::Binary { positive: "1".into(), negative: "0".into() };
@@ -123,6 +124,7 @@ pub(super) struct Bench {
     resume: BTreeMap<String, usize>,
     artifacts: Artifacts,
     pub(super) learns: Option<&'static str>,
+    pub(super) policy: RetrainPolicy,
     /// Whether the process ends while a challenger is asked.
     pub(super) ends: bool,
     instances: u32,
@@ -143,6 +145,7 @@ impl Bench {
             resume: BTreeMap::new(),
             artifacts,
             learns,
+            policy: RetrainPolicy::default(),
             ends: false,
             instances,
         };
@@ -162,20 +165,21 @@ impl Bench {
         self.append(Command { id, model: "m".into(), time_ms: 1, expected_champion, action }.to_record().unwrap());
     }
 
-    pub(super) fn pane(&mut self, number: i64) {
-        let pane = Window { start_ms: number * PANE_MS, end_ms: (number + 1) * PANE_MS };
-        let cut = Cut { at_ms: pane.end_ms, positions: Vec::new() };
-        let event = MonitorEvent::PaneMatured(PaneMatured { model: "m".into(), pane, rows: 100, labelled: 100, cut });
-        let attributes = Attributes { id: "p", source: "/test", kind: "test", subject: "m", time_ms: pane.end_ms };
+    /// A hundred labelled rows mature.
+    pub(super) fn span(&mut self, number: i64) {
+        let span = Window { start_ms: number * SPAN_MS, end_ms: (number + 1) * SPAN_MS };
+        let cut = Cut { at_ms: span.end_ms, positions: Vec::new() };
+        let event = MonitorEvent::RowsMatured(RowsMatured { model: "m".into(), span, labelled: 100, cut });
+        let attributes = Attributes { id: "p", source: "/test", kind: "test", subject: "m", time_ms: span.end_ms };
         self.append(encode(topics::VERDICTS, attributes, &event).unwrap());
     }
 
-    pub(super) fn request(&mut self, deadline_ms: i64) {
+    pub(super) fn request(&mut self) {
         let cause = Cause {
             id: "c".into(),
             model: "m".into(),
             kind: CauseKind::Quality,
-            time_ms: TRAIN_UNTIL_MS,
+            time_ms: MATURED_MS,
             change_point_ms: Some(0),
             summary: "accuracy fell".into(),
         };
@@ -183,13 +187,11 @@ impl Bench {
             id: request_id("m", "c"),
             model: "m".into(),
             cause,
-            time_ms: TRAIN_UNTIL_MS,
+            time_ms: MATURED_MS,
             evidence: Vec::new(),
             train_from_ms: 0,
-            train_until: Cut { at_ms: TRAIN_UNTIL_MS, positions: Vec::new() },
-            labelled_rows: 500,
-            deadline_ms,
-            fallback: Fallback::KeepChampion,
+            matured_ms: MATURED_MS,
+            credit: 3.0,
             champion: Some("v1".into()),
             parameters: BTreeMap::new(),
         };
@@ -209,7 +211,7 @@ impl Bench {
             Ok(Box::new(Sign(side)) as Box<dyn Scorer>)
         });
         let trainer = Box::new(Learns(self.learns));
-        let apprentice = Apprentice { schema: schema(), policy: RetrainPolicy::default(), trainer, scorer };
+        let apprentice = Apprentice { schema: schema(), policy: self.policy.clone(), trainer, scorer };
         let workshop = Workshop {
             rows: Box::new(Rows),
             artifacts: Box::new(self.artifacts.clone()),

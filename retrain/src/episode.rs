@@ -1,0 +1,706 @@
+//! An episode: from the first alarm until the model is as good as it can be again. Pure.
+//!
+//! It reads spans of matured rows with both sides' losses on them, and alarms, in the order of `verdicts`, and says what is to
+//! be done: make a candidate, promote or reject one, end. So it does the same for the same log, wherever epochs end and however
+//! often it is begun anew after a restart.
+//!
+//! # Candidates
+//! What costs no training comes first: former champions, for the world may have come back, and the champion with its score
+//! recalibrated. Then trainings on the labelled rows after the change, each on more of them than the one before. All of them
+//! are tried side by side, on rows that are younger than those they were made of, and the gate promotes the first that is
+//! better. A training waits while one on trial is about to win.
+//!
+//! # A change that goes on
+//! An alarm with a change point behind the last training says that the world has moved on: a *phase* begins with it, in which
+//! rows are counted anew and former champions get another chance. A champion that does far worse than its training promised
+//! begins one too. Where losses move together, change points are found in plain noise; there a training reaches further back.
+//!
+//! # The end
+//! The episode aims at the best that a version of the model promised. After a promotion the next larger training challenges the
+//! new champion, until the target is reached, a doubling has shown nothing, or what may be spent is spent. A poor champion
+//! never becomes the new normal.
+//!
+//! # A data fault
+//! Rows of a window at fault are not trained on, so an episode waits for rows behind it; for as long as the policy's patience
+//! lasts.
+
+mod standing;
+
+use crate::gate::{AnchorStanding, CandidateKind, Pair, PromotionPermit, Ruling, Share, Trial, TrialTerms, Why, judge};
+use crate::lifecycle::{EpisodeOutcome, TrialReport};
+use crate::policy::{RetrainPolicy, millis};
+use crate::request::RetrainRequest;
+use detectors::verdict::{Cut, RowsMatured};
+use detectors::windows::Window;
+use standing::Standing;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Spans whose rows are counted: a change point further back counts from the oldest.
+const SPANS_KEPT: usize = 16_384;
+/// Labelled rows after the change that two numbers of a recalibration need.
+const RECALIBRATION_ROWS: f64 = 30.0;
+/// Rows on which a training reaches back at least where losses move together.
+const DEPENDENT_ROWS: i64 = 1_000;
+/// Rows of the champion on which its loss is held against the target, and those on which it is without any doubt.
+const LEAST_ROWS: f64 = 50.0;
+const ENOUGH_ROWS: f64 = 200.0;
+/// The same for a champion that was not replaced.
+const UNHARMED_ROWS: f64 = 500.0;
+/// A trial ends after so many times the rows that its candidate was trained on, or as many as 200.
+const TRIAL_FACTOR: u64 = 4;
+/// Standard errors by which a loss must lie below what counts as recovered: it is looked at after every span.
+const DOUBT: f64 = 3.0;
+/// A mean loss is far off that exceeds the target by so many times the tolerance.
+const FAR_OFF: f64 = 5.0;
+/// Wealth from which a trial counts as about to win.
+const LEADING: f64 = 1.5;
+/// Trainings that may be made before rows have paid for them.
+const MOST_DEBT: f64 = 1.0;
+/// Trainings that may be saved up.
+pub const MOST_CREDIT: f64 = 6.0;
+
+/// What is known of a model when an episode opens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opening {
+    /// The request.
+    pub request: RetrainRequest,
+    /// Which episode of the model this is, counted from 1.
+    pub number: u32,
+    /// Promotions that trials of the model won before.
+    pub promotions: u32,
+    /// The mean loss that is aimed at; `None` where no version ever promised one.
+    pub target: Option<f64>,
+    /// How many neighbouring rows say as much as one (see [`crate::evidence::dependence`]).
+    pub dependence: f64,
+    /// Former champions that can answer, the last one first.
+    pub earlier: Vec<String>,
+    /// Whether the champion's score can be recalibrated.
+    pub is_recalibrable: bool,
+    /// Parameters of a linear model of this schema.
+    pub parameters: usize,
+}
+
+/// A challenger to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its number in the episode, from 1.
+    pub number: u32,
+    /// What it is made of.
+    pub kind: CandidateKind,
+    /// The version, where that exists already.
+    pub version: Option<String>,
+    /// Event time of the first row that it is made of.
+    pub from_ms: i64,
+    /// The log up to which its rows are frozen; younger ones judge it.
+    pub until: Cut,
+    /// Labelled rows between the two.
+    pub rows: i64,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Order {
+    /// Make a candidate; [`Episode::enter`] or [`Episode::fail`] says what came of it.
+    Make(Candidate),
+    /// The gate let a challenger pass.
+    Promote(u32, PromotionPermit),
+    /// A challenger lost.
+    Reject(u32, Why, TrialReport),
+    /// Nothing more.
+    End(Ending),
+}
+
+/// How an episode ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// With what outcome.
+    pub outcome: EpisodeOutcome,
+    /// A sentence for people.
+    pub reason: String,
+    /// Mean loss of the champion on its rows in the episode.
+    pub loss: Option<f64>,
+}
+
+/// Both sides' losses on the rows of one span that the champion answered.
+#[derive(Debug, Default)]
+pub struct SpanLosses {
+    /// The champion's, in the order of event time.
+    pub champion: Vec<f64>,
+    /// By number of the candidates on trial.
+    pub pairs: BTreeMap<u32, Vec<Pair>>,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Episode {
+    opening: Opening,
+    policy: RetrainPolicy,
+    champion: Option<String>,
+    earlier: Vec<String>,
+    phase: Phase,
+    entrants: Vec<Entrant>,
+    /// Candidates whose trials have ended without a ruling, which is still to be said.
+    dropped: Vec<(u32, Why, TrialReport)>,
+    /// Candidates made so far.
+    made: u32,
+    standing: Standing,
+    /// Start and labelled rows of each span.
+    spans: VecDeque<(i64, i64)>,
+    /// End of the first and of the last window at fault since the change.
+    faults: Option<(i64, i64)>,
+    /// Labelled rows seen since the opening.
+    seen_rows: i64,
+    credit: f64,
+    promotions: u32,
+    tried: BTreeMap<CandidateKind, u32>,
+    now_ms: i64,
+    /// When something happened last.
+    news_ms: i64,
+}
+
+/// What happens after one change point.
+#[derive(Debug)]
+struct Phase {
+    change_ms: i64,
+    refits: u32,
+    last_refit: Option<LastRefit>,
+    /// Rows that the next training after a promotion needs.
+    next_rows: i64,
+    /// Rows of the last recalibration.
+    recalibrated: Option<i64>,
+    has_tried_earlier: bool,
+    /// Where the rows of the champion's training ended, if it was promoted in this phase.
+    promoted_until_ms: Option<i64>,
+    /// Whether a trial has shown nothing since the last promotion.
+    is_dry: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastRefit {
+    until_ms: i64,
+    /// Labelled rows that had been seen then.
+    seen_rows: i64,
+    /// Labelled rows that have to come before the next.
+    gap_rows: i64,
+}
+
+/// A candidate and its trial, once it can answer.
+#[derive(Debug)]
+struct Entrant {
+    candidate: Candidate,
+    promised: Option<f64>,
+    trial: Option<Trial>,
+}
+
+impl Episode {
+    /// An episode before its first span.
+    pub fn open(opening: Opening, policy: RetrainPolicy) -> Self {
+        Self {
+            champion: opening.request.champion.clone(),
+            earlier: opening.earlier.iter().take(policy.candidates.earlier).cloned().collect(),
+            phase: Phase::new(opening.request.train_from_ms),
+            entrants: Vec::new(),
+            dropped: Vec::new(),
+            made: 0,
+            standing: Standing::default(),
+            spans: VecDeque::new(),
+            faults: None,
+            seen_rows: 0,
+            credit: opening.request.credit,
+            promotions: opening.promotions,
+            tried: BTreeMap::new(),
+            now_ms: opening.request.matured_ms,
+            news_ms: if opening.request.matured_ms > 0 { opening.request.matured_ms } else { opening.request.time_ms },
+            opening,
+            policy,
+        }
+    }
+
+    /// The champion as far as the episode has come.
+    pub fn champion(&self) -> Option<&str> {
+        self.champion.as_deref()
+    }
+
+    /// Candidates on trial, with the version that answers for each.
+    pub fn on_trial(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.entrants.iter().filter_map(|entrant| {
+            let trial = entrant.trial.as_ref()?;
+            Some((entrant.candidate.number, trial.terms().challenger.as_str()))
+        })
+    }
+
+    /// The trials that run.
+    pub fn trials(&self) -> impl Iterator<Item = (&Candidate, &Trial)> {
+        self.entrants.iter().filter_map(|entrant| Some((&entrant.candidate, entrant.trial.as_ref()?)))
+    }
+
+    /// Event time from which rows count as of the world as it is now.
+    pub fn change_ms(&self) -> i64 {
+        self.phase.change_ms
+    }
+
+    /// Labelled rows since then, and how many the next training needs.
+    pub fn rows(&self) -> (i64, i64) {
+        (self.rows_from(self.from_ms()), self.rows_needed())
+    }
+
+    /// Mean loss of the champion on its rows in the episode, and that aimed at.
+    pub fn losses(&self) -> (Option<f64>, Option<f64>) {
+        (self.standing.mean(), self.opening.target)
+    }
+
+    /// Counts a span that matured before the request was made.
+    pub fn recall(&mut self, span: &RowsMatured) {
+        push_bounded(&mut self.spans, (span.span.start_ms, span.labelled));
+    }
+
+    /// Takes in that the champion's quality was found to have fallen, since `change_ms` as far as that is known.
+    pub fn alarm(&mut self, change_ms: Option<i64>) {
+        let Some(change_ms) = change_ms.filter(|_| self.opening.request.is_recovery()) else { return };
+        let made_until_ms = self.phase.last_refit.map(|last| last.until_ms).max(self.phase.promoted_until_ms);
+        match made_until_ms {
+            Some(until_ms) if change_ms >= until_ms => self.begin_phase(change_ms),
+            None if change_ms > self.phase.change_ms => self.phase.change_ms = change_ms,
+            _ => {}
+        }
+    }
+
+    /// Takes in that the data of a window were at fault.
+    pub fn fault(&mut self, window: Window) {
+        if window.end_ms > self.phase.change_ms {
+            let first_ms = self.faults.map_or(window.end_ms, |(first_ms, _)| first_ms);
+            self.faults = Some((first_ms, window.end_ms));
+        }
+    }
+
+    /// Takes in a span and both sides' losses on it, and says what is to be done, in this order.
+    pub fn judge(&mut self, span: &RowsMatured, losses: &SpanLosses) -> Vec<Order> {
+        self.now_ms = span.span.end_ms;
+        self.seen_rows += span.labelled;
+        self.credit += span.labelled as f64 / self.policy.labelled_rows_per_training as f64;
+        push_bounded(&mut self.spans, (span.span.start_ms, span.labelled));
+        if let Some(since_ms) = self.standing.observe(span.span.start_ms, &losses.champion, self.opening.dependence) {
+            self.begin_phase(since_ms);
+        }
+        let dropped = std::mem::take(&mut self.dropped).into_iter();
+        let mut orders: Vec<_> = dropped.map(|(number, why, report)| Order::Reject(number, why, report)).collect();
+        orders.extend(self.rule(losses));
+        let has_promoted = orders.iter().any(|order| matches!(order, Order::Promote(..)));
+        if !has_promoted {
+            match self.ending() {
+                Some(ending) => orders.push(Order::End(ending)),
+                None => orders.extend(self.candidates(&span.cut)),
+            }
+        }
+        if !orders.is_empty() {
+            self.news_ms = self.now_ms;
+        }
+        orders
+    }
+
+    /// A candidate can answer, as this version, and its training promises this mean loss.
+    pub fn enter(&mut self, number: u32, version: &str, promised: Option<f64>) {
+        let Some(place) = self.place(number) else { return };
+        self.entrants[place].promised = promised;
+        self.begin_trial(place, version.to_owned());
+    }
+
+    /// Sets what both sides of a trial showed on the anchor's rows.
+    pub fn hold_against(&mut self, number: u32, anchor: AnchorStanding) {
+        if let Some(trial) = self.place(number).and_then(|place| self.entrants[place].trial.as_mut()) {
+            trial.hold_against(anchor);
+        }
+    }
+
+    /// A candidate could not be made.
+    pub fn fail(&mut self, number: u32) {
+        let Some(place) = self.place(number) else { return };
+        let failed = self.entrants.remove(place);
+        self.phase.note_loser(&failed.candidate);
+    }
+
+    fn place(&self, number: u32) -> Option<usize> {
+        self.entrants.iter().position(|entrant| entrant.candidate.number == number)
+    }
+
+    fn begin_trial(&mut self, place: usize, challenger: String) {
+        let Entrant { candidate, .. } = &self.entrants[place];
+        let (kind, rows, candidate) = (candidate.kind, candidate.rows.unsigned_abs(), candidate.number);
+        let number = self.tried.entry(kind).or_default();
+        *number += 1;
+        let share = Share { episode: self.opening.number, kind, number: *number, promotions: self.promotions };
+        let dependence = self.opening.dependence;
+        let terms = TrialTerms {
+            model: self.opening.request.model.clone(),
+            request: self.opening.request.id.clone(),
+            candidate,
+            champion: self.champion.clone(),
+            challenger,
+            deadline_ms: self.now_ms.saturating_add(millis(self.policy.deadline)),
+            most_rows: TRIAL_FACTOR * rows.max((ENOUGH_ROWS * dependence) as u64),
+            fallback: self.policy.fallback,
+            share,
+            dependence,
+        };
+        self.entrants[place].trial = Some(Trial::new(terms, &self.policy.gate));
+    }
+
+    /// Starts over from a change point with what costs nothing. Refits on trial stay there.
+    fn begin_phase(&mut self, change_ms: i64) {
+        self.phase = Phase::new(change_ms);
+        self.drop_where(|candidate, _| candidate.kind != CandidateKind::Refit, &Why::MovedOn);
+        self.faults = self.faults.filter(|(_, last_ms)| *last_ms > change_ms);
+        self.standing = Standing::default();
+    }
+
+    /// Ends the trials of candidates that others take the place of.
+    fn drop_where(&mut self, is_over: impl Fn(&Candidate, &Trial) -> bool, why: &Why) {
+        let gate = &self.policy.gate;
+        self.entrants.retain(|Entrant { candidate, trial, .. }| {
+            let Some(trial) = trial.as_ref().filter(|trial| is_over(candidate, trial)) else { return true };
+            self.dropped.push((candidate.number, why.clone(), trial.report(gate)));
+            false
+        });
+    }
+
+    /// What the gate says of each trial. At most one challenger is promoted.
+    fn rule(&mut self, losses: &SpanLosses) -> Vec<Order> {
+        let (mut orders, mut over) = (Vec::new(), Vec::new());
+        let (until_ms, gate) = (self.now_ms, self.policy.gate.clone());
+        let target = self.opening.target;
+        for entrant in &mut self.entrants {
+            let Some(trial) = entrant.trial.as_mut() else { continue };
+            let number = entrant.candidate.number;
+            losses.pairs.get(&number).into_iter().flatten().for_each(|pair| trial.observe(pair));
+            trial.advance_to(until_ms);
+            match judge(&gate, trial) {
+                Ruling::NotYet(_) => {}
+                // A stopgap that is better and no good would only be in the way of what is being trained.
+                Ruling::Promote(_) if entrant.candidate.kind != CandidateKind::Refit && !is_halfway(trial, target) => {}
+                Ruling::Reject(why, report) => {
+                    over.push(number);
+                    self.phase.note_loser(&entrant.candidate);
+                    orders.push(Order::Reject(number, why, report));
+                }
+                Ruling::Promote(permit) => {
+                    orders.push(Order::Promote(number, permit));
+                    break;
+                }
+            }
+        }
+        self.entrants.retain(|entrant| !over.contains(&entrant.candidate.number));
+        if let Some(Order::Promote(number, _)) = orders.last() {
+            let overtaken = self.crown(*number);
+            // The others are told first, while they still run against the champion that they lost to.
+            orders.splice(orders.len() - 1..orders.len() - 1, overtaken);
+        }
+        orders
+    }
+
+    /// Makes a challenger the champion; rejects those that can hardly be better, and tries the others against it.
+    fn crown(&mut self, number: u32) -> Vec<Order> {
+        let Some(place) = self.place(number) else { return Vec::new() };
+        let winner = self.entrants.remove(place);
+        let Some(version) = winner.trial.as_ref().map(|trial| trial.terms().challenger.clone()) else {
+            return Vec::new();
+        };
+        self.earlier.retain(|known| *known != version);
+        if let Some(before) = self.champion.replace(version.clone()) {
+            self.earlier.insert(0, before);
+            self.earlier.truncate(self.policy.candidates.earlier);
+        }
+        self.promotions += 1;
+        self.standing = Standing::of_champion(winner.promised);
+        let is_refit = winner.candidate.kind == CandidateKind::Refit;
+        let made_rows = if is_refit { winner.candidate.rows } else { 0 };
+        self.phase.promoted(winner.candidate.until.at_ms, self.grown(made_rows));
+        let mut orders = Vec::new();
+        for place in (0..self.entrants.len()).rev() {
+            let Candidate { kind, rows, number, .. } = self.entrants[place].candidate;
+            if kind == CandidateKind::Refit && rows > made_rows {
+                if let Some(challenger) = self.entrants[place].trial.as_ref().map(|t| t.terms().challenger.clone()) {
+                    self.begin_trial(place, challenger);
+                }
+            } else if let Some(trial) = self.entrants.remove(place).trial {
+                let report = trial.report(&self.policy.gate);
+                orders.push(Order::Reject(number, Why::Overtaken { by: version.clone() }, report));
+            }
+        }
+        orders
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        let has_trials = !self.entrants.is_empty();
+        let end = |outcome, reason: String| Some(Ending { outcome, reason, loss: self.standing.mean() });
+        if !self.opening.request.is_recovery() {
+            return match (has_trials, self.phase.refits, self.phase.promoted_until_ms) {
+                (_, _, Some(_)) => {
+                    end(EpisodeOutcome::Recovered, "the training that was asked for was promoted".into())
+                }
+                (false, 1.., None) => {
+                    end(EpisodeOutcome::NoBetterModel, "the training that was asked for is not better".into())
+                }
+                _ => self.given_up(),
+            };
+        }
+        let (loss, aim) = (self.standing.mean().unwrap_or(f64::NAN), self.aim());
+        if self.is_recovered() {
+            return end(EpisodeOutcome::Recovered, format!("mean loss {loss:.4}, where {aim:.4} was aimed at"));
+        }
+        if has_trials {
+            return None;
+        }
+        if self.phase.promoted_until_ms.is_some()
+            && self.phase.is_dry
+            && self.standing.rows() >= self.scaled(LEAST_ROWS)
+        {
+            let reason = format!("more rows show no better model: mean loss {loss:.4}, where {aim:.4} was aimed at");
+            let is_there = self.opening.target.is_some() && loss <= aim;
+            return end(if is_there { EpisodeOutcome::Recovered } else { EpisodeOutcome::NoBetterModel }, reason);
+        }
+        if self.phase.refits >= self.policy.candidates.most {
+            let reason = format!("{} trainings have shown no better model", self.phase.refits);
+            return end(EpisodeOutcome::GivenUp, reason);
+        }
+        self.given_up()
+    }
+
+    fn given_up(&self) -> Option<Ending> {
+        let waited_ms = self.now_ms.saturating_sub(self.news_ms);
+        if !self.entrants.is_empty() || waited_ms <= millis(self.policy.wait_at_most) {
+            return None;
+        }
+        let (rows, needed) = self.rows();
+        let reason = format!("nothing more has come of it: {rows} of {needed} labelled rows");
+        Some(Ending { outcome: EpisodeOutcome::GivenUp, reason, loss: self.standing.mean() })
+    }
+
+    /// Whether the champion is as good as a model of this kind was, beyond reasonable doubt.
+    fn is_recovered(&self) -> bool {
+        let least = if self.phase.promoted_until_ms.is_some() { LEAST_ROWS } else { UNHARMED_ROWS };
+        let (Some(loss), Some(_)) = (self.standing.mean(), self.opening.target) else { return false };
+        self.standing.rows() >= self.scaled(least)
+            && loss + DOUBT * self.standing.error(self.opening.dependence) <= self.aim() + self.policy.gate.tolerance
+    }
+
+    /// The mean loss at which a model counts as recovered.
+    fn aim(&self) -> f64 {
+        self.opening.target.map_or(0.0, |target| target + self.policy.gate.tolerance)
+    }
+
+    /// What is to be made now, behind word of what it takes the place of.
+    fn candidates(&mut self, cut: &Cut) -> Vec<Order> {
+        let mut made = Vec::new();
+        if self.opening.request.is_recovery() {
+            made.extend(self.earlier_champions(cut));
+            made.extend(self.recalibration(cut));
+        }
+        if self.is_refit_due() {
+            made.push(self.refit(cut));
+        }
+        let dropped = std::mem::take(&mut self.dropped).into_iter();
+        let dropped = dropped.map(|(number, why, report)| Order::Reject(number, why, report));
+        dropped.chain(made.into_iter().map(Order::Make)).collect()
+    }
+
+    fn earlier_champions(&mut self, cut: &Cut) -> Vec<Candidate> {
+        if std::mem::replace(&mut self.phase.has_tried_earlier, true) {
+            return Vec::new();
+        }
+        let from_ms = self.phase.change_ms;
+        let versions = self.earlier.clone().into_iter();
+        versions.map(|version| self.add(CandidateKind::Earlier, Some(version), from_ms, cut)).collect()
+    }
+
+    /// A recalibration on twice the rows of the last, unless that is about to win.
+    fn recalibration(&mut self, cut: &Cut) -> Option<Candidate> {
+        let rows = self.rows_from(self.from_ms());
+        let due = match self.phase.recalibrated {
+            None => (RECALIBRATION_ROWS * self.opening.dependence) as i64,
+            Some(rows) => 2 * rows,
+        };
+        let is_wanted = self.policy.candidates.recalibrate
+            && self.opening.is_recalibrable
+            && self.phase.promoted_until_ms.is_none();
+        if !is_wanted || rows < due {
+            return None;
+        }
+        let is_behind = |candidate: &Candidate, trial: &Trial| {
+            candidate.kind == CandidateKind::Recalibration && trial.evidence() <= LEADING
+        };
+        self.drop_where(is_behind, &Why::Renewed);
+        self.phase.recalibrated = Some(rows);
+        Some(self.add(CandidateKind::Recalibration, None, self.from_ms(), cut))
+    }
+
+    fn is_refit_due(&self) -> bool {
+        let (rows, needed) = self.rows();
+        if rows < needed || self.entrants.iter().any(|entrant| self.holds_back(entrant)) {
+            return false;
+        }
+        if !self.opening.request.is_recovery() {
+            return self.phase.refits == 0;
+        }
+        if self.phase.refits >= self.policy.candidates.most {
+            return false;
+        }
+        let is_follow_up = self.phase.promoted_until_ms.is_some() && self.phase.refits > 0;
+        if self.credit < self.credit_needed(is_follow_up) {
+            return false;
+        }
+        let has_waited = self.phase.last_refit.is_none_or(|last| self.seen_rows - last.seen_rows >= last.gap_rows);
+        has_waited && (self.phase.promoted_until_ms.is_none() || self.is_still_poor(is_follow_up))
+    }
+
+    /// What rows must have paid for before a training. A change is answered on credit if need be, unless it may be none; and where
+    /// the champion is nearly as good as it can be, one training is kept for the next change.
+    fn credit_needed(&self, is_follow_up: bool) -> f64 {
+        let is_first = self.phase.refits == 0 && self.phase.promoted_until_ms.is_none();
+        match (is_first, is_follow_up && !self.is_far_off()) {
+            (true, _) if self.opening.dependence < 2.0 => -MOST_DEBT,
+            (_, true) => 2.0,
+            _ => 1.0,
+        }
+    }
+
+    /// Whether the new champion's loss is above the target, or cannot be told from it after many rows.
+    fn is_still_poor(&self, is_follow_up: bool) -> bool {
+        let (Some(loss), Some(target)) = (self.standing.mean(), self.opening.target) else {
+            return self.standing.rows() >= self.scaled(LEAST_ROWS);
+        };
+        let least = if is_follow_up { LEAST_ROWS } else { self.policy.gate.min_rows as f64 };
+        self.standing.rows() >= self.scaled(least)
+            && (loss - self.standing.error(self.opening.dependence) > target
+                || loss > self.aim() && self.standing.rows() >= self.scaled(ENOUGH_ROWS))
+    }
+
+    /// Whether the champion's loss is beyond doubt far above the target.
+    fn is_far_off(&self) -> bool {
+        let (Some(loss), Some(target)) = (self.standing.mean(), self.opening.target) else { return false };
+        loss - self.standing.error(self.opening.dependence) > target + FAR_OFF * self.policy.gate.tolerance
+    }
+
+    /// Whether a training is to wait for a trial: of a refit that has hardly begun, or of one that leads towards the target.
+    fn holds_back(&self, entrant: &Entrant) -> bool {
+        let is_refit = entrant.candidate.kind == CandidateKind::Refit;
+        let Some(trial) = entrant.trial.as_ref() else { return is_refit };
+        let made_of = entrant.candidate.rows.unsigned_abs();
+        if is_refit && trial.rows() < trial.least_rows(&self.policy.gate).min(made_of) {
+            return true;
+        }
+        trial.evidence() > LEADING && is_halfway(trial, self.opening.target) && trial.rows() < 2 * made_of.max(100)
+    }
+
+    fn refit(&mut self, cut: &Cut) -> Candidate {
+        let (from_ms, rows) = (self.refit_from_ms(), self.rows_from(self.from_ms()));
+        self.credit -= 1.0;
+        self.phase.refits += 1;
+        self.phase.next_rows = self.grown(rows);
+        self.phase.last_refit =
+            Some(LastRefit { until_ms: cut.at_ms, seen_rows: self.seen_rows, gap_rows: self.phase.next_rows - rows });
+        self.add(CandidateKind::Refit, None, from_ms, cut)
+    }
+
+    fn add(&mut self, kind: CandidateKind, version: Option<String>, from_ms: i64, cut: &Cut) -> Candidate {
+        self.made += 1;
+        let rows = self.rows_from(from_ms);
+        let candidate = Candidate { number: self.made, kind, version, from_ms, until: cut.clone(), rows };
+        self.entrants.push(Entrant { candidate: candidate.clone(), promised: None, trial: None });
+        candidate
+    }
+
+    /// Labelled rows that the next training needs.
+    fn rows_needed(&self) -> i64 {
+        if !self.opening.request.is_recovery() {
+            return i64::try_from(self.policy.min_labelled_rows).unwrap_or(i64::MAX);
+        }
+        let first = self
+            .policy
+            .candidates
+            .first
+            .map_or_else(|| (3 * self.opening.parameters).max(50) as f64 * self.opening.dependence, |rows| rows as f64);
+        let first = first.ceil() as i64;
+        if self.phase.promoted_until_ms.is_some() { first.max(self.phase.next_rows) } else { first }
+    }
+
+    fn grown(&self, rows: i64) -> i64 {
+        (rows as f64 * self.policy.candidates.factor).ceil() as i64
+    }
+
+    /// Event time of the first row that may be learned from: behind the change, and behind a fault that is waited out.
+    fn from_ms(&self) -> i64 {
+        let change_ms = self.phase.change_ms;
+        match self.faults {
+            Some((first_ms, last_ms)) if self.now_ms < first_ms.saturating_add(millis(self.policy.fault_patience)) => {
+                change_ms.max(last_ms)
+            }
+            _ => change_ms,
+        }
+    }
+
+    /// Where a training begins: where losses move together further back than its change point, which may be noise.
+    fn refit_from_ms(&self) -> i64 {
+        let from_ms = self.from_ms();
+        if self.opening.dependence < 2.0 {
+            return from_ms;
+        }
+        let mut rows = 0;
+        let reaches = self.spans.iter().rev().find(|(_, labelled)| {
+            rows += labelled;
+            rows >= DEPENDENT_ROWS
+        });
+        reaches.map_or(from_ms, |(start_ms, _)| from_ms.min(*start_ms))
+    }
+
+    fn rows_from(&self, from_ms: i64) -> i64 {
+        self.spans.iter().filter(|(start_ms, _)| *start_ms >= from_ms).map(|(_, labelled)| labelled).sum()
+    }
+
+    fn scaled(&self, rows: f64) -> f64 {
+        rows * self.opening.dependence
+    }
+}
+
+impl Phase {
+    fn new(change_ms: i64) -> Self {
+        Self {
+            change_ms,
+            refits: 0,
+            last_refit: None,
+            next_rows: 0,
+            recalibrated: None,
+            has_tried_earlier: false,
+            promoted_until_ms: None,
+            is_dry: false,
+        }
+    }
+
+    /// A training that came after the champion's and is no better says that more rows do not help.
+    fn note_loser(&mut self, loser: &Candidate) {
+        let is_younger = self.promoted_until_ms.is_some_and(|until_ms| loser.until.at_ms > until_ms);
+        self.is_dry |= loser.kind == CandidateKind::Refit && is_younger;
+    }
+
+    fn promoted(&mut self, until_ms: i64, next_rows: i64) {
+        self.promoted_until_ms = Some(until_ms);
+        self.next_rows = next_rows;
+        self.last_refit = None;
+        self.is_dry = false;
+    }
+}
+
+/// Whether the challenger makes up for half of what the champion lacks.
+fn is_halfway(trial: &Trial, target: Option<f64>) -> bool {
+    let Some((champion, challenger)) = trial.mean_losses() else { return false };
+    challenger <= target.map_or(champion, |target| (target + champion) / 2.0)
+}
+
+fn push_bounded(spans: &mut VecDeque<(i64, i64)>, span: (i64, i64)) {
+    if spans.len() == SPANS_KEPT {
+        spans.pop_front();
+    }
+    spans.push_back(span);
+}
+
+#[cfg(test)]
+mod tests;
