@@ -24,6 +24,7 @@ pub mod follower;
 pub mod housekeeper;
 pub mod intake;
 pub mod orders;
+pub mod publisher;
 pub mod silence;
 pub mod telemetry;
 pub mod topic_reader;

@@ -9,6 +9,7 @@ mod faults;
 mod forgotten;
 mod kafka_log;
 mod kill;
+mod publishing;
 mod repartition;
 mod schemas;
 mod sea_losing;
