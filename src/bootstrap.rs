@@ -10,6 +10,7 @@ use detectors::reference::{Origin, Reference};
 use ingest::archive::parquet_file::to_parquet;
 use ingest::cloud_event;
 use ingest::columns::{EVENT_TIME, LABEL};
+use ingest::error_chain::sentence;
 use ingest::learn::{learn_reference, time_span};
 use ingest::log::{Log, NewRecord};
 use ingest::store::{Artifacts, Store};
@@ -18,7 +19,7 @@ use retrain::cross_fit::{cross_fit, promised};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
-use retrain::trainer::{self, TrainedModel, TrainingJob};
+use retrain::trainer::{self, TrainedModel, TrainingJob, own_answers};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,21 +74,23 @@ impl<'a> Bootstrap<'a> {
             bail!("model {} has no trainer: configure `trainer`, or replay rows that hold predictions", setup.name());
         };
         let parameters = setup.retrain.parameters.clone();
+        let directory = tempfile::tempdir_in(self.work_directory)
+            .with_context(|| format!("making a directory for a training in {}", self.work_directory.display()))?;
         let job = TrainingJob {
             model: setup.name(),
             version: FIRST_VERSION,
             schema: &setup.watched.schema,
             rows,
             parameters: &parameters,
-            work_directory: self.work_directory,
+            work_directory: directory.path(),
         };
         let trained = trainer::train(of_model.as_ref(), &job, &CancellationToken::new())
             .with_context(|| format!("training the first version of {}", setup.name()))?;
         let artifact = ArtifactId(self.store.put(trained.artifact.clone())?);
         let training_set = to_parquet(&rows.schema(), std::slice::from_ref(rows))?;
         let training_set = ArtifactId(self.store.put(training_set)?);
-        let version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
-        let answered = self.answered(setup, (&version, &trained), &job)?;
+        let mut version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
+        let answered = self.answered(setup, (&mut version, &trained), &job)?;
         let origin = Origin::TrainingSet { digest: training_set.0 };
         let reference = learn_reference(&setup.watched, FIRST_VERSION, &answered, origin)?;
         self.first(setup, version, &reference)
@@ -160,23 +163,24 @@ impl<'a> Bootstrap<'a> {
     fn answered(
         &self,
         setup: &ModelSetup,
-        (version, trained): (&ModelVersion, &TrainedModel),
+        (version, trained): (&mut ModelVersion, &TrainedModel),
         job: &TrainingJob<'_>,
     ) -> Result<RecordBatch> {
         let (rows, stop) = (job.rows, CancellationToken::new());
-        let own = setup.scorer(version, &trained.artifact, &stop)?.score(rows)?;
+        let mut scorer = setup.scorer(version, &trained.artifact, &stop)?;
+        let own = own_answers(version, scorer.as_mut(), rows)?;
         let scorer_of = |half: &TrainedModel| setup.scorer(version, &half.artifact, &stop);
         let held_out = match setup.trainer() {
             Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
             None => Ok(own.clone()),
         };
-        let answers = match (held_out, rows.column_by_name(LABEL)) {
-            (Ok(held_out), Some(labels)) => promised(&setup.watched.schema.task, labels, own, held_out),
-            (Err(error), _) => {
-                tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
+        let answers = match held_out {
+            Ok(held_out) => promised(&setup.watched.schema.task, rows, own, held_out),
+            Err(error) => {
+                let error = sentence(&error);
+                tracing::warn!(model = setup.name(), error, "the reference is learned in-sample");
                 own
             }
-            (Ok(held_out), None) => held_out,
         };
         let replaced = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
             answers.column_by_name(field.name()).map_or_else(|| Arc::clone(column), Arc::clone)

@@ -19,6 +19,8 @@ pub mod rows_file;
 pub mod scorer;
 pub mod trainer;
 
+pub mod losses;
+
 pub mod cross_fit;
 
 pub mod evidence;

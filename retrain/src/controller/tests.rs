@@ -243,6 +243,8 @@ fn when_an_outcome_is_read_changes_nothing() {
             rows: 1,
             champion_loss: 0.0,
             challenger_loss: 0.0,
+            champion_unanswered: 0,
+            challenger_unanswered: 0,
             evidence: 1.0,
             evidence_needed: 1.0,
             summary: String::new(),

@@ -11,7 +11,7 @@ pub mod command;
 use crate::answers::{self, AnswerError};
 use crate::encoding::EncodingError;
 use crate::job::JobError;
-use crate::lifecycle::ArtifactFormat;
+use crate::lifecycle::{ArtifactFormat, ModelVersion};
 use crate::scorer::onnx::OnnxScorer;
 use crate::scorer::{Scorer, ScoringError};
 use arrow::array::RecordBatch;
@@ -88,6 +88,30 @@ pub fn train(
         verify(&trained.artifact, job.schema, sample)?;
     }
     Ok(trained)
+}
+
+/// The metric of a version that left training rows unanswered: how many.
+pub const UNANSWERED_ROWS: &str = "unanswered_rows";
+
+/// A new version's own answers to its training rows. How many it left unanswered is told and kept among its metrics.
+///
+/// # Errors
+/// It does not answer, or none of the rows.
+pub fn own_answers(
+    version: &mut ModelVersion,
+    scorer: &mut dyn Scorer,
+    rows: &RecordBatch,
+) -> Result<RecordBatch, TrainingError> {
+    let answers = scorer.score(rows)?;
+    let unanswered = answers::unanswered(&version.schema.task, &answers)?;
+    if unanswered > 0 && unanswered == rows.num_rows() as u64 {
+        return Err(AnswerError::None { rows: rows.num_rows() }.into());
+    }
+    if unanswered > 0 {
+        tracing::warn!(version = version.version, unanswered, rows = rows.num_rows(), "training rows left unanswered");
+        version.lineage.metrics.insert(UNANSWERED_ROWS.to_owned(), unanswered as f64);
+    }
+    Ok(answers)
 }
 
 /// Whether an ONNX artifact loads, fits the schema and reproduces a sample of its trainer's answers.

@@ -3,11 +3,12 @@
 use super::TrainerStage;
 use crate::gate::{AnchorStanding, Ruling, Trial, TrialTerms, judge};
 use crate::lifecycle::{LifecycleEvent, TrialReport};
+use crate::losses::Loss;
 use crate::progress::{RetrainEvent, TrialProgress};
 use crate::registry::InFlight;
 use crate::request::RetrainRequest;
 use crate::scorer::Scorer;
-use crate::trial::{Loss, TrialError, features, pair, rows_of_version, usual_largest_error};
+use crate::trial::{TrialError, features, pair, rows_of_version, usual_largest_error};
 use crate::workshop::{Apprentice, RowSpan, Workshop};
 use detectors::schema::Task;
 use detectors::verdict::{Cut, PaneMatured};
@@ -94,7 +95,7 @@ impl TrainerStage {
             let rows = rows_of_version(&rows, None)?;
             let answers = scorer.score(&features(&rows, &apprentice.schema)?);
             let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
-            trial.hold_against(standing_of(&pair(&rows, &answers, loss)?));
+            trial.hold_against(AnchorStanding::of(&pair(&rows, &answers, &loss)?));
         }
         Ok(Examination { trial, scorer, loss, judged_until_ms: trial_from.at_ms })
     }
@@ -109,7 +110,7 @@ impl TrainerStage {
         if rows.num_rows() > 0 {
             let answers = examination.scorer.score(&features(&rows, &apprentice.schema)?);
             let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
-            for pair in pair(&rows, &answers, examination.loss)? {
+            for pair in pair(&rows, &answers, &examination.loss)? {
                 examination.trial.observe(&pair);
             }
         }
@@ -180,15 +181,6 @@ fn loss_of(workshop: &mut Workshop, apprentice: &Apprentice, request: &RetrainRe
         (_, configured) => configured.unwrap_or(1.0),
     };
     Ok(Loss::of(task, largest_error))
-}
-
-fn standing_of(pairs: &[crate::gate::Pair]) -> AnchorStanding {
-    let rows = pairs.len().max(1) as f64;
-    AnchorStanding {
-        rows: pairs.len() as u64,
-        champion_loss: pairs.iter().map(|pair| pair.champion_loss).sum::<f64>() / rows,
-        challenger_loss: pairs.iter().map(|pair| pair.challenger_loss).sum::<f64>() / rows,
-    }
 }
 
 impl From<TrialError> for Unfit {

@@ -4,13 +4,12 @@ use super::TrainerStage;
 use crate::cross_fit::{cross_fit, promised};
 use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
-use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
+use crate::trainer::{TrainedModel, TrainingError, TrainingJob, own_answers, train};
 use crate::trial::{TrialError, features, training_set, with_answers};
 use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
-use ingest::columns::LABEL;
 use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
@@ -129,11 +128,10 @@ impl TrainerStage {
         let Candidate { mut version, artifact, training_set, held_out } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
         let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
-        let answers = scorer.score(&features(rows, &apprentice.schema)?);
-        let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
-        let answers = match (held_out, rows.column_by_name(LABEL)) {
-            (Some(held_out), Some(labels)) => promised(&apprentice.schema.task, labels, answers, held_out),
-            _ => {
+        let answers = own_answers(&mut version, scorer.as_mut(), &features(rows, &apprentice.schema)?)?;
+        let answers = match held_out {
+            Some(held_out) => promised(&apprentice.schema.task, rows, answers, held_out),
+            None => {
                 version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
                 answers
             }
