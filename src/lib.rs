@@ -16,6 +16,7 @@ pub mod table;
 pub mod instance;
 pub mod service;
 pub mod setup;
+pub mod work_folder;
 pub mod workshop;
 
 pub mod bootstrap;

@@ -25,6 +25,7 @@ use crate::orders::LogOrders;
 use crate::publisher::{Publisher, Publishing};
 use crate::setup::{self, ModelSetup};
 use crate::telemetry::StageMetrics;
+use crate::work_folder::WorkFolder;
 use anyhow::{Context, Result, bail};
 use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
 use dashboards::board::{BoardLimits, SharedBoard};
@@ -49,7 +50,6 @@ use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use stages::stages;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -97,7 +97,7 @@ pub struct Grounds {
     /// Partitions of `partials`: one where one process has the log to itself, as many as there are inputs otherwise.
     pub monitors: u32,
     /// Where trainings work.
-    pub work_directory: PathBuf,
+    pub work_folder: WorkFolder,
     /// Where ids that wait for labels are held.
     label_space: Arc<LabelSpace>,
     /// References that stages have read.
@@ -148,13 +148,7 @@ impl Grounds {
             ensure_source(log.as_ref(), topic, config)?;
         }
         let store = open_store(config);
-        let work_directory = config.log.directory.join("trainings");
-        std::fs::create_dir_all(&work_directory)
-            .with_context(|| format!("making {} for trainings", work_directory.display()))?;
-        let swept = retrain::process::sweep(&work_directory).context("ending what earlier trainings left running")?;
-        if swept > 0 {
-            tracing::warn!(swept, "ended processes that an earlier training had left");
-        }
+        let work_folder = WorkFolder::take(&config.log.directory.join("trainings"))?;
         let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
         let (store, config) = (Arc::new(store?), config.clone());
         let shelf = ReferenceShelf::new(Arc::clone(&store) as _);
@@ -165,7 +159,7 @@ impl Grounds {
             schemas,
             partitions,
             monitors,
-            work_directory,
+            work_folder,
             label_space,
             shelf,
             config,

@@ -86,5 +86,5 @@ impl Signals {
 
 /// What first versions are made with, on these grounds.
 pub(super) fn bootstrap(grounds: &Grounds) -> Result<Bootstrap<'_>> {
-    Bootstrap::read(&grounds.log, (&grounds.store, &grounds.work_directory))
+    Bootstrap::read(&grounds.log, (&grounds.store, grounds.work_folder.path()))
 }

@@ -15,6 +15,7 @@ mod schemas;
 mod sea_losing;
 mod secured;
 mod stalls;
+mod trainings;
 mod windows_oracle;
 
 /// The driftline under test.
