@@ -19,6 +19,7 @@ use retrain::cross_fit::{cross_fit, promised};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
+use retrain::scorer::{ScoredVersion, Scorer, ScoringError};
 use retrain::trainer::{self, TrainedModel, TrainingJob, own_answers};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,7 +85,8 @@ impl<'a> Bootstrap<'a> {
             parameters: &parameters,
             work_directory: directory.path(),
         };
-        let trained = trainer::train(of_model.as_ref(), &job, &CancellationToken::new())
+        let stop = CancellationToken::new();
+        let trained = trainer::train(of_model.as_ref(), &scorer_of(setup, &stop), &job, &stop)
             .with_context(|| format!("training the first version of {}", setup.name()))?;
         let artifact = ArtifactId(self.store.put(trained.artifact.clone())?);
         let training_set = to_parquet(&rows.schema(), std::slice::from_ref(rows))?;
@@ -167,9 +169,8 @@ impl<'a> Bootstrap<'a> {
         job: &TrainingJob<'_>,
     ) -> Result<RecordBatch> {
         let (rows, stop) = (job.rows, CancellationToken::new());
-        let mut scorer = setup.scorer(version, &trained.artifact, &stop)?;
-        let own = own_answers(version, scorer.as_mut(), rows)?;
-        let scorer_of = |half: &TrainedModel| setup.scorer(version, &half.artifact, &stop);
+        let scorer_of = scorer_of(setup, &stop);
+        let own = own_answers(version, scorer_of(trained)?.as_mut(), rows)?;
         let held_out = match setup.trainer() {
             Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
             None => Ok(own.clone()),
@@ -216,6 +217,18 @@ impl<'a> Bootstrap<'a> {
         self.registry.apply(&event)?;
         records.push(event.to_record(&format!("{model}-setup-{number}"))?);
         Ok(())
+    }
+}
+
+/// What makes the scorer of anything that is trained for a first version.
+fn scorer_of<'a>(
+    setup: &'a ModelSetup,
+    stop: &'a CancellationToken,
+) -> impl Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError> + 'a {
+    move |trained| {
+        let (model, version) = (setup.name().to_owned(), FIRST_VERSION.to_owned());
+        let schema = setup.watched.schema.clone();
+        setup.scorer(ScoredVersion { model, version, schema }, &trained.artifact, stop)
     }
 }
 

@@ -10,7 +10,7 @@ use ingest::store::{Artifacts, Store};
 use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use retrain::registry::ModelRegistry;
-use retrain::scorer::Scorer;
+use retrain::scorer::{ScoredVersion, Scorer};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,10 @@ impl Champion {
         let Some((artifact, _)) = &version.artifact else { return Ok(()) };
         let what = || format!("champion {} of {}", version.version, self.setup.name());
         let bytes = Artifacts::get(self.store.as_ref(), &artifact.0).with_context(what)?;
-        let scorer = self.setup.scorer(version, &bytes, &CancellationToken::new()).with_context(what)?;
+        let scorer = self
+            .setup
+            .scorer(ScoredVersion::of(self.setup.name(), version), &bytes, &CancellationToken::new())
+            .with_context(what)?;
         tracing::info!(model = self.setup.name(), version = version.version, "serving");
         self.serving = Some((version.version.clone(), scorer));
         Ok(())

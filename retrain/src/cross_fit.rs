@@ -10,8 +10,7 @@
 
 use crate::job::JobError;
 use crate::losses::mean_squared_loss;
-use crate::scorer::{Scorer, ScoringError};
-use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob, train};
+use crate::trainer::{ScorerOf, Trainer, TrainingError, TrainingJob, train};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use detectors::schema::Task;
@@ -20,9 +19,6 @@ use tokio_util::sync::CancellationToken;
 /// A version has learned by heart where the loss of its own answers is less than this share of that of the held-out ones. A
 /// regression on ten columns and 500 rows comes to .94.
 const LEAST_SHARE_OF_LOSS: f64 = 0.9;
-
-/// Makes the scorer of what was trained.
-pub type ScorerOf<'a> = &'a dyn Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError>;
 
 /// The answers to every row of the job, in their order, with the columns of [`crate::answers::answer_schema`].
 ///
@@ -42,7 +38,7 @@ pub fn cross_fit(
         let io = |source| TrainingError::Job(JobError::io(job.work_directory, source));
         let directory = tempfile::tempdir_in(job.work_directory).map_err(io)?;
         let half = TrainingJob { rows: learned_from, work_directory: directory.path(), ..*job };
-        let trained = train(trainer, &half, stop)?;
+        let trained = train(trainer, scorer_of, &half, stop)?;
         answers.push(scorer_of(&trained)?.score(asked)?);
     }
     let schema = answers.first().map(RecordBatch::schema).unwrap_or_else(|| job.rows.schema());

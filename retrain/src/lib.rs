@@ -14,6 +14,7 @@ pub mod progress;
 pub mod answers;
 pub mod encoding;
 pub mod job;
+pub mod plain_file;
 pub mod process;
 pub mod rows_file;
 pub mod scorer;

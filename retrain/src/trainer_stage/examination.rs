@@ -7,7 +7,7 @@ use crate::losses::Loss;
 use crate::progress::{RetrainEvent, TrialProgress};
 use crate::registry::InFlight;
 use crate::request::RetrainRequest;
-use crate::scorer::Scorer;
+use crate::scorer::{ScoredVersion, Scorer};
 use crate::trial::{TrialError, features, pair, rows_of_version, usual_largest_error};
 use crate::workshop::{Apprentice, RowSpan, Workshop};
 use detectors::schema::Task;
@@ -84,7 +84,8 @@ impl TrainerStage {
         let (artifact, _) = known.artifact.as_ref().ok_or_else(missing)?;
         let bytes = self.workshop.artifacts.get(artifact);
         let bytes = bytes.map_err(|error| Unfit::World(StageError::failed("reading the challenger", error)))?;
-        let mut scorer = (apprentice.scorer)(known, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
+        let mut scorer = (apprentice.scorer)(ScoredVersion::of(&request.model, known), &bytes)
+            .map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let loss = loss_of(&mut self.workshop, apprentice, request)?;
         let terms = TrialTerms::of(request, version, record.trials(), record.trials_won());
         let mut trial = Trial::new(terms, &apprentice.policy.gate);

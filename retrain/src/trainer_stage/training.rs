@@ -4,7 +4,8 @@ use super::TrainerStage;
 use crate::cross_fit::{cross_fit, promised};
 use crate::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelVersion};
 use crate::request::RetrainRequest;
-use crate::trainer::{TrainedModel, TrainingError, TrainingJob, own_answers, train};
+use crate::scorer::ScoredVersion;
+use crate::trainer::{ScorerOf, TrainedModel, TrainingError, TrainingJob, own_answers, train};
 use crate::trial::{TrialError, features, training_set, with_answers};
 use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
@@ -38,6 +39,8 @@ struct Graduate {
 enum Fall {
     /// The trainer or its artifact is at fault: counted as an attempt, and told.
     Training(String),
+    /// What the trainer made cannot be used, and would be the same in another attempt: told.
+    Unusable(String),
     /// The world around it is: the stage is rebuilt, and the attempt counts as lost.
     World(StageError),
     /// The process is about to stop: nothing is recorded, the next instance makes the next attempt.
@@ -54,9 +57,13 @@ impl TrainerStage {
             Ok(graduate) => self.register_challenger(&request, graduate),
             Err(Fall::Stopped) => Ok(()),
             // A program that was ended because this process ends has not failed; the next instance runs it again.
-            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(()),
+            Err(Fall::Training(_) | Fall::Unusable(_)) if self.workshop.stop.is_cancelled() => Ok(()),
             Err(Fall::World(error)) => Err(error),
             Err(Fall::Training(reason)) => self.try_again(request, attempt, reason),
+            Err(Fall::Unusable(reason)) => {
+                let event = LifecycleEvent::TrainingFailed { request: request.id.clone(), reason };
+                self.write_one(&request, event, "unusable")
+            }
         }
     }
 
@@ -101,7 +108,12 @@ impl TrainerStage {
             parameters: &request.parameters,
             work_directory: directory.path(),
         };
-        let trained = train(apprentice.trainer.as_ref(), &job, &self.workshop.stop)?;
+        let scorer_of = |trained: &TrainedModel| {
+            let (model, version) = (request.model.clone(), name.clone());
+            let scored = ScoredVersion { model, version, schema: apprentice.schema.clone() };
+            (apprentice.scorer)(scored, &trained.artifact)
+        };
+        let trained = train(apprentice.trainer.as_ref(), &scorer_of, &job, &self.workshop.stop)?;
         let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
         let lineage = lineage(request, &trained, &set, digest.clone());
         let version = ModelVersion {
@@ -110,7 +122,7 @@ impl TrainerStage {
             schema: apprentice.schema.clone(),
             lineage,
         };
-        let held_out = held_out_answers(apprentice, &version, &job, &self.workshop.stop)?;
+        let held_out = held_out_answers(apprentice, &scorer_of, &job, &self.workshop.stop)?;
         self.with_reference(
             request,
             Candidate { version, artifact: trained.artifact, training_set: digest, held_out },
@@ -127,7 +139,8 @@ impl TrainerStage {
     ) -> Result<Graduate, Fall> {
         let Candidate { mut version, artifact, training_set, held_out } = candidate;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
-        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
+        let scored = ScoredVersion::of(&request.model, &version);
+        let mut scorer = (apprentice.scorer)(scored, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
         let answers = own_answers(&mut version, scorer.as_mut(), &features(rows, &apprentice.schema)?)?;
         let answers = match held_out {
             Some(held_out) => promised(&apprentice.schema.task, rows, answers, held_out),
@@ -148,15 +161,11 @@ impl TrainerStage {
 /// Answers that the reference may promise; `None` where half of the rows does not make a model.
 fn held_out_answers(
     apprentice: &Apprentice,
-    version: &ModelVersion,
+    scorer_of: ScorerOf<'_>,
     job: &TrainingJob<'_>,
     stop: &CancellationToken,
 ) -> Result<Option<RecordBatch>, Fall> {
-    let scorer_of = |half: &TrainedModel| {
-        let artifact = version.artifact.as_ref().map(|(id, _)| (id.clone(), half.format));
-        (apprentice.scorer)(&ModelVersion { artifact, ..version.clone() }, &half.artifact)
-    };
-    match cross_fit(apprentice.trainer.as_ref(), &scorer_of, job, stop) {
+    match cross_fit(apprentice.trainer.as_ref(), scorer_of, job, stop) {
         Ok(answers) => Ok(Some(answers)),
         Err(_) if stop.is_cancelled() => Err(Fall::Stopped),
         Err(error) => {
@@ -193,6 +202,7 @@ impl From<TrainingError> for Fall {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Stopped => Self::Stopped,
+            error if error.is_of_the_result() => Self::Unusable(sentence(&error)),
             error => Self::Training(sentence(&error)),
         }
     }
