@@ -10,6 +10,7 @@ use detectors::reference::{Origin, Reference};
 use ingest::archive::parquet_file::to_parquet;
 use ingest::cloud_event;
 use ingest::columns::{EVENT_TIME, LABEL};
+use ingest::error_chain::sentence;
 use ingest::learn::{learn_reference, time_span};
 use ingest::log::{Log, NewRecord};
 use ingest::store::{Artifacts, Store};
@@ -18,7 +19,8 @@ use retrain::cross_fit::{cross_fit, promised, promises};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
 use retrain::registry::ModelRegistry;
-use retrain::trainer::{self, TrainedModel, TrainingJob};
+use retrain::scorer::{ScoredVersion, Scorer, ScoringError};
+use retrain::trainer::{self, TrainedModel, TrainingJob, own_answers};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,21 +75,24 @@ impl<'a> Bootstrap<'a> {
             bail!("model {} has no trainer: configure `trainer`, or replay rows that hold predictions", setup.name());
         };
         let parameters = setup.retrain.parameters.clone();
+        let directory = tempfile::tempdir_in(self.work_directory)
+            .with_context(|| format!("making a directory for a training in {}", self.work_directory.display()))?;
         let job = TrainingJob {
             model: setup.name(),
             version: FIRST_VERSION,
             schema: &setup.watched.schema,
             rows,
             parameters: &parameters,
-            work_directory: self.work_directory,
+            work_directory: directory.path(),
         };
-        let trained = trainer::train(of_model.as_ref(), &job, &CancellationToken::new())
+        let stop = CancellationToken::new();
+        let trained = trainer::train(of_model.as_ref(), &scorer_of(setup, &stop), &job, &stop)
             .with_context(|| format!("training the first version of {}", setup.name()))?;
         let artifact = ArtifactId(self.store.put(trained.artifact.clone())?);
         let training_set = to_parquet(&rows.schema(), std::slice::from_ref(rows))?;
         let training_set = ArtifactId(self.store.put(training_set)?);
         let mut version = self.version(setup, rows, (&trained, artifact, training_set.clone()));
-        let (answered, promised) = self.answered(setup, (&version, &trained), &job)?;
+        let (answered, promised) = self.answered(setup, (&mut version, &trained), &job)?;
         version.lineage.metrics.extend(promised);
         let origin = Origin::TrainingSet { digest: training_set.0 };
         let reference = learn_reference(&setup.watched, FIRST_VERSION, &answered, origin)?;
@@ -162,28 +167,25 @@ impl<'a> Bootstrap<'a> {
     fn answered(
         &self,
         setup: &ModelSetup,
-        (version, trained): (&ModelVersion, &TrainedModel),
+        (version, trained): (&mut ModelVersion, &TrainedModel),
         job: &TrainingJob<'_>,
     ) -> Result<(RecordBatch, BTreeMap<String, f64>)> {
         let (rows, stop) = (job.rows, CancellationToken::new());
-        let own = setup.scorer(version, &trained.artifact, &stop)?.score(rows)?;
-        let scorer_of = |half: &TrainedModel| setup.scorer(version, &half.artifact, &stop);
+        let scorer_of = scorer_of(setup, &stop);
+        let own = own_answers(version, scorer_of(trained)?.as_mut(), rows)?;
         let held_out = match setup.trainer() {
             Some(trainer) => cross_fit(trainer.as_ref(), &scorer_of, job, &stop),
             None => Ok(own.clone()),
         };
-        let (task, labels) = (&setup.watched.schema.task, rows.column_by_name(LABEL));
-        let metrics = match labels {
-            Some(labels) => promises(task, labels, held_out.as_ref().unwrap_or(&own), None)?,
-            None => BTreeMap::new(),
-        };
-        let answers = match (held_out, labels) {
-            (Ok(held_out), Some(labels)) => promised(task, labels, own, held_out),
-            (Err(error), _) => {
-                tracing::warn!(model = setup.name(), %error, "the reference is learned in-sample");
+        let task = &setup.watched.schema.task;
+        let metrics = promises(task, rows, held_out.as_ref().unwrap_or(&own), None)?;
+        let answers = match held_out {
+            Ok(held_out) => promised(task, rows, own, held_out),
+            Err(error) => {
+                let error = sentence(&error);
+                tracing::warn!(model = setup.name(), error, "the reference is learned in-sample");
                 own
             }
-            (Ok(held_out), None) => held_out,
         };
         let replaced = rows.schema_ref().fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
             answers.column_by_name(field.name()).map_or_else(|| Arc::clone(column), Arc::clone)
@@ -219,6 +221,18 @@ impl<'a> Bootstrap<'a> {
         self.registry.apply(&event)?;
         records.push(event.to_record(&format!("{model}-setup-{number}"))?);
         Ok(())
+    }
+}
+
+/// What makes the scorer of anything that is trained for a first version.
+fn scorer_of<'a>(
+    setup: &'a ModelSetup,
+    stop: &'a CancellationToken,
+) -> impl Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError> + 'a {
+    move |trained| {
+        let (model, version) = (setup.name().to_owned(), FIRST_VERSION.to_owned());
+        let schema = setup.watched.schema.clone();
+        setup.scorer(ScoredVersion { model, version, schema }, &trained.artifact, stop)
     }
 }
 

@@ -10,8 +10,7 @@ use ingest::store::{Artifacts, Store};
 use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use retrain::registry::ModelRegistry;
-use retrain::scorer::Scorer;
-use retrain::triton::{Publication, publish};
+use retrain::scorer::{ScoredVersion, Scorer};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -62,13 +61,10 @@ impl Champion {
         let Some((artifact, _)) = &version.artifact else { return Ok(()) };
         let what = || format!("champion {} of {}", version.version, self.setup.name());
         let bytes = Artifacts::get(self.store.as_ref(), &artifact.0).with_context(what)?;
-        let scorer = self.setup.scorer(version, &bytes, &CancellationToken::new()).with_context(what)?;
-        if let Some(repository) = &self.setup.triton {
-            let number = record.versions().iter().position(|known| known.version.version == version.version);
-            let number = number.map_or(1, |place| place as u64 + 1);
-            publish(repository, &Publication { model: self.setup.name(), number, artifact: &bytes })
-                .with_context(what)?;
-        }
+        let scorer = self
+            .setup
+            .scorer(ScoredVersion::of(self.setup.name(), version), &bytes, &CancellationToken::new())
+            .with_context(what)?;
         tracing::info!(model = self.setup.name(), version = version.version, "serving");
         self.serving = Some((version.version.clone(), scorer));
         Ok(())
@@ -77,11 +73,6 @@ impl Champion {
     /// The version that answers now.
     pub fn version(&self) -> Option<&str> {
         self.serving.as_ref().map(|(version, _)| version.as_str())
-    }
-
-    /// The registry as far as it has been followed.
-    pub fn registry(&self) -> &ModelRegistry {
-        &self.registry
     }
 
     /// Answers the rows; `None` where there is no champion to answer.

@@ -1,8 +1,10 @@
-//! The follower: shows on the board and in the metrics what the log says, on a thread of its own.
+//! The follower: shows on the board and in the metrics what the log says, on a thread of its own, and tells the publisher
+//! of champions.
 //!
-//! It reads the control topics and capture's ledger from their start each time the process starts, writes nothing, and is
-//! the only one that writes to board and metrics. What it cannot read it tells, and goes on.
+//! It reads the control topics and capture's ledger from their start each time the process starts, writes nothing to the log,
+//! and is the only one that writes to board and metrics. What it cannot read it tells, and goes on.
 
+use crate::publisher::Publisher;
 use anyhow::Result;
 use dashboards::board::CapturedRows;
 use dashboards::dashboard::Dashboard;
@@ -39,26 +41,37 @@ impl Follower {
     ///
     /// # Errors
     /// When a topic does not exist, or no thread can be had.
-    pub fn start(log: Arc<dyn Log>, dashboard: Dashboard, capture: CaptureFollowed) -> Result<Self> {
+    pub fn start(log: Arc<dyn Log>, shown: Shown) -> Result<Self> {
         let mut places = Vec::new();
         for topic in [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS] {
             places.push((topic, log.bounds(topic, 0)?.first));
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let capture = CaptureFollowed { told_before: log.bounds(topics::PARTIALS, 0)?.end, ..capture };
-        let following = Following { places, dashboard, capture, stop: Arc::clone(&stop) };
+        let told_before = log.bounds(topics::PARTIALS, 0)?.end;
+        let shown = Shown { capture: CaptureFollowed { told_before, ..shown.capture }, ..shown };
+        let following = Following { places, shown, stop: Arc::clone(&stop) };
         let thread =
             std::thread::Builder::new().name("follower".to_owned()).spawn(move || following.run(log.as_ref()))?;
         Ok(Self { stop, thread })
     }
 
-    /// Ends the thread.
+    /// Ends the thread once it has shown what there is.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
         if self.thread.join().is_err() {
             tracing::error!("the follower's thread panicked: metrics and board stood still");
         }
     }
+}
+
+/// Where what the log says is shown.
+pub struct Shown {
+    /// Board and metrics.
+    pub dashboard: Dashboard,
+    /// What is told of capture's ledger.
+    pub capture: CaptureFollowed,
+    /// Who keeps champions where other servers read them.
+    pub publisher: Publisher,
 }
 
 /// What is told of capture's ledger.
@@ -96,8 +109,7 @@ impl CaptureFollowed {
 struct Following {
     /// Topics of one partition, and the offsets that come next.
     places: Vec<(&'static str, Offset)>,
-    dashboard: Dashboard,
-    capture: CaptureFollowed,
+    shown: Shown,
     stop: Arc<AtomicBool>,
 }
 
@@ -112,13 +124,17 @@ impl Following {
                 }
             }
         }
+        self.shown.publisher.stop();
     }
 
-    /// Shows what is new until it is to stop, or the reader fails.
+    /// Shows what is new until it is to stop and there is nothing more, or the reader fails.
     fn follow(&mut self, reader: &mut dyn LogReader) {
-        while !self.stop.load(Ordering::Acquire) {
+        loop {
+            // Before the reading: what was committed before the order to stop is read after it.
+            let is_last = self.stop.load(Ordering::Acquire);
             match self.read_all(reader) {
                 Ok(true) => {}
+                Ok(false) if is_last => return,
                 Ok(false) => reader.wait(LOOK_EVERY),
                 Err(error) => {
                     tracing::error!(%error, "the follower cannot read");
@@ -133,28 +149,42 @@ impl Following {
     fn read_all(&mut self, reader: &mut dyn LogReader) -> Result<bool, LogError> {
         let mut any = false;
         for (topic, next) in &mut self.places {
-            if let Read::Records(records) = reader.read(topic, 0, *next, BUDGET)? {
-                any = true;
-                records.iter().for_each(|record| show(topic, record, &mut self.dashboard, &mut self.capture));
-                *next = records.last().map_or(*next, |last| last.offset + 1);
+            match reader.read(topic, 0, *next, BUDGET)? {
+                Read::Records(records) => {
+                    any = true;
+                    records.iter().for_each(|record| self.shown.show(topic, record));
+                    *next = records.last().map_or(*next, |last| last.offset + 1);
+                }
+                Read::End if *topic == topics::MODELS => self.shown.publisher.caught_up(),
+                Read::End | Read::Pending => {}
             }
         }
         Ok(any)
     }
 }
 
-fn show(topic: &str, record: &Record, dashboard: &mut Dashboard, capture: &mut CaptureFollowed) {
-    let shown = match topic {
-        topics::VERDICTS => decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
-        topics::MODELS => decoded::<ModelEvent>(record).map(|event| dashboard.model_event(&event)),
-        topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
-        _ => CaptureEpoch::read(record).map(|epoch| {
-            show_ledger((record.offset, &epoch), (dashboard, capture));
-            capture.stand(&epoch.ledger, record.append_time_ms);
-        }),
-    };
-    if let Err(error) = shown {
-        tracing::error!(topic, offset = record.offset, error, "the follower cannot read a record");
+impl Shown {
+    fn show(&mut self, topic: &str, record: &Record) {
+        let dashboard = &mut self.dashboard;
+        let shown = match topic {
+            topics::VERDICTS => decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
+            topics::MODELS => decoded::<ModelEvent>(record).map(|event| self.show_model(&event)),
+            topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
+            _ => CaptureEpoch::read(record).map(|epoch| {
+                show_ledger((record.offset, &epoch), (dashboard, &self.capture));
+                self.capture.stand(&epoch.ledger, record.append_time_ms);
+            }),
+        };
+        if let Err(error) = shown {
+            tracing::error!(topic, offset = record.offset, error, "the follower cannot read a record");
+        }
+    }
+
+    fn show_model(&mut self, event: &ModelEvent) {
+        self.dashboard.model_event(event);
+        if let Err(error) = self.publisher.model_event(event) {
+            tracing::error!(model = event.model, %error, "the publisher leaves out what happened to a model");
+        }
     }
 }
 

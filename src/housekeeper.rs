@@ -5,7 +5,7 @@
 //! takes that record's time for now.
 
 use crate::orders::{cause_record, now_ms};
-use crate::service::Grounds;
+use crate::service::{Grounds, IsOwn};
 use crate::silence::Silence;
 use anyhow::Result;
 use ingest::archive::compaction::{CompactionPolicy, compact};
@@ -36,7 +36,7 @@ pub struct Housekeeping {
     compaction: CompactionPolicy,
     compact_every: Duration,
     listening: Option<Listening>,
-    is_own: Box<dyn Fn() -> bool + Send>,
+    is_own: IsOwn,
 }
 
 /// Where it is looked whether nothing comes any more.
@@ -60,7 +60,7 @@ pub struct Housekeeper {
 
 impl Housekeeping {
     /// The housekeeping of a service on these grounds, as long as it `is_own`: of several processes one does it.
-    pub fn of(grounds: &Grounds, catch_up: Option<Arc<CatchUp>>, is_own: Box<dyn Fn() -> bool + Send>) -> Self {
+    pub fn of(grounds: &Grounds, catch_up: Option<Arc<CatchUp>>, is_own: IsOwn) -> Self {
         let scheduled = grounds.models.iter().filter(|model| model.trainer.is_some());
         let schedules = scheduled.filter_map(|model| {
             // The policy has been validated: a pattern that does not parse does not come here.

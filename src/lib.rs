@@ -16,6 +16,7 @@ pub mod table;
 pub mod instance;
 pub mod service;
 pub mod setup;
+pub mod work_folder;
 pub mod workshop;
 
 pub mod bootstrap;
@@ -24,6 +25,7 @@ pub mod follower;
 pub mod housekeeper;
 pub mod intake;
 pub mod orders;
+pub mod publisher;
 pub mod silence;
 pub mod telemetry;
 pub mod topic_reader;

@@ -17,19 +17,21 @@ pub use fit::{check_references, check_references_of};
 pub use stages::{UnknownStage, check_stages};
 
 use crate::config::{AWAITED_EPOCH, ArtifactLocation, Config, LogPlace};
-use crate::follower::{CaptureFollowed, Follower};
+use crate::follower::{CaptureFollowed, Follower, Shown};
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::instance::Instance;
 use crate::intake::LogIntake;
 use crate::orders::LogOrders;
+use crate::publisher::{Publisher, Publishing};
 use crate::setup::{self, ModelSetup};
 use crate::telemetry::StageMetrics;
+use crate::work_folder::WorkFolder;
 use anyhow::{Context, Result, bail};
 use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
 use dashboards::board::{BoardLimits, SharedBoard};
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
-use dashboards::telemetry::CaptureTelemetry;
+use dashboards::telemetry::{CaptureTelemetry, PublisherTelemetry};
 use ingest::capture::Capture;
 use ingest::catch_up::{Behind, CatchUp};
 use ingest::crash::Crash;
@@ -45,9 +47,9 @@ use ingest::stage::StageError;
 use ingest::store::Store;
 use ingest::topics;
 use retrain::controller_stage::ControllerStage;
+use retrain::trainer_stage::TrainerStage;
 use stages::stages;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -77,6 +79,9 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 /// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
 const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
 
+/// Whether something that one process of several does is this one's to do now.
+pub type IsOwn = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What the service stands on.
 pub struct Grounds {
     /// The log.
@@ -92,7 +97,7 @@ pub struct Grounds {
     /// Partitions of `partials`: one where one process has the log to itself, as many as there are inputs otherwise.
     pub monitors: u32,
     /// Where trainings work.
-    pub work_directory: PathBuf,
+    pub work_folder: WorkFolder,
     /// Where ids that wait for labels are held.
     label_space: Arc<LabelSpace>,
     /// References that stages have read.
@@ -143,13 +148,7 @@ impl Grounds {
             ensure_source(log.as_ref(), topic, config)?;
         }
         let store = open_store(config);
-        let work_directory = config.log.directory.join("trainings");
-        std::fs::create_dir_all(&work_directory)
-            .with_context(|| format!("making {} for trainings", work_directory.display()))?;
-        let swept = retrain::process::sweep(&work_directory).context("ending what earlier trainings left running")?;
-        if swept > 0 {
-            tracing::warn!(swept, "ended processes that an earlier training had left");
-        }
+        let work_folder = WorkFolder::take(&config.log.directory.join("trainings"))?;
         let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
         let (store, config) = (Arc::new(store?), config.clone());
         let shelf = ReferenceShelf::new(Arc::clone(&store) as _);
@@ -160,7 +159,7 @@ impl Grounds {
             schemas,
             partitions,
             monitors,
-            work_directory,
+            work_folder,
             label_space,
             shelf,
             config,
@@ -323,15 +322,21 @@ impl Service {
             crews.push(Crew::start(spec, factory, context, sharing)?);
         }
         let crews = Arc::new(Mutex::new(crews));
-        let dashboard = Dashboard::new(board.clone(), Arc::clone(&exporter));
-        let follower = Follower::start(
-            Arc::clone(&grounds.log),
-            dashboard,
-            CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), catch_up.clone()),
-        )?;
+        let shown = Shown {
+            dashboard: Dashboard::new(board.clone(), Arc::clone(&exporter)),
+            capture: CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), catch_up.clone()),
+            publisher: Publisher::start(Publishing {
+                models: &grounds.models,
+                store: &grounds.store,
+                telemetry: PublisherTelemetry::new(Arc::clone(&exporter)),
+                is_own: runs(&grounds, &crews, TrainerStage::spec().name),
+            })?,
+        };
+        let follower = Follower::start(Arc::clone(&grounds.log), shown)?;
         let housekeeper = match options.pace {
             Pace::Live => {
-                Some(Housekeeper::start(Housekeeping::of(&grounds, catch_up.clone(), keeps_house(&grounds, &crews)))?)
+                let is_own = runs(&grounds, &crews, ControllerStage::spec().name);
+                Some(Housekeeper::start(Housekeeping::of(&grounds, catch_up.clone(), is_own))?)
             }
             Pace::LockStep => None,
         };
@@ -461,15 +466,15 @@ fn windows_wait(behind: Behind) -> NotReady {
     NotReady { part: format!("{topic}/{partition}"), reason }
 }
 
-/// Whether what the clock brings about is this process' to do: of several it is that of the one that runs the controller.
-fn keeps_house(grounds: &Grounds, crews: &Arc<Mutex<Vec<Crew>>>) -> Box<dyn Fn() -> bool + Send> {
+/// Whether this process runs the stage: of several, what goes with the stage is that one's to do.
+fn runs(grounds: &Grounds, crews: &Arc<Mutex<Vec<Crew>>>, stage: String) -> IsOwn {
     if !grounds.log.is_shared() {
-        return Box::new(|| true);
+        return Arc::new(|| true);
     }
     let crews = Arc::clone(crews);
-    Box::new(move || {
+    Arc::new(move || {
         let crews = crews.lock().unwrap_or_else(PoisonError::into_inner);
-        crews.iter().any(|crew| crew.stage() == ControllerStage::spec().name && !crew.handles().is_empty())
+        crews.iter().any(|crew| crew.stage() == stage && !crew.handles().is_empty())
     })
 }
 

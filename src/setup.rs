@@ -7,12 +7,11 @@ use detectors::schema::ColumnSchema;
 use ingest::decode::{Decoder, HashKey, Limits, Source};
 use ingest::schemas::Schemas;
 use ingest::watched::WatchedModel;
-use retrain::lifecycle::{ArtifactFormat, ModelVersion};
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
-use retrain::scorer::command::{CommandScorer, ScoredVersion};
+use retrain::scorer::command::{CommandScorer, ScorerProgram};
 use retrain::scorer::onnx::OnnxScorer;
-use retrain::scorer::{Scorer, ScoringError};
+use retrain::scorer::{ScoredVersion, Scorer, ScoringError};
 use retrain::trainer::Trainer;
 use retrain::trainer::builtin::BuiltinTrainer;
 use retrain::trainer::command::CommandTrainer;
@@ -44,8 +43,8 @@ pub struct ModelSetup {
     pub retrain: RetrainPolicy,
     /// What trains challengers; `None` watches the model only.
     pub trainer: Option<TrainerKind>,
-    /// The program that answers for artifacts that are not ONNX.
-    pub scorer: Option<CommandSpec>,
+    /// The program that answers, whatever the artifact's format; `None` runs ONNX in the process.
+    pub scorer: Option<ScorerProgram>,
     /// Whether Driftline answers for the champion.
     pub serving: Serving,
     /// Triton model repository that follows the champion.
@@ -71,7 +70,9 @@ impl ModelSetup {
         };
         let scorer = match &model.scorer {
             ScorerConfig::Onnx => None,
-            ScorerConfig::Command(command) => Some(command.spec()?),
+            ScorerConfig::Command(command, lifetime) => {
+                Some(ScorerProgram { command: command.spec()?, lifetime: *lifetime })
+            }
         };
         let source = model.source(key).with_context(|| format!("model {}", model.name))?;
         Ok(Self {
@@ -111,22 +112,14 @@ impl ModelSetup {
     /// When the artifact cannot be loaded.
     pub fn scorer(
         &self,
-        version: &ModelVersion,
+        version: ScoredVersion,
         artifact: &[u8],
         stop: &CancellationToken,
     ) -> Result<Box<dyn Scorer>, ScoringError> {
-        let format = version.artifact.as_ref().map(|(_, format)| *format);
-        match (&self.scorer, format) {
-            (Some(command), Some(ArtifactFormat::Opaque)) => {
-                let scored = ScoredVersion {
-                    model: self.name().to_owned(),
-                    version: version.version.clone(),
-                    schema: version.schema.clone(),
-                };
-                Ok(Box::new(CommandScorer::new(command.clone(), scored, artifact, stop.clone())?))
-            }
-            _ => Ok(Box::new(OnnxScorer::load(artifact, &version.schema)?)),
-        }
+        Ok(match &self.scorer {
+            Some(program) => Box::new(CommandScorer::new(program.clone(), version, artifact, stop.clone())?),
+            None => Box::new(OnnxScorer::load(artifact, &version.schema)?),
+        })
     }
 }
 

@@ -259,6 +259,12 @@ pub const PROMOTIONS: Metric = counter(
 /// Roll-backs.
 pub const ROLLBACKS: Metric =
     counter("driftline_rollbacks_total", &["model"], "Times the champion went back to an earlier version.");
+/// Publications of champions.
+pub const PUBLICATIONS: Metric = counter(
+    "driftline_publications_total",
+    &["model", "outcome"],
+    "Times the champion was put into the repository of a model server, or could not be: published, failed.",
+);
 /// Which version has which role.
 pub const MODEL_INFO: Metric =
     gauge("driftline_model_info", &["model", "version", "role"], "1 for the version that is champion or challenger.")
@@ -393,6 +399,7 @@ pub const CATALOGUE: &[Metric] = &[
     REJECTIONS,
     PROMOTIONS,
     ROLLBACKS,
+    PUBLICATIONS,
     MODEL_INFO,
     BUILD_INFO,
     STAGE_UP,

@@ -190,6 +190,8 @@ pub(crate) fn promoted(request: &str, version: &str, previous: &str) -> Lifecycl
         rows: 400,
         champion_loss: 0.2,
         challenger_loss: 0.1,
+        champion_unanswered: 0,
+        challenger_unanswered: 3,
         evidence: 12.0,
         evidence_needed: 10.0,
         summary: "better".to_owned(),

@@ -6,9 +6,9 @@
 use crate::catalogue::{
     DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
     INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
-    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, STAGE_ABORTED,
-    STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS,
-    STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
+    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, PUBLICATIONS,
+    STAGE_ABORTED, STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES,
+    STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
 use ingest::catch_up::Behind;
@@ -244,6 +244,40 @@ impl CaptureTelemetry {
             "the quality of windows is judged later for it: its labels bear the time of something long past"
         };
         tracing::warn!(topic, partition, ?by, "a partition is far behind others in event time: {why}");
+    }
+}
+
+/// What the publisher of champions reports.
+#[derive(Clone)]
+pub struct PublisherTelemetry {
+    exporter: Arc<Exporter>,
+}
+
+impl PublisherTelemetry {
+    /// Reports to this exporter.
+    pub fn new(exporter: Arc<Exporter>) -> Self {
+        Self { exporter }
+    }
+
+    /// A version stands where a model server reads it.
+    pub fn published(&self, model: &str, version: &str) {
+        tracing::info!(model, version, "champion published");
+        self.exporter.add(&PUBLICATIONS, &[model, "published"], 1);
+        // So that `rate` sees the first failure.
+        self.exporter.add(&PUBLICATIONS, &[model, "failed"], 0);
+    }
+
+    /// A version could not be published, and is tried again; `error` is `None` where the same was told before.
+    pub fn failed(&self, model: &str, version: &str, error: Option<&str>) {
+        if let Some(error) = error {
+            tracing::error!(
+                model,
+                version,
+                error,
+                "the champion cannot be published and is tried again; what was served before is served still"
+            );
+        }
+        self.exporter.add(&PUBLICATIONS, &[model, "failed"], 1);
     }
 }
 

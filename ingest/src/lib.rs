@@ -9,6 +9,7 @@ pub mod cloud_event;
 pub mod crash;
 pub mod error_chain;
 pub mod log;
+pub mod outside;
 pub mod runner;
 pub mod stage;
 pub mod store;

@@ -8,25 +8,20 @@
 //! But a model of half the rows is another model, and its scores lie elsewhere, most of all where there is little to learn. So
 //! the version's own answers are taken where they are hardly better than the others: it has then learned nothing by heart.
 
+use crate::encoding::EncodingError;
 use crate::evidence::dependence;
 use crate::job::JobError;
-use crate::scorer::{Scorer, ScoringError};
-use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob, train};
-use crate::trial::{TrialError, errors_of};
-use arrow::array::{ArrayRef, Int8Array, RecordBatch};
+use crate::losses::{errors, mean_squared_loss};
+use crate::trainer::{ScorerOf, Trainer, TrainingError, TrainingJob, train};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use detectors::quality::{Outcomes, Quality};
-use detectors::schema::{PREDICTION, Task};
+use detectors::schema::Task;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A version has learned by heart where the loss of its own answers is less than this share of that of the held-out ones. A
 /// regression on ten columns and 500 rows comes to .94.
 const LEAST_SHARE_OF_LOSS: f64 = 0.9;
-
-/// Makes the scorer of what was trained.
-pub type ScorerOf<'a> = &'a dyn Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError>;
 
 /// The answers to every row of the job, in their order, with the columns of [`crate::answers::answer_schema`].
 ///
@@ -46,16 +41,19 @@ pub fn cross_fit(
         let io = |source| TrainingError::Job(JobError::io(job.work_directory, source));
         let directory = tempfile::tempdir_in(job.work_directory).map_err(io)?;
         let half = TrainingJob { rows: learned_from, work_directory: directory.path(), ..*job };
-        let trained = train(trainer, &half, stop)?;
+        let trained = train(trainer, scorer_of, &half, stop)?;
         answers.push(scorer_of(&trained)?.score(asked)?);
     }
     let schema = answers.first().map(RecordBatch::schema).unwrap_or_else(|| job.rows.schema());
     concat_batches(&schema, &answers).map_err(|error| TrainingError::Answers(error.into()))
 }
 
-/// Of a version's own answers to its training rows and the held-out ones, those that a reference may promise.
-pub fn promised(task: &Task, labels: &ArrayRef, own: RecordBatch, held_out: RecordBatch) -> RecordBatch {
-    match (loss(task, labels, &own), loss(task, labels, &held_out)) {
+/// Of a version's own answers to its training rows and the held-out ones, those that a reference may promise. Both are held
+/// against every row with a label, and what is left unanswered counts as wrong.
+pub fn promised(task: &Task, rows: &RecordBatch, own: RecordBatch, held_out: RecordBatch) -> RecordBatch {
+    // Rows without labels say nothing of either.
+    let loss = |answers: &RecordBatch| mean_squared_loss(task, rows, answers).ok().flatten();
+    match (loss(&own), loss(&held_out)) {
         (Some(of_own), Some(of_held_out)) if of_own >= LEAST_SHARE_OF_LOSS * of_held_out => own,
         _ => held_out,
     }
@@ -72,11 +70,11 @@ const LEAST_ROWS_OF_DEPENDENCE: usize = 500;
 /// What held-out answers promise of a version, as metrics of its lineage. `inherited` is the dependence of the version's parent.
 pub fn promises(
     task: &Task,
-    labels: &ArrayRef,
+    rows: &RecordBatch,
     held_out: &RecordBatch,
     inherited: Option<f64>,
-) -> Result<BTreeMap<String, f64>, TrialError> {
-    let errors = errors_of(task, labels, held_out)?;
+) -> Result<BTreeMap<String, f64>, EncodingError> {
+    let errors = errors(task, rows, held_out)?;
     let dependence = match inherited {
         Some(inherited) if errors.len() < LEAST_ROWS_OF_DEPENDENCE => inherited,
         _ => dependence(&errors),
@@ -88,42 +86,48 @@ pub fn promises(
     Ok(promises)
 }
 
-/// The mean loss of the answers; `None` where nothing is labelled.
-fn loss(task: &Task, labels: &ArrayRef, answers: &RecordBatch) -> Option<f64> {
-    let column = |name: &String| answers.column_by_name(name).map(Arc::clone);
-    let scores = task.score_columns().iter().map(column).collect::<Option<Vec<_>>>()?;
-    let sign = Int8Array::from(vec![1; labels.len()]);
-    let prediction = answers.column_by_name(PREDICTION)?;
-    let mut quality = Quality::empty(task);
-    quality.observe(&Outcomes { task, prediction, scores: &scores, label: labels, sign: &sign }).ok()?;
-    let metrics = quality.metrics();
-    ["brier", "log_loss", "mse"].iter().find_map(|name| metrics.get(*name)).map(|loss| loss.value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float64Array, StringArray};
+    use arrow::array::{ArrayRef, Float64Array, StringArray};
+    use ingest::columns::LABEL;
+    use std::sync::Arc;
 
-    /// Answers that are right in so many of a hundred rows, with scores to match.
-    fn answers(task: &Task, right: usize) -> RecordBatch {
-        let is_one = (0..100).map(|row| (row % 2 == 0) == (row < right));
-        let scores: Float64Array = is_one.clone().map(|one| Some(if one { 0.9 } else { 0.1 })).collect();
-        let predictions: StringArray = is_one.map(|one| Some(if one { "1" } else { "0" })).collect();
+    /// Answers to so many of a hundred rows, of which so many are right, with scores to match.
+    fn answers(task: &Task, answered: usize, right: usize) -> RecordBatch {
+        let is_one = (0..100).map(|row| (row < answered).then_some((row % 2 == 0) == (row < right)));
+        let scores: Float64Array = is_one.clone().map(|one| Some(if one? { 0.9 } else { 0.1 })).collect();
+        let predictions: StringArray = is_one.map(|one| Some(if one? { "1" } else { "0" })).collect();
         let columns = vec![Arc::new(predictions) as ArrayRef, Arc::new(scores)];
         RecordBatch::try_new(crate::answers::answer_schema(task), columns).unwrap()
+    }
+
+    fn labelled(label: impl Fn(usize) -> Option<&'static str>) -> RecordBatch {
+        let labels: StringArray = (0..100).map(label).collect();
+        RecordBatch::try_from_iter_with_nullable([(LABEL, Arc::new(labels) as ArrayRef, true)]).unwrap()
     }
 
     #[test]
     fn a_version_speaks_for_itself_unless_it_has_learned_its_rows_by_heart() {
         let task = Task::Binary { positive: "1".into(), negative: "0".into() };
-        let labels: StringArray = (0..100).map(|row| Some(if row % 2 == 0 { "1" } else { "0" })).collect();
-        let labels = Arc::new(labels) as ArrayRef;
-        let promised = |own, held_out| promised(&task, &labels, answers(&task, own), answers(&task, held_out));
-        assert_eq!(promised(81, 80), answers(&task, 81));
-        assert_eq!(promised(78, 80), answers(&task, 78), "it is the version that will answer");
-        assert_eq!(promised(100, 80), answers(&task, 80));
-        let unlabelled = Arc::new(StringArray::from(vec![None::<&str>; 100])) as ArrayRef;
-        assert_eq!(super::promised(&task, &unlabelled, answers(&task, 81), answers(&task, 80)), answers(&task, 80));
+        let rows = labelled(|row| Some(if row % 2 == 0 { "1" } else { "0" }));
+        let promised = |own, held_out| promised(&task, &rows, answers(&task, 100, own), answers(&task, 100, held_out));
+        assert_eq!(promised(81, 80), answers(&task, 100, 81));
+        assert_eq!(promised(78, 80), answers(&task, 100, 78), "it is the version that will answer");
+        assert_eq!(promised(100, 80), answers(&task, 100, 80));
+        let (own, held_out) = (answers(&task, 100, 81), answers(&task, 100, 80));
+        assert_eq!(super::promised(&task, &labelled(|_| None), own, held_out.clone()), held_out);
+    }
+
+    #[test]
+    fn a_version_that_answers_the_easy_rows_alone_has_not_learned_them_by_heart() {
+        let task = Task::Binary { positive: "1".into(), negative: "0".into() };
+        let rows = labelled(|row| Some(if row % 2 == 0 { "1" } else { "0" }));
+        let own = answers(&task, 25, 25);
+        assert_eq!(
+            promised(&task, &rows, own.clone(), answers(&task, 100, 80)),
+            own,
+            "it is the version that will answer"
+        );
     }
 }

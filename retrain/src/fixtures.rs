@@ -1,7 +1,16 @@
 //! What the tests of several modules set up alike.
 
 use crate::lifecycle::Lineage;
+use crate::scorer::onnx::OnnxScorer;
+use crate::scorer::{Scorer, ScoringError};
+use crate::trainer::TrainedModel;
+use detectors::schema::ModelSchema;
 use std::collections::BTreeMap;
+
+/// What answers for models that are ONNX.
+pub(crate) fn onnx_of(schema: &ModelSchema) -> impl Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError> {
+    move |trained| Ok(Box::new(OnnxScorer::load(&trained.artifact, schema)?))
+}
 
 /// The lineage of a version that nobody trained.
 pub(crate) fn lineage() -> Lineage {

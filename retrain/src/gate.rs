@@ -3,7 +3,8 @@
 //! Only this file can make a [`PromotionPermit`], and a registry promotes for nothing else.
 //!
 //! # What is tested
-//! Each row gives `d = champion's loss − challenger's loss`, both in [0, 1]. Three bets run (see [`crate::evidence`]), each
+//! Each row gives `d = champion's loss − challenger's loss`, both in [0, 1], and 1 for a side that left it unanswered. Three
+//! bets run (see [`crate::evidence`]), each
 //! of which may be looked at after every row:
 //! * *better*: against `E d ≤ margin`. Won, with enough rows, no segment against it and the anchor held, it promotes.
 //! * *worse*: against `E d ≥ 0`. Won at the model's whole `alpha`, it rejects: it errs on the side of the champion.
@@ -26,6 +27,7 @@
 
 use crate::evidence::Wealth;
 use crate::lifecycle::{PermitRecord, TrialReport};
+use crate::losses::LOSS_OF_NO_ANSWER;
 use crate::policy::GatePolicy;
 use crate::request::Fallback;
 use detectors::verdict::Segment;
@@ -33,15 +35,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// Both sides' losses on one row, in [0, 1].
+/// Both sides' losses on one row, in [0, 1]; `None` of a side that gave no answer, which counts as wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// Of the champion's logged prediction.
-    pub champion_loss: f64,
+    pub champion_loss: Option<f64>,
     /// Of the challenger's answer in shadow.
-    pub challenger_loss: f64,
+    pub challenger_loss: Option<f64>,
     /// The segments the row belongs to.
     pub segments: Vec<Segment>,
+}
+
+impl Pair {
+    /// The losses of champion and challenger, with what an unanswered row costs.
+    fn losses(&self) -> (f64, f64) {
+        let cost = |loss: Option<f64>| loss.unwrap_or(LOSS_OF_NO_ANSWER);
+        (cost(self.champion_loss), cost(self.challenger_loss))
+    }
 }
 
 /// What a candidate is made of.
@@ -129,6 +139,9 @@ pub struct Trial {
     rows: u64,
     champion_loss: f64,
     challenger_loss: f64,
+    /// Rows that each side left unanswered.
+    champion_unanswered: u64,
+    challenger_unanswered: u64,
     better: Wealth,
     worse: Wealth,
     margin: f64,
@@ -146,6 +159,19 @@ pub struct AnchorStanding {
     pub champion_loss: f64,
     /// Mean loss of the challenger.
     pub challenger_loss: f64,
+}
+
+impl AnchorStanding {
+    /// The mean losses of these rows.
+    pub fn of(pairs: &[Pair]) -> Self {
+        let rows = pairs.len().max(1) as f64;
+        let (champion, challenger): (Vec<f64>, Vec<f64>) = pairs.iter().map(Pair::losses).unzip();
+        Self {
+            rows: pairs.len() as u64,
+            champion_loss: champion.iter().sum::<f64>() / rows,
+            challenger_loss: challenger.iter().sum::<f64>() / rows,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -279,6 +305,8 @@ impl Trial {
             rows: 0,
             champion_loss: 0.0,
             challenger_loss: 0.0,
+            champion_unanswered: 0,
+            challenger_unanswered: 0,
             better: Wealth::default(),
             worse: Wealth::default(),
             margin: policy.margin,
@@ -295,10 +323,13 @@ impl Trial {
 
     /// Takes in one row.
     pub fn observe(&mut self, pair: &Pair) {
-        let difference = pair.champion_loss - pair.challenger_loss;
+        let (champion_loss, challenger_loss) = pair.losses();
+        let difference = champion_loss - challenger_loss;
         self.rows += 1;
-        self.champion_loss += pair.champion_loss;
-        self.challenger_loss += pair.challenger_loss;
+        self.champion_loss += champion_loss;
+        self.challenger_loss += challenger_loss;
+        self.champion_unanswered += u64::from(pair.champion_loss.is_none());
+        self.challenger_unanswered += u64::from(pair.challenger_loss.is_none());
         let stake = self.terms.dependence.max(1.0);
         self.better.observe((difference - self.margin) / (1.0 + self.margin) / stake);
         self.worse.observe(-difference / stake);
@@ -345,13 +376,29 @@ impl Trial {
         let mean = |sum: f64| if self.rows == 0 { 0.0 } else { sum / self.rows as f64 };
         let (champion_loss, challenger_loss) = (mean(self.champion_loss), mean(self.challenger_loss));
         let (evidence, evidence_needed) = (self.better.value(), 1.0 / self.terms.share.level(policy));
-        let summary = format!(
+        let (champion_unanswered, challenger_unanswered) = (self.champion_unanswered, self.challenger_unanswered);
+        let mut summary = format!(
             "mean loss {challenger_loss:.4} against {champion_loss:.4} on {} rows; evidence {evidence:.3} of \
              {evidence_needed:.0}, at least {} rows",
             self.rows,
             self.least_rows(policy)
         );
-        TrialReport { rows: self.rows, champion_loss, challenger_loss, evidence, evidence_needed, summary }
+        if champion_unanswered + challenger_unanswered > 0 {
+            summary += &format!(
+                "; left unanswered, which counts as wrong: {challenger_unanswered} rows by the challenger, \
+                 {champion_unanswered} by the champion"
+            );
+        }
+        TrialReport {
+            rows: self.rows,
+            champion_loss,
+            challenger_loss,
+            champion_unanswered,
+            challenger_unanswered,
+            evidence,
+            evidence_needed,
+            summary,
+        }
     }
 
     fn harmed_segment(&self, policy: &GatePolicy) -> Option<Why> {

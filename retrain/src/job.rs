@@ -69,9 +69,17 @@ impl<Particulars: Serialize> Job<'_, Particulars> {
         directory: &Path,
         stop: &CancellationToken,
     ) -> Result<(), JobError> {
+        Ok(process::run(command, &self.write(directory)?, stop)?)
+    }
+
+    /// Writes the job file into a directory; gives its path, which is the same for each job.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write(&self, directory: &Path) -> Result<PathBuf, JobError> {
         let path = directory.join("job.json");
         let json = serde_json::to_vec_pretty(&JobFile { format: FORMAT, job: self }).map_err(io::Error::from);
         json.and_then(|json| std::fs::write(&path, json)).map_err(|source| JobError::io(&path, source))?;
-        Ok(process::run(command, &path, stop)?)
+        Ok(path)
     }
 }

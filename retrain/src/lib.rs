@@ -14,10 +14,13 @@ pub mod progress;
 pub mod answers;
 pub mod encoding;
 pub mod job;
+pub mod plain_file;
 pub mod process;
 pub mod rows_file;
 pub mod scorer;
 pub mod trainer;
+
+pub mod losses;
 
 pub mod cross_fit;
 pub mod recalibration;

@@ -85,6 +85,12 @@ pub struct TrialReport {
     pub champion_loss: f64,
     /// Mean loss of the challenger on them.
     pub challenger_loss: f64,
+    /// Of the rows, those that the champion left unanswered: each a loss of 1.
+    #[serde(default)]
+    pub champion_unanswered: u64,
+    /// Of the rows, those that the challenger left unanswered: each a loss of 1.
+    #[serde(default)]
+    pub challenger_unanswered: u64,
     /// Wealth of the bet that the challenger is better.
     pub evidence: f64,
     /// Wealth at which the bet is won.

@@ -1,24 +1,34 @@
 //! Runs a program that may misbehave, and leaves nothing of it behind.
 //!
 //! The program gets a job file and an environment of its own making: everything is cleared but `PATH`, `HOME`, `LANG` and
-//! `TMPDIR`, what the configuration adds, and [`JOB_VARIABLE`] with the path of the job file. It leads a process group.
-//! Its output goes to `output.log` beside the job, which begins anew beyond a size; the last lines are kept in the failure.
+//! `TMPDIR`, what the configuration adds, and [`JOB_VARIABLE`] with the path of the job file. It leads a process group. Of
+//! its output, which comes through a pipe, a failure quotes the last lines.
 //!
-//! However the run ends, the whole group is killed before its leader is reaped: until then the group's number cannot belong
-//! to anyone else. On the time limit or a stop the group is asked with SIGTERM first and given [`GRACE`].
+//! However the run ends, it and everything that it started ([`descendants`]) is killed before it is reaped: until then the
+//! group's number cannot belong to anyone else. On the time limit or a stop all of them are asked with SIGTERM first and
+//! given [`GRACE`].
 //!
 //! If this process is killed itself, its programs live on. Every descendant inherits [`JOB_VARIABLE`], so [`sweep`] finds
 //! them at the next start by the job's directory, and kills no one else's: a number in a file could be another process's by
 //! then, the variable cannot. It reads `/proc` and finds nothing where there is none.
 
+mod cgroup;
+mod descendants;
+mod output;
+mod standing;
+mod table;
+
+pub use output::LastLines;
+pub use standing::StandingProgram;
+
+use descendants::Descendants;
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
-use std::os::unix::ffi::OsStrExt;
+use output::Output;
+use std::collections::BTreeMap;
+use std::io::{PipeReader, PipeWriter};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -33,9 +43,6 @@ pub const GRACE: Duration = Duration::from_secs(5);
 
 /// How often a running program is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Size beyond which the output file begins anew; its last lines are what a person needs.
-const OUTPUT_LIMIT: u64 = 16 << 20;
 
 /// Variables that are passed on from this process.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
@@ -55,6 +62,8 @@ pub struct CommandSpec {
     pub time_limit: Duration,
     /// How many last lines of its output a failure quotes.
     pub output_lines_kept: usize,
+    /// How many bytes a file that it leaves may have, rows also when they are unpacked.
+    pub most_result_bytes: u64,
 }
 
 /// How a program failed.
@@ -108,37 +117,37 @@ pub enum ProcessError {
     },
 }
 
-/// The last lines of a program's output.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LastLines(pub Vec<String>);
-
-impl std::fmt::Display for LastLines {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.as_slice() {
-            [] => write!(f, "; it wrote nothing"),
-            lines => write!(f, "; its last lines were:\n{}", lines.join("\n")),
-        }
-    }
-}
-
 /// Runs the program on a job file until it ends. Blocks.
 ///
 /// # Errors
 /// It cannot be started, ends with another code than 0, takes too long or is stopped. Nothing of it runs any more then.
 pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<(), ProcessError> {
-    let directory = job.parent().unwrap_or(Path::new("."));
-    let output_path = directory.join("output.log");
-    let output = create_output(&output_path).map_err(|source| system(spec, "opening its output file", source))?;
-    let mut group = ProcessGroup { child: start(spec, job, &output)?, reaped: false };
-    let end = watch(spec, &group, &Watched { output: &output, stop })?;
-    let status = group.end(end).map_err(|source| system(spec, "ending it", source))?;
+    run_among(spec, job, stop, Descendants::awaited(job))
+}
+
+fn run_among(
+    spec: &CommandSpec,
+    job: &Path,
+    stop: &CancellationToken,
+    descendants: Descendants,
+) -> Result<(), ProcessError> {
+    let (reader, writer) = pipe(spec)?;
+    let errors = writer.try_clone().map_err(|source| system(spec, "opening a pipe for its output", source))?;
+    let streams = Streams { input: Stdio::null(), output: writer.into(), errors: errors.into() };
+    let mut running = RunningProgram::start(spec, job, streams, descendants)?;
+    let output = Output::follow(reader).map_err(|source| system(spec, "reading its output", source))?;
+    let end = watch(spec, &running, stop)?;
+    let status = running.end(end).map_err(|source| system(spec, "ending it", source))?;
+    if end == End::Itself && status.success() { Ok(()) } else { Err(failure(spec, end, status, &output)) }
+}
+
+fn failure(spec: &CommandSpec, end: End, status: ExitStatus, output: &Output) -> ProcessError {
     let program = spec.program.clone();
-    let output = || last_lines(&output_path, spec.output_lines_kept);
+    let output = || output.last_lines(spec.output_lines_kept);
     match end {
-        End::Itself if status.success() => Ok(()),
-        End::Itself => Err(ProcessError::Failed { program, ended: describe(status), output: output() }),
-        End::TimeLimit => Err(ProcessError::TimedOut { program, limit: spec.time_limit, output: output() }),
-        End::Stopped => Err(ProcessError::Stopped { program }),
+        End::Itself => ProcessError::Failed { program, ended: describe(status), output: output() },
+        End::TimeLimit => ProcessError::TimedOut { program, limit: spec.time_limit, output: output() },
+        End::Stopped => ProcessError::Stopped { program },
     }
 }
 
@@ -148,60 +157,22 @@ pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<(
 /// `/proc` is there and cannot be listed.
 pub fn sweep(directory: &Path) -> std::io::Result<usize> {
     let directory = &std::path::absolute(directory)?;
-    let processes = match std::fs::read_dir("/proc") {
-        Ok(processes) => processes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
     let own = std::process::id() as i32;
     let mut killed = 0;
-    for process in processes {
-        let name = process?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.parse::<i32>().ok()).filter(|id| *id != own) else {
-            continue;
-        };
-        if works_for(id, directory) && kill(Pid::from_raw(id), Signal::SIGKILL).is_ok() {
-            tracing::warn!(process = id, directory = %directory.display(), "killed a program that outlived its run");
+    for process in table::all()?.into_iter().filter(|process| process.id != own) {
+        let works_here = table::job_of(process.id).is_some_and(|job| job.starts_with(directory));
+        if works_here && kill(Pid::from_raw(process.id), Signal::SIGKILL).is_ok() {
+            let directory = directory.display();
+            tracing::warn!(process = process.id, %directory, "killed a program that outlived its run");
             killed += 1;
         }
     }
+    cgroup::remove_empty();
     Ok(killed)
 }
 
-/// Whether a process's environment names a job in the directory. Another user's environment cannot be read, and is not ours.
-fn works_for(id: i32, directory: &Path) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{id}/environ")) else {
-        return false;
-    };
-    let prefix = format!("{JOB_VARIABLE}=");
-    let job = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(prefix.as_bytes()));
-    job.is_some_and(|job| Path::new(std::ffi::OsStr::from_bytes(job)).starts_with(directory))
-}
-
-fn create_output(path: &Path) -> std::io::Result<File> {
-    // Appending is what lets the file begin anew while the program holds it open.
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.set_len(0)?;
-    Ok(file)
-}
-
-fn start(spec: &CommandSpec, job: &Path, output: &File) -> Result<Child, ProcessError> {
-    let cloned = || output.try_clone().map_err(|source| system(spec, "opening its output file", source));
-    let directory = spec.working_directory.as_deref().or(job.parent()).unwrap_or(Path::new("."));
-    Command::new(&spec.program)
-        .args(&spec.arguments)
-        .arg(job)
-        .env_clear()
-        .envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
-        .envs(&spec.environment)
-        .env(JOB_VARIABLE, job)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(cloned()?)
-        .stderr(cloned()?)
-        .process_group(0)
-        .spawn()
-        .map_err(|source| ProcessError::Start { program: spec.program.clone(), source })
+fn pipe(spec: &CommandSpec) -> Result<(PipeReader, PipeWriter), ProcessError> {
+    std::io::pipe().map_err(|source| system(spec, "opening a pipe", source))
 }
 
 /// Why a run ends.
@@ -212,39 +183,62 @@ enum End {
     Stopped,
 }
 
-struct Watched<'a> {
-    output: &'a File,
-    stop: &'a CancellationToken,
-}
-
-fn watch(spec: &CommandSpec, group: &ProcessGroup, watched: &Watched<'_>) -> Result<End, ProcessError> {
+fn watch(spec: &CommandSpec, running: &RunningProgram, stop: &CancellationToken) -> Result<End, ProcessError> {
     let started = Instant::now();
     loop {
-        if group.leader_has_ended().map_err(|source| system(spec, "waiting for it", source))? {
+        if running.leader_has_ended().map_err(|source| system(spec, "waiting for it", source))? {
             return Ok(End::Itself);
         }
-        if watched.stop.is_cancelled() {
+        if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
         if started.elapsed() >= spec.time_limit {
             return Ok(End::TimeLimit);
         }
-        bound_output(watched.output).map_err(|source| system(spec, "bounding its output file", source))?;
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-fn bound_output(output: &File) -> std::io::Result<()> {
-    if output.metadata()?.len() > OUTPUT_LIMIT { output.set_len(0) } else { Ok(()) }
+/// Where a program's streams come from and go to.
+struct Streams {
+    input: Stdio,
+    output: Stdio,
+    errors: Stdio,
 }
 
 /// A program and whatever it started; killed when this is dropped.
-struct ProcessGroup {
+struct RunningProgram {
     child: Child,
+    descendants: Descendants,
     reaped: bool,
 }
 
-impl ProcessGroup {
+impl RunningProgram {
+    fn start(
+        spec: &CommandSpec,
+        job: &Path,
+        streams: Streams,
+        mut descendants: Descendants,
+    ) -> Result<Self, ProcessError> {
+        let directory = spec.working_directory.as_deref().or(job.parent()).unwrap_or(Path::new("."));
+        let child = Command::new(&spec.program)
+            .args(&spec.arguments)
+            .arg(job)
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+            .envs(&spec.environment)
+            .env(JOB_VARIABLE, job)
+            .current_dir(directory)
+            .stdin(streams.input)
+            .stdout(streams.output)
+            .stderr(streams.errors)
+            .process_group(0)
+            .spawn()
+            .map_err(|source| ProcessError::Start { program: spec.program.clone(), source })?;
+        descendants.begin_with(&child);
+        Ok(Self { child, descendants, reaped: false })
+    }
+
     fn id(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
@@ -259,35 +253,29 @@ impl ProcessGroup {
         }
     }
 
-    /// Kills the group, kindly first unless its leader has ended by itself, and reaps the leader.
+    /// Kills everything, kindly first unless the leader has ended by itself, and reaps the leader.
     fn end(&mut self, end: End) -> std::io::Result<ExitStatus> {
         if end != End::Itself {
-            self.signal(Signal::SIGTERM)?;
+            self.descendants.signal(self.id(), Signal::SIGTERM)?;
             let asked = Instant::now();
-            while !self.leader_has_ended()? && asked.elapsed() < GRACE {
+            while asked.elapsed() < GRACE
+                && !(self.leader_has_ended()? && self.descendants.strays(self.id())?.is_empty())
+            {
                 std::thread::sleep(LOOK_EVERY);
             }
         }
-        self.signal(Signal::SIGKILL)?;
+        self.descendants.kill(self.id())?;
         let status = self.child.wait()?;
         self.reaped = true;
         Ok(status)
     }
-
-    fn signal(&self, signal: Signal) -> std::io::Result<()> {
-        match killpg(self.id(), signal) {
-            // ESRCH: no one is left. EPERM: macOS says so of a group whose members have all ended.
-            Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
-impl Drop for ProcessGroup {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if !self.reaped {
             // Nothing more can be done about a failure here; the next sweep finds what is left.
-            let killed = self.signal(Signal::SIGKILL).and_then(|()| self.child.wait());
+            let killed = self.descendants.kill(self.id()).and_then(|()| self.child.wait());
             if let Err(error) = killed {
                 tracing::warn!(process = self.child.id(), %error, "a program could not be ended");
             }
@@ -304,22 +292,6 @@ fn describe(status: ExitStatus) -> String {
         },
         (None, None) => "ended in an unknown way".to_owned(),
     }
-}
-
-fn last_lines(path: &Path, kept: usize) -> LastLines {
-    let mut lines = VecDeque::with_capacity(kept);
-    let Ok(file) = File::open(path) else {
-        return LastLines(vec![format!("({} cannot be read)", path.display())]);
-    };
-    // Split by bytes: a program may write what is no text.
-    for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-        if lines.len() == kept {
-            lines.pop_front();
-        }
-        lines.push_back(String::from_utf8_lossy(&line).into_owned());
-    }
-    lines.truncate(kept);
-    LastLines(lines.into())
 }
 
 fn system(spec: &CommandSpec, doing: &'static str, source: std::io::Error) -> ProcessError {
@@ -340,6 +312,7 @@ mod tests {
             working_directory: None,
             time_limit: Duration::from_secs(60),
             output_lines_kept: 2,
+            most_result_bytes: 1 << 20,
         }
     }
 
@@ -404,6 +377,53 @@ mod tests {
         wait_for("the child is killed", || is_gone(&directory.path().join("child")));
     }
 
+    /// Each begins a session of its own; the second also leaves its parents, and the third its environment as well.
+    const RUNAWAYS: [&str; 3] = [
+        "setsid sh -c 'echo $$ > child; exec sleep 600' &",
+        "(setsid sh -c 'echo $$ > child; exec sleep 600' &) &",
+        "(setsid env -i PATH=\"$PATH\" sh -c 'echo $$ > child; exec sleep 600' &) &",
+    ];
+
+    /// With a cgroup where there can be one, and without.
+    fn households(job: &Path) -> [Descendants; 2] {
+        [Descendants::awaited(job), Descendants::adopted(job)]
+    }
+
+    #[test]
+    fn the_time_limit_ends_what_a_program_started_in_sessions_of_their_own() {
+        for runaway in RUNAWAYS {
+            let (directory, job) = job();
+            let limit = Duration::from_millis(500);
+            let spec = CommandSpec { time_limit: limit, ..shell(&format!("{runaway} exec sleep 600")) };
+            for descendants in households(&job) {
+                let error = run_among(&spec, &job, &CancellationToken::new(), descendants).unwrap_err();
+                assert!(matches!(error, ProcessError::TimedOut { .. }), "{error}");
+                assert!(is_gone(&directory.path().join("child")), "{runaway}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_ends_takes_along_what_it_started_in_sessions_of_their_own() {
+        for runaway in RUNAWAYS {
+            let (directory, job) = job();
+            let spec = shell(&format!("rm -f child; {runaway} until test -s child; do sleep .01; done"));
+            for descendants in households(&job) {
+                run_among(&spec, &job, &CancellationToken::new(), descendants).unwrap();
+                assert!(is_gone(&directory.path().join("child")), "{runaway}");
+            }
+        }
+    }
+
+    #[test]
+    fn output_without_an_end_is_quoted_by_its_last_bytes() {
+        let (_directory, job) = job();
+        let script = "head -c 20000000 /dev/zero | tr '\\0' y; echo; echo the end; exit 3";
+        let message = run(&shell(script), &job, &CancellationToken::new()).unwrap_err().to_string();
+        assert!(message.len() < 6_000 && message.ends_with("\nthe end"), "{} bytes", message.len());
+        assert!(message.contains("its last lines were, after 19995"), "{}", &message[..100]);
+    }
+
     #[test]
     fn what_a_finished_program_left_behind_is_killed() {
         let (directory, job) = job();
@@ -438,7 +458,8 @@ mod tests {
             child
         };
         let mut swept = start(&job);
-        let mut spared = ProcessGroup { child: start(&other_job), reaped: false };
+        let descendants = Descendants::awaited(&other_job);
+        let mut spared = RunningProgram { child: start(&other_job), descendants, reaped: false };
         assert_eq!(sweep(ours.path()).unwrap(), 1);
         assert_eq!(swept.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
         assert!(!spared.leader_has_ended().unwrap());

@@ -1,32 +1,22 @@
 //! From labelled rows to pairs of losses: the champion's logged predictions beside the challenger's answers in shadow.
 //!
-//! Losses lie in [0, 1]: 0 or 1 for a class, for a number the absolute error over a largest one, cut at 1. A row counts if
-//! the champion answered it and both sides have an answer; rows that another version answered are left out, for they say
-//! nothing of the champion. Rows are taken in order of event time and then of the log, so that sums have one order.
+//! A row counts for both sides if it is the champion's and its label can be used; what either left unanswered counts as wrong
+//! ([`crate::losses`]). Rows that another version answered are left out, for they say nothing of the champion. Rows are taken
+//! in order of event time and then of the log, so that sums have one order.
 
+use crate::encoding::EncodingError;
 use crate::gate::Pair;
 use crate::lifecycle::is_version;
+use crate::losses::{LOSS_OF_NO_ANSWER, Loss};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{SortColumn, filter_record_batch, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use arrow::error::ArrowError;
-use detectors::schema::{ModelSchema, PREDICTION, Role, Task};
+use detectors::schema::{ModelSchema, PREDICTION, Role};
 use detectors::verdict::Segment;
 use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// How one answer is held against its label.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Loss {
-    /// 1 where the class is wrong.
-    ZeroOne,
-    /// The absolute error over `largest_error`, cut at 1.
-    Absolute {
-        /// The error that counts as 1.
-        largest_error: f64,
-    },
-}
 
 /// Rows that cannot be paired.
 #[derive(Debug, Error)]
@@ -55,33 +45,12 @@ pub enum TrialError {
         /// Rows.
         rows: usize,
     },
+    /// Labels or answers that are not there, or of another type.
+    #[error("the rows cannot be held against their labels")]
+    Outcomes(#[from] EncodingError),
     /// Anything arrow reported.
     #[error("the rows cannot be arranged")]
     Arrow(#[from] ArrowError),
-}
-
-impl Loss {
-    /// The loss of a task; `largest_error` is used for regression alone.
-    pub fn of(task: &Task, largest_error: f64) -> Self {
-        match task {
-            Task::Regression => Self::Absolute { largest_error },
-            Task::Binary { .. } | Task::Multiclass { .. } => Self::ZeroOne,
-        }
-    }
-
-    /// The losses of `answers` against `labels`, row by row; `None` where either is missing.
-    fn between(self, answers: &ArrayRef, labels: &ArrayRef) -> Result<Vec<Option<f64>>, TrialError> {
-        match self {
-            Self::ZeroOne => {
-                let pairs = classes(PREDICTION, answers)?.iter().zip(classes(LABEL, labels)?.iter());
-                Ok(pairs.map(|(answer, label)| Some(f64::from(u8::from(answer? != label?)))).collect())
-            }
-            Self::Absolute { largest_error } => {
-                let errors = absolute_errors(answers, labels)?.into_iter();
-                Ok(errors.map(|error| error.map(|error| (error / largest_error).min(1.0))).collect())
-            }
-        }
-    }
 }
 
 /// The rows that `version` answered, in order of event time and then of the log. Every row where `version` is `None`.
@@ -107,43 +76,30 @@ pub fn rows_of_version(rows: &RecordBatch, version: Option<&str>) -> Result<Reco
 /// Pairs the logged predictions of `rows` with the challenger's `answers` to them.
 ///
 /// # Errors
-/// When a column is missing or of the wrong type, or the challenger did not answer every row.
-pub fn pair(rows: &RecordBatch, answers: &RecordBatch, loss: Loss) -> Result<Vec<Pair>, TrialError> {
+/// When a column is missing or of the wrong type, or the answers are not as many as the rows.
+pub fn pair(rows: &RecordBatch, answers: &RecordBatch, loss: &Loss) -> Result<Vec<Pair>, TrialError> {
     if answers.num_rows() != rows.num_rows() {
         return Err(TrialError::AnswerCount { answers: answers.num_rows(), rows: rows.num_rows() });
     }
-    let labels = column(rows, LABEL)?;
-    let champion = loss.between(column(rows, PREDICTION)?, labels)?;
-    let challenger = loss.between(column(answers, PREDICTION)?, labels)?;
-    let segments = segments_of(rows)?;
-    let pairs = champion.into_iter().zip(challenger).zip(segments);
-    Ok(pairs
-        .filter_map(|((champion, challenger), segments)| {
-            Some(Pair { champion_loss: champion?, challenger_loss: challenger?, segments })
-        })
-        .collect())
+    let sides = loss.answers(rows)?.into_iter().zip(loss.answers(answers)?);
+    let mut pairs = Vec::with_capacity(rows.num_rows());
+    for ((label, (champion, challenger)), segments) in loss.labels(rows)?.into_iter().zip(sides).zip(segments_of(rows)?)
+    {
+        let Some(label) = label else { continue };
+        let (champion_loss, challenger_loss) = (loss.between(champion, label), loss.between(challenger, label));
+        pairs.push(Pair { champion_loss, challenger_loss, segments });
+    }
+    Ok(pairs)
 }
 
-/// The champion's losses on the rows that it answered, in their order. A row without an answer is a loss of 1.
+/// The champion's losses on its rows with a label that can be used, in their order. A row without an answer is wrong.
 ///
 /// # Errors
 /// When a column is missing or of the wrong type.
-pub fn champion_losses(rows: &RecordBatch, loss: Loss) -> Result<Vec<f64>, TrialError> {
-    let losses = loss.between(column(rows, PREDICTION)?, column(rows, LABEL)?)?;
-    Ok(losses.into_iter().map(|loss| loss.unwrap_or(1.0)).collect())
-}
-
-/// 0 or 1 for each class, the absolute error for each number, of answers that there are.
-///
-/// # Errors
-/// When a column is missing or of the wrong type.
-pub fn errors_of(task: &Task, labels: &ArrayRef, answers: &RecordBatch) -> Result<Vec<f64>, TrialError> {
-    let predictions = column(answers, PREDICTION)?;
-    let errors = match task {
-        Task::Regression => absolute_errors(predictions, labels)?,
-        Task::Binary { .. } | Task::Multiclass { .. } => Loss::ZeroOne.between(predictions, labels)?,
-    };
-    Ok(errors.into_iter().flatten().collect())
+pub fn champion_losses(rows: &RecordBatch, loss: &Loss) -> Result<Vec<f64>, TrialError> {
+    let answers = loss.labels(rows)?.into_iter().zip(loss.answers(rows)?);
+    let of_row = |(label, answer)| Some(loss.between(answer, label?).unwrap_or(LOSS_OF_NO_ANSWER));
+    Ok(answers.filter_map(of_row).collect())
 }
 
 /// The 95 % quantile of the absolute errors of the logged predictions; 1 where there are none or all are zero.
@@ -239,9 +195,13 @@ fn wrong_type(name: &str, values: &ArrayRef, expected: DataType) -> TrialError {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
+    use arrow::array::{Int32Array, Int64Array, StringArray};
+    use detectors::schema::Task;
 
     fn rows() -> RecordBatch {
         let strings = |values: [&str; 4]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
@@ -259,22 +219,15 @@ mod tests {
     }
 
     #[test]
-    fn pairs_come_in_order_of_event_time_from_the_champions_rows_alone() {
+    fn pairs_come_in_order_of_event_time_from_the_champions_rows_alone_and_leave_none_of_them_out() {
         let rows = rows_of_version(&rows(), Some("v1")).unwrap();
         let answers = vec![Some("1"), Some("1"), None];
         let answers =
             RecordBatch::try_from_iter([(PREDICTION, Arc::new(StringArray::from(answers)) as ArrayRef)]).unwrap();
-        let pairs = pair(&rows, &answers, Loss::ZeroOne).unwrap();
+        let task = Task::Binary { positive: "1".into(), negative: "0".into() };
+        let pairs = pair(&rows, &answers, &Loss::of(&task, 1.0)).unwrap();
         let losses: Vec<_> = pairs.iter().map(|pair| (pair.champion_loss, pair.challenger_loss)).collect();
-        assert_eq!(losses, [(1.0, 0.0), (1.0, 1.0)]);
-    }
-
-    #[test]
-    fn errors_of_numbers_are_cut_at_the_largest() {
-        let numbers = |values: Vec<f64>| Arc::new(Float64Array::from(values)) as ArrayRef;
-        let loss = Loss::of(&Task::Regression, 2.0);
-        let losses = loss.between(&numbers(vec![1.0, 9.0, f64::NAN]), &numbers(vec![2.0, 2.0, 2.0])).unwrap();
-        assert_eq!(losses, [Some(0.5), Some(1.0), None]);
+        assert_eq!(losses, [(Some(1.0), Some(0.0)), (Some(1.0), Some(1.0)), (Some(0.0), None)]);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The stage decides when; these carry it out. Everything they give is a function of what they are asked for: the same span
 //! and cut give the same rows, the same bytes the same artifact, so that a crash between two steps changes nothing.
 
-use crate::lifecycle::{ArtifactId, ModelVersion};
+use crate::lifecycle::ArtifactId;
 use crate::policy::RetrainPolicy;
-use crate::scorer::{Scorer, ScoringError};
+use crate::scorer::{ScoredVersion, Scorer, ScoringError};
 use crate::trainer::Trainer;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -75,7 +75,7 @@ pub trait ReferenceLearner: Send {
 }
 
 /// Makes the scorer of a version from its artifact.
-pub type ScorerFactory = Box<dyn Fn(&ModelVersion, &[u8]) -> Result<Box<dyn Scorer>, ScoringError> + Send>;
+pub type ScorerFactory = Box<dyn Fn(ScoredVersion, &[u8]) -> Result<Box<dyn Scorer>, ScoringError> + Send>;
 
 /// One model that can be retrained.
 pub struct Apprentice {

@@ -1,19 +1,17 @@
 //! `driftline run`: the service until SIGTERM or SIGINT.
 
 use crate::bootstrap::Bootstrap;
-use crate::champion::Champion;
 use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, StageFailure, check};
 use crate::output::note;
 use crate::service::{Grounds, Pace, Service, ServiceOptions, StageFailedForGood, check_references, check_stages};
 use anyhow::{Context, Result};
-use ingest::error_chain::sentence;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How often the published champion is brought up to date, and whether a stage has failed is looked at.
+/// How often it is looked at whether a stage has failed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the service; a signal seals, commits and ends it.
@@ -32,21 +30,13 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     if let Some(address) = service.address() {
         note(format_args!("driftline: metrics and API at http://{address}"));
     }
-    let champions = published_champions(&grounds)?;
     let exits = config.stage_failure == StageFailure::Exit;
-    let word = signals.wait(champions, || exits && service.has_failed_for_good());
+    let word = signals.wait(|| exits && service.has_failed_for_good());
     note(format_args!("driftline: sealing and committing"));
     match (service.shutdown(), word) {
         (Err(error), Word::StageFailed) => Err(error.context(StageFailedForGood)),
         (ended, _) => ended.map(|()| Exit::Done),
     }
-}
-
-/// The champions that are published where others serve them.
-fn published_champions(grounds: &Grounds) -> Result<Vec<Champion>> {
-    let published = grounds.models.iter().filter(|model| model.triton.is_some());
-    let champion = |model| Champion::new(Arc::clone(model), Arc::clone(&grounds.store), Arc::clone(&grounds.log));
-    published.map(champion).collect()
 }
 
 /// Why the service ends.
@@ -75,8 +65,8 @@ impl Signals {
         Ok(Self { runtime, terminate, interrupt })
     }
 
-    /// Waits for the first or for a stage to fail, and keeps what is published up to date meanwhile.
-    fn wait(self, mut champions: Vec<Champion>, has_failed: impl Fn() -> bool) -> Word {
+    /// Waits for the first or for a stage to fail. Nothing else is done here: what blocks has threads of its own.
+    fn wait(self, has_failed: impl Fn() -> bool) -> Word {
         let Self { runtime, mut terminate, mut interrupt } = self;
         runtime.block_on(async {
             let mut tick = tokio::time::interval(LOOK_EVERY);
@@ -84,7 +74,7 @@ impl Signals {
                 tokio::select! {
                     _ = terminate.recv() => return Word::Signal,
                     _ = interrupt.recv() => return Word::Signal,
-                    _ = tick.tick() => champions.iter_mut().for_each(publish),
+                    _ = tick.tick() => {}
                 }
                 if has_failed() {
                     return Word::StageFailed;
@@ -94,14 +84,7 @@ impl Signals {
     }
 }
 
-fn publish(champion: &mut Champion) {
-    if let Err(error) = champion.follow() {
-        let error = sentence(error.as_ref());
-        tracing::error!(error, "the champion could not be published; what was served before is served still");
-    }
-}
-
 /// What first versions are made with, on these grounds.
 pub(super) fn bootstrap(grounds: &Grounds) -> Result<Bootstrap<'_>> {
-    Bootstrap::read(&grounds.log, (&grounds.store, &grounds.work_directory))
+    Bootstrap::read(&grounds.log, (&grounds.store, grounds.work_folder.path()))
 }

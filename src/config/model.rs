@@ -11,6 +11,7 @@ use ingest::decode::{
 use ingest::watched::WatchedModel;
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
+use retrain::scorer::command::Lifetime;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -155,8 +156,8 @@ pub enum TrainerConfig {
 pub enum ScorerConfig {
     /// ONNX in the process.
     Onnx,
-    /// A program.
-    Command(CommandConfig),
+    /// A program, and how long it runs.
+    Command(CommandConfig, Lifetime),
 }
 
 /// A program to be run.
@@ -172,6 +173,8 @@ pub struct CommandConfig {
     pub environment: BTreeMap<String, String>,
     /// After so long it is ended.
     pub time_limit: Duration,
+    /// How many bytes a file that it leaves may have.
+    pub result_limit: u64,
 }
 
 impl CommandConfig {
@@ -197,6 +200,7 @@ impl CommandConfig {
             working_directory: Some(directory),
             time_limit: self.time_limit,
             output_lines_kept: Self::OUTPUT_LINES,
+            most_result_bytes: self.result_limit,
         })
     }
 }
@@ -210,6 +214,7 @@ impl fmt::Debug for CommandConfig {
             .field("arguments", &self.arguments)
             .field("environment", &self.environment.keys())
             .field("time_limit", &self.time_limit)
+            .field("result_limit", &self.result_limit)
             .finish()
     }
 }

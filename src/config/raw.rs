@@ -338,8 +338,10 @@ pub(super) enum RawScorer {
     /// ONNX, in the process itself.
     #[default]
     Onnx,
-    /// A program that reads and writes Parquet.
+    /// A program that reads and writes Parquet, started for each batch of rows.
     Command(RawCommand),
+    /// One that is started once for a version, and does one job after the other.
+    StandingCommand(RawCommand),
 }
 
 #[derive(Debug, Deserialize)]
@@ -355,11 +357,18 @@ pub(super) struct RawCommand {
     /// After so long the program and everything it started are ended.
     #[serde(default = "RawCommand::default_limit")]
     pub(super) time_limit: Span,
+    /// How large a file that it leaves may be, rows also when they are unpacked.
+    #[serde(default = "RawCommand::default_result_limit")]
+    pub(super) result_limit: ByteSize,
 }
 
 impl RawCommand {
     fn default_limit() -> Span {
         Span::hours(1)
+    }
+
+    fn default_result_limit() -> ByteSize {
+        ByteSize(1 << 30)
     }
 }
 

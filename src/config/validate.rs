@@ -18,6 +18,7 @@ use ingest::join::{AbsentMeans, LabelPolicy};
 use ingest::segments::{SegmentSource, SegmentSpec, Segmenter};
 use ingest::watched::{SequentialPolicy, WatchedModel};
 use retrain::policy::{PolicyError as RetrainError, RetrainPolicy};
+use retrain::scorer::command::Lifetime;
 use retrain::trainer::TrainingError;
 use retrain::trainer::builtin::BuiltinTrainer;
 use std::collections::BTreeMap;
@@ -393,7 +394,13 @@ fn trainer(path: &str, raw: RawTrainer, folder: &Path) -> Validated<TrainerConfi
 fn scorer(path: &str, raw: RawScorer, folder: &Path) -> Validated<ScorerConfig> {
     Ok(match raw {
         RawScorer::Onnx => ScorerConfig::Onnx,
-        RawScorer::Command(raw) => ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw, folder)?),
+        RawScorer::Command(raw) => {
+            ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw, folder)?, Lifetime::OneBatch)
+        }
+        RawScorer::StandingCommand(raw) => {
+            let command = command(&format!("{path}.scorer.standing_command"), raw, folder)?;
+            ScorerConfig::Command(command, Lifetime::AllBatches)
+        }
     })
 }
 
@@ -402,8 +409,15 @@ fn command(path: &str, raw: RawCommand, folder: &Path) -> Validated<CommandConfi
         return refuse(format!("{path}.program"), Problem::Needs { key: "program", why: "it names what is run" });
     }
     positive(&format!("{path}.time_limit"), raw.time_limit.0)?;
-    let RawCommand { program, arguments, environment, time_limit } = raw;
-    Ok(CommandConfig { program, directory: folder.to_owned(), arguments, environment, time_limit: time_limit.0 })
+    let RawCommand { program, arguments, environment, time_limit, result_limit } = raw;
+    Ok(CommandConfig {
+        program,
+        directory: folder.to_owned(),
+        arguments,
+        environment,
+        time_limit: time_limit.0,
+        result_limit: result_limit.0,
+    })
 }
 
 /// Refuses a length of time that is no time.

@@ -51,7 +51,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     let mut teller = Teller::new(&grounds.log, json)?;
     teller.opening(&directory);
     let reference = reference(&setup, args.seed)?;
-    let mut set_up = Bootstrap::read(&grounds.log, (&grounds.store, &grounds.work_directory))?;
+    let mut set_up = Bootstrap::read(&grounds.log, (&grounds.store, grounds.work_folder.path()))?;
     if !set_up.is_done(MODEL) {
         let first = set_up.train(&setup, &reference)?;
         set_up.register(vec![first])?;

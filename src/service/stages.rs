@@ -151,7 +151,7 @@ fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
         store: Arc::clone(&grounds.store),
         models: grounds.models.clone(),
         schemas: Arc::clone(&grounds.schemas),
-        work_directory: grounds.work_directory.clone(),
+        work_directory: grounds.work_folder.path().to_owned(),
         stop: stop.clone(),
     };
     let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };

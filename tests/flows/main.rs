@@ -9,11 +9,13 @@ mod faults;
 mod forgotten;
 mod kafka_log;
 mod kill;
+mod publishing;
 mod repartition;
 mod schemas;
 mod sea_losing;
 mod secured;
 mod stalls;
+mod trainings;
 mod windows_oracle;
 
 /// The driftline under test.

@@ -8,10 +8,10 @@ use driftline_tests::{On, Workplace};
 use flate2::read::GzDecoder;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use retrain::scorer::Scorer;
 use retrain::scorer::onnx::OnnxScorer;
+use retrain::scorer::{Scorer, ScoringError};
 use retrain::trainer::builtin::BuiltinTrainer;
-use retrain::trainer::{TrainingJob, train};
+use retrain::trainer::{TrainedModel, TrainingJob, train};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -136,7 +136,10 @@ fn learn(rows: &[Row]) -> OnnxScorer {
         parameters: &parameters,
         work_directory: work.path(),
     };
-    let trained = train(&BuiltinTrainer, &job, &Default::default()).unwrap();
+    let scorer_of = |trained: &TrainedModel| -> Result<Box<dyn Scorer>, ScoringError> {
+        Ok(Box::new(OnnxScorer::load(&trained.artifact, &schema)?))
+    };
+    let trained = train(&BuiltinTrainer, &scorer_of, &job, &Default::default()).unwrap();
     OnnxScorer::load(&trained.artifact, &schema).unwrap()
 }
 

@@ -4,7 +4,7 @@
 Called with the path of a job file (the contract stands in retrain/src/trainer/command.rs). It reads the training rows,
 fits a model, writes it as ONNX with a sample of the model's own answers, and last of all the result file.
 
-Parameters: `estimator` (`logistic`, the default, or `forest`; `linear` for a regression), `seed` (0), `trees` (50).
+Parameters: `estimator` (`logistic`, the default, `forest` or `boosting`; `linear` for a regression), `seed` (0), `trees` (50).
 
 Nulls are replaced by the column's mean, in the graph too. Categories stand as their index in a table that travels in the graph's metadata,
 as the trees want them and as Driftline fills the input; the linear estimators therefore take numeric features only.
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from onnx import helper, numpy_helper
 from skl2onnx import to_onnx
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -89,8 +89,10 @@ def fit(job, features, matrix, labels):
     seed = int(parameters.get("seed", "0"))
     default = "linear" if job["schema"]["task"]["type"] == "regression" else "logistic"
     name = parameters.get("estimator", default)
+    trees = int(parameters.get("trees", "50"))
+    if name == "boosting":
+        return HistGradientBoostingClassifier(max_iter=trees, random_state=seed).fit(matrix, labels)
     if name == "forest":
-        trees = int(parameters.get("trees", "50"))
         return RandomForestClassifier(n_estimators=trees, min_samples_leaf=5, random_state=seed).fit(matrix, labels)
     if any(feature["kind"] == "categorical" for feature in features):
         raise JobError(f"the estimator {name} takes numeric features only; set the parameter estimator to forest")
@@ -98,7 +100,7 @@ def fit(job, features, matrix, labels):
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(matrix, labels)
     if name == "linear":
         return make_pipeline(StandardScaler(), LinearRegression()).fit(matrix, labels)
-    raise JobError(f"the estimator {name} is unknown; logistic, forest and linear are known")
+    raise JobError(f"the estimator {name} is unknown; logistic, forest, boosting and linear are known")
 
 
 def write_graph(job, estimator, tables, means):
@@ -107,6 +109,9 @@ def write_graph(job, estimator, tables, means):
     if is_classifier(estimator):
         options[id(estimator)] = {"zipmap": False}
     graph = to_onnx(estimator, means[np.newaxis], options=options, target_opset={"": OPSET, "ai.onnx.ml": 3})
+    for node in graph.graph.node:
+        if node.op_type == "TreeEnsembleClassifier":
+            fold_base_values(node)
     impute_in_graph(graph.graph, means)
     metadata = {"driftline.categories": tables}
     if is_classifier(estimator):
@@ -115,6 +120,23 @@ def write_graph(job, estimator, tables, means):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
     Path(job["artifact"]).write_bytes(graph.SerializeToString())
+
+
+def fold_base_values(node):
+    """Adds what boosting starts from to the leaves of each class's first tree; the engine takes no base values of two classes."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if "base_values" not in attributes:
+        return
+    base = attributes["base_values"].floats
+    trees, classes = attributes["class_treeids"].ints, attributes["class_ids"].ints
+    first = {}
+    for tree, label in zip(trees, classes):
+        first[label] = min(tree, first.get(label, tree))
+    weights = attributes["class_weights"].floats
+    for place, (tree, label) in enumerate(zip(trees, classes)):
+        if tree == first[label]:
+            weights[place] += base[label]
+    node.attribute.remove(attributes["base_values"])
 
 
 def impute_in_graph(graph, means):

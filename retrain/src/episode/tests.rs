@@ -77,8 +77,8 @@ fn run(mut episode: Episode, from: i64, until: i64, loss_of: impl Fn(&str, i64) 
         for (candidate, version) in episode.on_trial() {
             let pairs = read.champion.iter().zip(losses(loss_of(version, number), number + 3));
             let pair = |(champion_loss, challenger_loss): (&f64, f64)| Pair {
-                champion_loss: *champion_loss,
-                challenger_loss,
+                champion_loss: Some(*champion_loss),
+                challenger_loss: Some(challenger_loss),
                 segments: Vec::new(),
             };
             read.pairs.insert(candidate, pairs.map(pair).collect());

@@ -20,8 +20,13 @@ impl Dice {
             roll if roll < gain + loss => (0.0, 1.0),
             _ => (0.0, 0.0),
         };
-        Pair { champion_loss, challenger_loss, segments: Vec::new() }
+        answered(champion_loss, challenger_loss)
     }
+}
+
+/// A row that both sides answered.
+fn answered(champion_loss: f64, challenger_loss: f64) -> Pair {
+    Pair { champion_loss: Some(champion_loss), challenger_loss: Some(challenger_loss), segments: Vec::new() }
 }
 
 /// The first training of an episode of the model.
@@ -87,7 +92,7 @@ fn a_worse_challenger_is_rejected_before_its_deadline() {
 #[test]
 fn no_promotion_before_the_least_rows_however_clear() {
     let policy = GatePolicy::default();
-    let clear = Pair { champion_loss: 1.0, challenger_loss: 0.0, segments: Vec::new() };
+    let clear = answered(1.0, 0.0);
     for (dependence, least) in [(1.0, 20), (2.5, 50)] {
         let mut trial = Trial::new(TrialTerms { dependence, ..terms(1, 0) }, &policy);
         (1..least).for_each(|_| trial.observe(&clear));
@@ -99,6 +104,23 @@ fn no_promotion_before_the_least_rows_however_clear() {
 }
 
 #[test]
+fn a_challenger_that_answers_the_easy_rows_alone_loses() {
+    let policy = GatePolicy::default();
+    let (mut dice, mut trial) = (Dice(13), Trial::new(terms(1, 0), &policy));
+    let mut unanswered = 0;
+    for _ in 0..400 {
+        let champion_loss = Some(f64::from(u8::from(dice.roll() < 0.2)));
+        let challenger_loss = (dice.roll() < 0.25).then_some(0.0);
+        unanswered += u64::from(challenger_loss.is_none());
+        trial.observe(&Pair { champion_loss, challenger_loss, segments: Vec::new() });
+    }
+    let Ruling::Reject(Why::Worse, report) = judge(&policy, &trial) else { panic!("it is right in a quarter") };
+    assert_eq!((report.rows, report.challenger_unanswered, report.champion_unanswered), (400, unanswered, 0));
+    let told = format!("counts as wrong: {unanswered} rows by the challenger, 0 by the champion");
+    assert!(report.summary.ends_with(&told), "{}", report.summary);
+}
+
+#[test]
 fn a_harmed_segment_stops_a_challenger_that_is_better_on_the_whole() {
     let policy = GatePolicy::default();
     let mut trial = Trial::new(terms(1, 0), &policy);
@@ -107,7 +129,7 @@ fn a_harmed_segment_stops_a_challenger_that_is_better_on_the_whole() {
         let harmed = row % 6 == 0;
         let (champion_loss, challenger_loss) = if harmed { (0.0, 1.0) } else { (1.0, 0.0) };
         let segments = segment(if harmed { "north" } else { "south" });
-        trial.observe(&Pair { champion_loss, challenger_loss, segments });
+        trial.observe(&Pair { segments, ..answered(champion_loss, challenger_loss) });
     }
     let Ruling::Reject(Why::WorseInSegment { segment, .. }, _) = judge(&policy, &trial) else { panic!() };
     assert_eq!(segment.value, "north");

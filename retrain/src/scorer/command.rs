@@ -1,6 +1,6 @@
-//! Any program as a scorer, for models that ONNX cannot carry: Parquet in, Parquet out.
+//! Any program as a scorer, whatever the format of the artifact: Parquet in, Parquet out.
 //!
-//! The program is run once for each batch, as [`crate::process`] describes, with the path of a job file as its last
+//! By default the program is run once for each batch, as [`crate::process`] describes, with the path of a job file as its last
 //! argument:
 //!
 //! ```json
@@ -12,37 +12,48 @@
 //! ```
 //!
 //! `rows` has the features by name. The program writes to `answers` the schema's output columns (`prediction`, and `score`
-//! or `score.<class>`), a row for each row and in their order. Starting a program costs more than most models' answers, so
-//! batches should be large.
+//! or `score.<class>`), a row for each row and in their order.
+//!
+//! Starting a program costs more than most models' answers. One that stays up ([`Lifetime::AllBatches`]) is started once for
+//! a version: as [`crate::process::StandingProgram`] describes, it reads the path of the job file from standard input for
+//! each batch, and says `done` on standard output when its answers are written.
 
-use super::{Scorer, ScoringError};
+use super::{ScoredVersion, Scorer, ScoringError};
 use crate::answers;
 use crate::encoding::features_as;
 use crate::job::{Job, JobError};
-use crate::process::CommandSpec;
+use crate::process::{self, CommandSpec, ProcessError, StandingProgram};
 use crate::rows_file;
 use arrow::array::RecordBatch;
-use detectors::schema::ModelSchema;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Which version a program is to answer for.
+/// How long a program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// For one batch.
+    OneBatch,
+    /// For as long as its version is asked.
+    AllBatches,
+}
+
+/// A program that answers.
 #[derive(Debug, Clone)]
-pub struct ScoredVersion {
-    /// The model.
-    pub model: String,
-    /// The version.
-    pub version: String,
-    /// What it takes and gives.
-    pub schema: ModelSchema,
+pub struct ScorerProgram {
+    /// The program.
+    pub command: CommandSpec,
+    /// How long it runs.
+    pub lifetime: Lifetime,
 }
 
 /// Asks a program.
 #[derive(Debug)]
 pub struct CommandScorer {
-    command: CommandSpec,
+    program: ScorerProgram,
+    /// The program, where it is up.
+    standing: Option<StandingProgram>,
     of: ScoredVersion,
     stop: CancellationToken,
     /// Holds the artifact and the job's files; removed with the scorer.
@@ -65,7 +76,7 @@ impl CommandScorer {
     /// # Errors
     /// The artifact cannot be written to a temporary directory.
     pub fn new(
-        command: CommandSpec,
+        program: ScorerProgram,
         of: ScoredVersion,
         artifact: &[u8],
         stop: CancellationToken,
@@ -77,11 +88,11 @@ impl CommandScorer {
             .map_err(|source| JobError::io(&temporary, source))?;
         let path = directory.path().join("artifact");
         std::fs::write(&path, artifact).map_err(|source| JobError::io(&path, source))?;
-        Ok(Self { command, of, stop, directory, artifact: path })
+        Ok(Self { program, standing: None, of, stop, directory, artifact: path })
     }
 
     /// What the program answers to these features.
-    fn ask(&self, features: &RecordBatch) -> Result<RecordBatch, JobError> {
+    fn ask(&mut self, features: &RecordBatch) -> Result<RecordBatch, JobError> {
         let place = |name: &str| self.directory.path().join(name);
         let (rows, answers) = (place("rows.parquet"), place("answers.parquet"));
         rows_file::write(&rows, features)?;
@@ -93,23 +104,36 @@ impl CommandScorer {
         let row_count = features.num_rows();
         let particulars = Files { artifact: &self.artifact, rows: &rows, row_count, answers: &answers };
         let ScoredVersion { model, version, schema } = &self.of;
-        Job { kind: "score", model, version, schema, particulars }.run(
-            &self.command,
-            self.directory.path(),
-            &self.stop,
-        )?;
-        Ok(rows_file::read(&answers)?)
+        let job = Job { kind: "score", model, version, schema, particulars }.write(self.directory.path())?;
+        self.work(&job)?;
+        Ok(rows_file::read(self.directory.path(), &answers, self.program.command.most_result_bytes)?)
+    }
+
+    /// Has the program do a job: a new one, or the one that is up.
+    fn work(&mut self, job: &Path) -> Result<(), ProcessError> {
+        let command = &self.program.command;
+        if self.program.lifetime == Lifetime::OneBatch {
+            return process::run(command, job, &self.stop);
+        }
+        let mut program = match self.standing.take() {
+            Some(program) => program,
+            None => StandingProgram::start(command, job)?,
+        };
+        program.work(&self.stop)?;
+        // One that has failed is not asked again.
+        self.standing = Some(program);
+        Ok(())
     }
 }
 
 impl Scorer for CommandScorer {
     fn score(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
-        let task = &self.of.schema.task;
+        let task = self.of.schema.task.clone();
         if rows.num_rows() == 0 {
-            return Ok(RecordBatch::new_empty(answers::answer_schema(task)));
+            return Ok(RecordBatch::new_empty(answers::answer_schema(&task)));
         }
         let found = self.ask(&features_as(&self.of.schema, rows)?)?;
-        Ok(answers::from_columns(task, &found, rows.num_rows())?)
+        Ok(answers::from_columns(&task, &found, rows.num_rows())?)
     }
 }
 
@@ -117,12 +141,16 @@ impl Scorer for CommandScorer {
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Float64Array};
-    use detectors::schema::{ColumnKind, Task};
+    use detectors::schema::{ColumnKind, ModelSchema, Task};
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
     fn scorer(script: &str) -> CommandScorer {
+        scorer_for(Lifetime::OneBatch, script)
+    }
+
+    fn scorer_for(lifetime: Lifetime, script: &str) -> CommandScorer {
         let command = CommandSpec {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
@@ -130,10 +158,11 @@ mod tests {
             working_directory: None,
             time_limit: Duration::from_secs(60),
             output_lines_kept: 5,
+            most_result_bytes: 1 << 20,
         };
         let schema = ModelSchema::new([("prediction_input".to_owned(), ColumnKind::Numeric)], Task::Regression);
         let of = ScoredVersion { model: "m".to_owned(), version: "v1".to_owned(), schema };
-        CommandScorer::new(command, of, b"the artifact", CancellationToken::new()).unwrap()
+        CommandScorer::new(ScorerProgram { command, lifetime }, of, b"the artifact", CancellationToken::new()).unwrap()
     }
 
     fn rows(numbers: Vec<f64>) -> RecordBatch {
@@ -160,6 +189,27 @@ mod tests {
         scorer.score(&rows(vec![1.0])).unwrap();
         let error = scorer.score(&rows(vec![1.0])).unwrap_err();
         assert!(error.to_string().contains("answers.parquet cannot be opened"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_stays_up_is_started_once_and_anew_after_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name).display().to_string();
+        rows_file::write(&directory.path().join("prepared"), &answers::from_numbers([3.0, 4.0]).unwrap()).unwrap();
+        let (starts, prepared, fails) = (place("starts"), place("prepared"), place("fails"));
+        let script = format!(
+            "echo begun >> {starts}; while read -r job; do rm {fails} && exit 1; cp {prepared} answers.parquet; echo done; done"
+        );
+        let mut scorer = scorer_for(Lifetime::AllBatches, &script);
+        let starts = || std::fs::read_to_string(directory.path().join("starts")).unwrap().lines().count();
+        for _ in 0..3 {
+            assert_eq!(scorer.score(&rows(vec![1.0, 2.0])).unwrap(), answers::from_numbers([3.0, 4.0]).unwrap());
+        }
+        assert_eq!(starts(), 1);
+        std::fs::write(directory.path().join("fails"), "").unwrap();
+        scorer.score(&rows(vec![1.0, 2.0])).unwrap_err();
+        scorer.score(&rows(vec![1.0, 2.0])).unwrap();
+        assert_eq!(starts(), 2);
     }
 
     #[test]

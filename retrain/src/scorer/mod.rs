@@ -1,7 +1,7 @@
 //! Scorers: how a version answers rows, in shadow and in replays.
 //!
-//! [`onnx`] runs a graph in this process; [`command`] asks a program, for models that ONNX cannot carry. Rows are
-//! independent of each other: the answer to a row does not depend on the batch it came in.
+//! [`onnx`] runs a graph in this process; [`command`] asks a program, for models that ONNX cannot carry or the engine cannot
+//! run. Rows are independent of each other: the answer to a row does not depend on the batch it came in.
 
 pub mod command;
 pub mod onnx;
@@ -9,7 +9,9 @@ pub mod onnx;
 use crate::answers::AnswerError;
 use crate::encoding::EncodingError;
 use crate::job::JobError;
+use crate::lifecycle::ModelVersion;
 use arrow::array::RecordBatch;
+use detectors::schema::ModelSchema;
 
 /// Something that answers rows with one version of a model.
 pub trait Scorer: Send {
@@ -18,6 +20,24 @@ pub trait Scorer: Send {
     /// # Errors
     /// The rows lack a feature, or the model failed; no answer of the batch is given then.
     fn score(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError>;
+}
+
+/// Which version is to answer.
+#[derive(Debug, Clone)]
+pub struct ScoredVersion {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: String,
+    /// What it takes and gives.
+    pub schema: ModelSchema,
+}
+
+impl ScoredVersion {
+    /// A version of a model's.
+    pub fn of(model: &str, version: &ModelVersion) -> Self {
+        Self { model: model.to_owned(), version: version.version.clone(), schema: version.schema.clone() }
+    }
 }
 
 /// Why a model could not be loaded or did not answer.

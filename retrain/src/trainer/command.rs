@@ -27,19 +27,26 @@
 //! some training rows and the program's own answers to them, in the schema's output columns (`prediction`, and `score` or
 //! `score.<class>`). Relative paths are relative to the job file. An `opaque` artifact is read by nobody but the model's
 //! scorer command.
+//!
+//! All three are plain files in the job's folder, which is empty at the start and removed in the end, and within the
+//! command's `result_limit`. What the result says beside that is taken as far as it can be (see `result`).
+
+mod result;
 
 use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
 use crate::encoding::features_as;
 use crate::job::{Job, JobError};
-use crate::lifecycle::ArtifactFormat;
+use crate::plain_file;
 use crate::process::CommandSpec;
 use crate::rows_file;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
-use serde::{Deserialize, Serialize};
+use ingest::error_chain::sentence;
+use result::TrainingResult;
+use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 /// Trains by running a program.
@@ -60,16 +67,13 @@ struct Terms<'a> {
     result: &'a Path,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResultFile {
-    artifact_format: ArtifactFormat,
-    #[serde(default)]
-    metrics: BTreeMap<String, f64>,
-    #[serde(default)]
-    parameters: BTreeMap<String, String>,
-    code_revision: Option<String>,
-    sample: Option<PathBuf>,
+/// Where a program leaves what it made.
+struct Left<'a> {
+    folder: &'a Path,
+    artifact: &'a Path,
+    result: &'a Path,
+    /// The most bytes of one of its files.
+    most: u64,
 }
 
 impl Trainer for CommandTrainer {
@@ -90,37 +94,40 @@ impl Trainer for CommandTrainer {
         };
         let TrainingJob { model, version, schema, .. } = *job;
         Job { kind: "train", model, version, schema, particulars }.run(&self.command, &directory, stop)?;
-        collect(job, &artifact, &result)
+        let most = self.command.most_result_bytes;
+        Left { folder: &directory, artifact: &artifact, result: &result, most }.collect(job)
     }
 }
 
-/// What the program left behind.
-fn collect(job: &TrainingJob<'_>, artifact: &Path, result: &Path) -> Result<TrainedModel, TrainingError> {
-    let ResultFile { artifact_format, metrics, parameters, code_revision, sample } =
-        serde_json::from_slice(&read(result)?).map_err(|error| unusable(result, error.to_string()))?;
-    let bytes = read(artifact)?;
-    if bytes.is_empty() {
-        return Err(unusable(artifact, "it is empty".to_owned()));
+impl Left<'_> {
+    fn collect(&self, job: &TrainingJob<'_>) -> Result<TrainedModel, TrainingError> {
+        let result = result::parse(&self.read(self.result, self.most.min(result::MOST_BYTES))?);
+        let TrainingResult { artifact_format: format, metrics, parameters, code_revision, sample } =
+            result.map_err(|reason| unusable(self.result, reason))?;
+        let bytes = self.read(self.artifact, self.most)?;
+        if bytes.is_empty() {
+            return Err(unusable(self.artifact, "it is empty".to_owned()));
+        }
+        let sample = sample.map(|sample| self.sample(job.schema, &self.folder.join(sample))).transpose()?;
+        let mut used = job.parameters.clone();
+        used.extend(parameters);
+        Ok(TrainedModel { artifact: Bytes::from(bytes), format, metrics, parameters: used, code_revision, sample })
     }
-    let sample = sample.map(|sample| read_sample(job.schema, &result.with_file_name(sample))).transpose()?;
-    let mut used = job.parameters.clone();
-    used.extend(parameters);
-    let format = artifact_format;
-    Ok(TrainedModel { artifact: Bytes::from(bytes), format, metrics, parameters: used, code_revision, sample })
-}
 
-fn read_sample(schema: &ModelSchema, path: &Path) -> Result<Sample, TrainingError> {
-    let batch = rows_file::read(path).map_err(JobError::from)?;
-    if batch.num_rows() == 0 {
-        return Err(unusable(path, "the sample has no rows".to_owned()));
+    fn sample(&self, schema: &ModelSchema, path: &Path) -> Result<Sample, TrainingError> {
+        let batch = rows_file::read(self.folder, path, self.most);
+        let batch = batch.map_err(|error| unusable(path, sentence(&error)))?;
+        if batch.num_rows() == 0 {
+            return Err(unusable(path, "the sample has no rows".to_owned()));
+        }
+        let rows = features_as(schema, &batch)?;
+        let answers = answers::from_columns(&schema.task, &batch, batch.num_rows())?;
+        Ok(Sample { rows, answers })
     }
-    let rows = features_as(schema, &batch)?;
-    let answers = answers::from_columns(&schema.task, &batch, batch.num_rows())?;
-    Ok(Sample { rows, answers })
-}
 
-fn read(path: &Path) -> Result<Vec<u8>, TrainingError> {
-    std::fs::read(path).map_err(|error| unusable(path, format!("it cannot be read: {error}")))
+    fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, TrainingError> {
+        plain_file::read(self.folder, path, most).map_err(|error| unusable(path, error.to_string()))
+    }
 }
 
 fn unusable(path: &Path, reason: String) -> TrainingError {

@@ -2,8 +2,8 @@
 //!
 //! Two kinds train: [`builtin`] fits a linear model in this process, [`command`] runs any program. Both are functions of the
 //! job: the same rows and parameters give the same model, so that a training that was interrupted may simply be run again.
-//! Neither decides anything about the model it made. [`train`] adds the one check that every ONNX artifact must pass before
-//! it may be registered: the graph loads, fits the schema, and reproduces its trainer's own answers.
+//! Neither decides anything about the model it made. [`train`] adds the one check that every artifact must pass before it may
+//! be registered: whatever will answer for it loads it, and reproduces its trainer's own answers.
 
 pub mod builtin;
 pub mod command;
@@ -11,12 +11,11 @@ pub mod command;
 use crate::answers::{self, AnswerError};
 use crate::encoding::EncodingError;
 use crate::job::JobError;
-use crate::lifecycle::ArtifactFormat;
-use crate::scorer::onnx::OnnxScorer;
+use crate::lifecycle::{ArtifactFormat, ModelVersion};
 use crate::scorer::{Scorer, ScoringError};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use detectors::schema::ModelSchema;
+use detectors::schema::{ModelSchema, Task};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -73,30 +72,68 @@ pub trait Trainer: Send + Sync {
     fn train(&self, job: &TrainingJob<'_>, stop: &CancellationToken) -> Result<TrainedModel, TrainingError>;
 }
 
-/// Trains, then checks what was made.
+/// Makes what will answer for a model that was trained.
+pub type ScorerOf<'a> = &'a dyn Fn(&TrainedModel) -> Result<Box<dyn Scorer>, ScoringError>;
+
+/// Trains, then checks what was made: its answers to the sample are those of its trainer. Only an opaque artifact may come
+/// without a sample.
 ///
 /// # Errors
-/// As [`Trainer::train`], and for an ONNX artifact whatever [`verify`] finds.
+/// As [`Trainer::train`]; [`ScoringError`] from loading and asking the artifact, [`AnswerError::Mismatch`] where it answers
+/// otherwise.
 pub fn train(
     trainer: &dyn Trainer,
+    scorer_of: ScorerOf<'_>,
     job: &TrainingJob<'_>,
     stop: &CancellationToken,
 ) -> Result<TrainedModel, TrainingError> {
     let trained = trainer.train(job, stop)?;
-    if trained.format == ArtifactFormat::Onnx {
-        let sample = trained.sample.as_ref().ok_or(TrainingError::NoSample)?;
-        verify(&trained.artifact, job.schema, sample)?;
+    match &trained.sample {
+        Some(sample) => verify(scorer_of(&trained)?.as_mut(), &job.schema.task, sample)?,
+        None if trained.format == ArtifactFormat::Onnx => return Err(TrainingError::NoSample),
+        None => {}
     }
     Ok(trained)
 }
 
-/// Whether an ONNX artifact loads, fits the schema and reproduces a sample of its trainer's answers.
+/// Whether what will answer for an artifact reproduces a sample of its trainer's answers.
 ///
 /// # Errors
-/// [`ScoringError`] from loading and asking it, [`AnswerError::Mismatch`] where it answers otherwise.
-pub fn verify(artifact: &[u8], schema: &ModelSchema, sample: &Sample) -> Result<(), TrainingError> {
-    let found = OnnxScorer::load(artifact, schema)?.score(&sample.rows)?;
-    Ok(answers::verify(&schema.task, &sample.answers, &found)?)
+/// [`ScoringError`] from asking it, [`AnswerError::Mismatch`] where it answers otherwise.
+pub fn verify(scorer: &mut dyn Scorer, task: &Task, sample: &Sample) -> Result<(), TrainingError> {
+    let found = scorer.score(&sample.rows)?;
+    Ok(answers::verify(task, &sample.answers, &found)?)
+}
+
+/// The metric of a version that left training rows unanswered: how many.
+pub const UNANSWERED_ROWS: &str = "unanswered_rows";
+
+/// A new version's own answers to its training rows. How many it left unanswered is told and kept among its metrics.
+///
+/// # Errors
+/// It does not answer, or none of the rows.
+pub fn own_answers(
+    version: &mut ModelVersion,
+    scorer: &mut dyn Scorer,
+    rows: &RecordBatch,
+) -> Result<RecordBatch, TrainingError> {
+    let answers = scorer.score(rows)?;
+    let unanswered = answers::unanswered(&version.schema.task, &answers)?;
+    if unanswered > 0 && unanswered == rows.num_rows() as u64 {
+        return Err(AnswerError::None { rows: rows.num_rows() }.into());
+    }
+    if unanswered > 0 {
+        tracing::warn!(version = version.version, unanswered, rows = rows.num_rows(), "training rows left unanswered");
+        version.lineage.metrics.insert(UNANSWERED_ROWS.to_owned(), unanswered as f64);
+    }
+    Ok(answers)
+}
+
+impl TrainingError {
+    /// Whether what the trainer made is at fault: it is a function of the job, and would be the same in another attempt.
+    pub fn is_of_the_result(&self) -> bool {
+        matches!(self, Self::Result { .. } | Self::NoSample | Self::Answers(_))
+    }
 }
 
 /// Why a training failed. The champion stays.
@@ -185,7 +222,7 @@ pub enum TrainingError {
     #[error(transparent)]
     Job(#[from] JobError),
     /// The program succeeded but what it left cannot be used.
-    #[error("the trainer's result {path} cannot be used: {reason}", path = path.display())]
+    #[error("the trainer's {file} cannot be used: {reason}", file = path.file_name().unwrap_or_default().display())]
     Result {
         /// The file.
         path: PathBuf,
@@ -194,7 +231,7 @@ pub enum TrainingError {
     },
     /// An ONNX artifact without a sample of its trainer's answers.
     #[error(
-        "the trainer gave an ONNX artifact and no sample of its own answers; name one as `sample` in its metrics file"
+        "the trainer gave an ONNX artifact and no sample of its own answers; name one as `sample` in its result file"
     )]
     NoSample,
     /// The artifact cannot be loaded or asked.

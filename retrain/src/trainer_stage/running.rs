@@ -7,11 +7,12 @@ use crate::cross_fit::{HELD_OUT_ERROR, LOSS_DEPENDENCE};
 use crate::episode::{Candidate, Episode, Opening, Order, SpanLosses};
 use crate::gate::{AnchorStanding, CandidateKind, Pair};
 use crate::lifecycle::{ArtifactFormat, LifecycleEvent, ModelVersion, is_version};
+use crate::losses::Loss;
 use crate::progress::{EpisodeProgress, RetrainEvent, TrialProgress};
 use crate::registry::{CandidateRecord, InFlight, Settlement};
 use crate::request::RetrainRequest;
-use crate::scorer::Scorer;
-use crate::trial::{Loss, TrialError, champion_losses, features, pair, rows_of_version, usual_largest_error};
+use crate::scorer::{ScoredVersion, Scorer};
+use crate::trial::{TrialError, champion_losses, features, pair, rows_of_version, usual_largest_error};
 use crate::workshop::{Apprentice, RowSpan, Workshop};
 use arrow::array::RecordBatch;
 use detectors::schema::{ColumnKind, ModelSchema, Task};
@@ -120,7 +121,7 @@ impl TrainerStage {
         let promised = champion.and_then(|champion| metric(champion, HELD_OUT_ERROR));
         let until = self.last_cut_before(request);
         let loss = loss_of(&mut self.workshop, apprentice, (request, &until), promised)?;
-        let promises = champions.iter().filter_map(|known| promised_loss(known, loss));
+        let promises = champions.iter().filter_map(|known| promised_loss(known, &loss));
         let opening = Opening {
             request: request.clone(),
             number: in_flight.number,
@@ -172,7 +173,7 @@ impl TrainerStage {
         };
         let mut losses = SpanLosses::default();
         if rows.num_rows() > 0 {
-            let read = champion_losses(&rows, running.loss);
+            let read = champion_losses(&rows, &running.loss);
             losses.champion = read.map_err(|error| StageError::failed("reading the rows of a trial", error))?;
             let on_trial: Vec<u32> = running.episode.on_trial().map(|(number, _)| number).collect();
             for number in on_trial {
@@ -183,8 +184,8 @@ impl TrainerStage {
                     Err(Unfit::Challenger(reason)) => {
                         tracing::warn!(model = in_flight.request.model, number, reason, "a challenger does not answer");
                         let wrong = |champion_loss: &f64| Pair {
-                            champion_loss: *champion_loss,
-                            challenger_loss: 1.0,
+                            champion_loss: Some(*champion_loss),
+                            challenger_loss: None,
                             segments: Vec::new(),
                         };
                         losses.pairs.insert(number, losses.champion.iter().map(wrong).collect());
@@ -219,7 +220,7 @@ impl TrainerStage {
         let scorer = running.scorers.get_mut(&number).ok_or_else(gone)?;
         let answers = scorer.score(&features(rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
-        Ok(pair(rows, &answers, running.loss)?)
+        Ok(pair(rows, &answers, &running.loss)?)
     }
 
     fn carry_out(
@@ -365,9 +366,10 @@ impl TrainerStage {
         let (artifact, _) = known.artifact.as_ref().ok_or_else(missing)?;
         let bytes = self.workshop.artifacts.get(artifact);
         let bytes = bytes.map_err(|error| Unfit::World(StageError::failed("reading the challenger", error)))?;
-        let mut scorer = (apprentice.scorer)(known, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
+        let scored = ScoredVersion::of(&request.model, known);
+        let mut scorer = (apprentice.scorer)(scored, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let Some(anchor) = &apprentice.policy.gate.anchor else {
-            return Ok((scorer, promised_loss(known, running.loss), None));
+            return Ok((scorer, promised_loss(known, &running.loss), None));
         };
         let event_time = Window { start_ms: anchor.from_ms, end_ms: anchor.until_ms };
         let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
@@ -375,8 +377,8 @@ impl TrainerStage {
         let rows = rows_of_version(&rows, None)?;
         let answers = scorer.score(&features(&rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
-        let standing = standing_of(&pair(&rows, &answers, running.loss)?);
-        Ok((scorer, promised_loss(known, running.loss), Some(standing)))
+        let standing = AnchorStanding::of(&pair(&rows, &answers, &running.loss)?);
+        Ok((scorer, promised_loss(known, &running.loss), Some(standing)))
     }
 
     /// Writes an event of the episode's, at its event time.
@@ -437,12 +439,8 @@ fn metric(version: &ModelVersion, name: &str) -> Option<f64> {
 }
 
 /// The mean loss that a version's training promised.
-fn promised_loss(version: &ModelVersion, loss: Loss) -> Option<f64> {
-    let error = metric(version, HELD_OUT_ERROR)?;
-    Some(match loss {
-        Loss::ZeroOne => error,
-        Loss::Absolute { largest_error } => (error / largest_error).min(1.0),
-    })
+fn promised_loss(version: &ModelVersion, loss: &Loss) -> Option<f64> {
+    metric(version, HELD_OUT_ERROR).map(|error| loss.of_mean_error(error))
 }
 
 fn is_graph(version: &ModelVersion) -> bool {
@@ -482,15 +480,6 @@ fn loss_of(
         (_, configured, _) => configured.unwrap_or(1.0),
     };
     Ok(Loss::of(task, largest_error))
-}
-
-fn standing_of(pairs: &[Pair]) -> AnchorStanding {
-    let rows = pairs.len().max(1) as f64;
-    AnchorStanding {
-        rows: pairs.len() as u64,
-        champion_loss: pairs.iter().map(|pair| pair.champion_loss).sum::<f64>() / rows,
-        challenger_loss: pairs.iter().map(|pair| pair.challenger_loss).sum::<f64>() / rows,
-    }
 }
 
 impl From<TrialError> for Unfit {

@@ -9,13 +9,13 @@ use crate::lifecycle::{ArtifactFormat, ArtifactId, LifecycleEvent, Lineage, Mode
 use crate::recalibration::recalibrate;
 use crate::registry::{CandidateRecord, InFlight, ModelRecord};
 use crate::request::RetrainRequest;
-use crate::trainer::{TrainedModel, TrainingError, TrainingJob, train};
+use crate::scorer::ScoredVersion;
+use crate::trainer::{ScorerOf, TrainedModel, TrainingError, TrainingJob, own_answers, train};
 use crate::trial::{TrialError, features, rows_of_version, training_set, with_answers};
 use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
-use ingest::columns::LABEL;
 use ingest::error_chain::sentence;
 use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
@@ -45,6 +45,8 @@ struct Graduate {
 enum Fall {
     /// The trainer or its artifact is at fault: counted as an attempt, and told.
     Training(String),
+    /// What the trainer made cannot be used, and would be the same in another attempt: told.
+    Unusable(String),
     /// The world around it is: the stage is rebuilt, and the attempt counts as lost.
     World(StageError),
     /// The process is about to stop: nothing is recorded, the next instance makes the next attempt.
@@ -83,9 +85,10 @@ impl TrainerStage {
             Ok(graduate) => self.register_challenger(request, candidate, graduate),
             Err(Fall::Stopped) => Ok(Progress::Pending),
             // A program that was ended because this process ends has not failed; the next instance runs it again.
-            Err(Fall::Training(_)) if self.workshop.stop.is_cancelled() => Ok(Progress::Pending),
+            Err(Fall::Training(_) | Fall::Unusable(_)) if self.workshop.stop.is_cancelled() => Ok(Progress::Pending),
             Err(Fall::World(error)) => Err(error),
             Err(Fall::Training(reason)) => self.try_again(request, candidate, (record.attempt, reason)),
+            Err(Fall::Unusable(reason)) => self.give_up(request, candidate, reason),
         }
     }
 
@@ -100,7 +103,7 @@ impl TrainerStage {
             Ok(graduate) => self.register_challenger(&in_flight.request, candidate, graduate),
             Err(Fall::World(error)) => Err(error),
             Err(Fall::Stopped) => Ok(Progress::Pending),
-            Err(Fall::Training(reason)) => {
+            Err(Fall::Training(reason) | Fall::Unusable(reason)) => {
                 tracing::debug!(model = in_flight.request.model, champion, reason, "the champion is not recalibrated");
                 Ok(Progress::Done)
             }
@@ -131,6 +134,15 @@ impl TrainerStage {
             tracing::warn!(model, candidate = candidate_number, attempt, reason, "training failed, trying again");
             return self.claim(request, candidate, attempt + 1);
         }
+        self.give_up(request, candidate, reason)
+    }
+
+    fn give_up(
+        &mut self,
+        request: &RetrainRequest,
+        candidate: &Candidate,
+        reason: String,
+    ) -> Result<Progress, StageError> {
         let (request_id, number) = (request.id.clone(), candidate.number);
         let event = LifecycleEvent::TrainingFailed { request: request_id, candidate: Some(number), reason };
         self.write_at(request, candidate.until.at_ms, event, &format!("{number}:failed"))
@@ -196,7 +208,12 @@ impl TrainerStage {
             parameters: &request.parameters,
             work_directory: directory.path(),
         };
-        let trained = train(apprentice.trainer.as_ref(), &job, &self.workshop.stop)?;
+        let scorer_of = |trained: &TrainedModel| {
+            let (model, version) = (request.model.clone(), name.clone());
+            let scored = ScoredVersion { model, version, schema: apprentice.schema.clone() };
+            (apprentice.scorer)(scored, &trained.artifact)
+        };
+        let trained = train(apprentice.trainer.as_ref(), &scorer_of, &job, &self.workshop.stop)?;
         let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
         let version = ModelVersion {
             version: name.clone(),
@@ -209,7 +226,7 @@ impl TrainerStage {
                 ..lineage(request, candidate, &frozen)
             },
         };
-        let held_out = held_out_answers(apprentice, &version, &job, &self.workshop.stop)?;
+        let held_out = held_out_answers(apprentice, &scorer_of, &job, &self.workshop.stop)?;
         let untried = Untried { version, artifact: trained.artifact, training_set: frozen.digest, held_out };
         self.with_reference(request, untried, &frozen.rows)
     }
@@ -248,19 +265,17 @@ impl TrainerStage {
     ) -> Result<Graduate, Fall> {
         let Untried { mut version, artifact, training_set, held_out } = untried;
         let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
+        let scored = ScoredVersion::of(&request.model, &version);
+        let mut scorer = (apprentice.scorer)(scored, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
+        let answers = own_answers(&mut version, scorer.as_mut(), &features(rows, &apprentice.schema)?)?;
         let task = &apprentice.schema.task;
-        let mut scorer = (apprentice.scorer)(&version, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
-        let answers = scorer.score(&features(rows, &apprentice.schema)?);
-        let answers = answers.map_err(|error| Fall::Training(sentence(&error)))?;
-        let labels = rows.column_by_name(LABEL);
-        if let Some(labels) = labels {
-            let inherited = self.inherited_dependence(request);
-            let metrics = promises(task, labels, held_out.as_ref().unwrap_or(&answers), inherited)?;
-            version.lineage.metrics.extend(metrics);
-        }
-        let answers = match (held_out, labels) {
-            (Some(held_out), Some(labels)) => promised(task, labels, answers, held_out),
-            _ => {
+        let inherited = self.inherited_dependence(request);
+        let metrics =
+            promises(task, rows, held_out.as_ref().unwrap_or(&answers), inherited).map_err(TrialError::from)?;
+        version.lineage.metrics.extend(metrics);
+        let answers = match held_out {
+            Some(held_out) => promised(task, rows, answers, held_out),
+            None => {
                 version.lineage.metrics.insert(IN_SAMPLE.to_owned(), 1.0);
                 answers
             }
@@ -282,15 +297,11 @@ impl TrainerStage {
 /// Answers that the reference may promise; `None` where half of the rows does not make a model.
 fn held_out_answers(
     apprentice: &Apprentice,
-    version: &ModelVersion,
+    scorer_of: ScorerOf<'_>,
     job: &TrainingJob<'_>,
     stop: &CancellationToken,
 ) -> Result<Option<RecordBatch>, Fall> {
-    let scorer_of = |half: &TrainedModel| {
-        let artifact = version.artifact.as_ref().map(|(id, _)| (id.clone(), half.format));
-        (apprentice.scorer)(&ModelVersion { artifact, ..version.clone() }, &half.artifact)
-    };
-    match cross_fit(apprentice.trainer.as_ref(), &scorer_of, job, stop) {
+    match cross_fit(apprentice.trainer.as_ref(), scorer_of, job, stop) {
         Ok(answers) => Ok(Some(answers)),
         Err(_) if stop.is_cancelled() => Err(Fall::Stopped),
         Err(error) => {
@@ -328,6 +339,7 @@ impl From<TrainingError> for Fall {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Stopped => Self::Stopped,
+            error if error.is_of_the_result() => Self::Unusable(sentence(&error)),
             error => Self::Training(sentence(&error)),
         }
     }

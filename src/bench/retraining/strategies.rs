@@ -5,8 +5,8 @@ use crate::cli::BenchLoopArgs;
 use crate::setup::ModelSetup;
 use anyhow::Result;
 use detectors::schema::PREDICTION;
-use retrain::lifecycle::{ArtifactId, Lineage, ModelVersion};
-use retrain::trainer::{self, TrainingJob};
+use retrain::scorer::ScoredVersion;
+use retrain::trainer::{self, TrainedModel, TrainingJob};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,8 @@ const AFTER_CHANGE: usize = 500;
 const FOLLOW_UPS: [usize; 5] = [250, 500, 1_000, 2_000, 4_000];
 /// Rows among which the choice in hindsight does not change.
 const BLOCK: usize = 100;
+/// The version that every model here has.
+const BASELINE: &str = "baseline";
 /// A model of hindsight is looked at for so many blocks after it was made; later ones are no worse.
 const BLOCKS_OF_A_MODEL: usize = 100;
 
@@ -119,21 +121,19 @@ impl Workbench<'_> {
         let (parameters, directory) = (&self.setup.retrain.parameters, tempfile::tempdir_in(self.work.path())?);
         let job = TrainingJob {
             model: self.setup.name(),
-            version: "baseline",
+            version: BASELINE,
             schema,
             rows: &rows,
             parameters,
             work_directory: directory.path(),
         };
         let Some(of_model) = self.setup.trainer() else { return Ok(None) };
-        let Ok(trained) = trainer::train(of_model.as_ref(), &job, &stop) else { return Ok(None) };
-        let version = ModelVersion {
-            version: "baseline".to_owned(),
-            artifact: Some((ArtifactId::of(&trained.artifact), trained.format)),
-            schema: schema.clone(),
-            lineage: Lineage::default(),
+        let scorer_of = |trained: &TrainedModel| {
+            let (model, version) = (self.setup.name().to_owned(), BASELINE.to_owned());
+            self.setup.scorer(ScoredVersion { model, version, schema: schema.clone() }, &trained.artifact, &stop)
         };
-        let mut scorer = self.setup.scorer(&version, &trained.artifact, &stop)?;
+        let Ok(trained) = trainer::train(of_model.as_ref(), &scorer_of, &job, &stop) else { return Ok(None) };
+        let mut scorer = scorer_of(&trained)?;
         let mut losses = Vec::with_capacity(self.stream.len() - at);
         for batch in self.stream.batches(at, self.stream.len()) {
             let names: Vec<_> = (0..batch.batch.num_columns())

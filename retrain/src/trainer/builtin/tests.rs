@@ -1,6 +1,7 @@
 //! The builtin trainer as its callers see it: rows in, an artifact that answers as the trainer did.
 
 use super::*;
+use crate::fixtures::onnx_of;
 use crate::scorer::Scorer;
 use crate::scorer::onnx::OnnxScorer;
 use crate::trainer::{train, verify};
@@ -70,7 +71,7 @@ fn train_on(schema: &ModelSchema, rows: &RecordBatch) -> Result<TrainedModel, Tr
         parameters: &parameters,
         work_directory: std::path::Path::new("."),
     };
-    train(&BuiltinTrainer, &job, &CancellationToken::new())
+    train(&BuiltinTrainer, &onnx_of(schema), &job, &CancellationToken::new())
 }
 
 #[test]
@@ -157,7 +158,8 @@ fn an_artifact_that_answers_otherwise_is_rejected() {
     let rows = patients(300).classified(by_class);
     let trained = train_on(&binary(), &rows).unwrap();
     let other = train_on(&binary(), &rows.slice(0, 60)).unwrap();
-    let error = verify(&other.artifact, &binary(), &trained.sample.unwrap()).unwrap_err();
+    let mut scorer = OnnxScorer::load(&other.artifact, &binary()).unwrap();
+    let error = verify(&mut scorer, &binary().task, &trained.sample.unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "the artifact was rejected");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("does not reproduce"));
 }

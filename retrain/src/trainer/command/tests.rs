@@ -1,8 +1,12 @@
 //! The command trainer with programs in shell, and with the example in Python where its packages are installed.
 
 use super::*;
+use crate::fixtures::onnx_of;
+use crate::lifecycle::ArtifactFormat;
 use crate::process::ProcessError;
-use crate::trainer::train;
+use crate::scorer::command::{CommandScorer, Lifetime, ScorerProgram};
+use crate::scorer::{ScoredVersion, Scorer, ScoringError};
+use crate::trainer::{ScorerOf, train};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use detectors::schema::{ColumnKind, Task};
 use std::sync::Arc;
@@ -17,6 +21,7 @@ fn trainer(program: &str, arguments: &[&str]) -> CommandTrainer {
             working_directory: None,
             time_limit: Duration::from_secs(300),
             output_lines_kept: 20,
+            most_result_bytes: 64 << 20,
         },
     }
 }
@@ -33,6 +38,10 @@ struct Case {
 
 impl Case {
     fn train(&self, trainer: &CommandTrainer) -> Result<TrainedModel, TrainingError> {
+        self.train_for(trainer, &onnx_of(&self.schema))
+    }
+
+    fn train_for(&self, trainer: &CommandTrainer, scorer_of: ScorerOf<'_>) -> Result<TrainedModel, TrainingError> {
         let directory = tempfile::tempdir().unwrap();
         let job = TrainingJob {
             model: "admission",
@@ -42,7 +51,7 @@ impl Case {
             parameters: &self.parameters,
             work_directory: directory.path(),
         };
-        train(trainer, &job, &CancellationToken::new())
+        train(trainer, scorer_of, &job, &CancellationToken::new())
     }
 }
 
@@ -116,6 +125,71 @@ fn what_a_program_leaves_undone_is_named() {
     }
 }
 
+/// What a program may leave in place of its artifact or its result, and what is said of it.
+#[test]
+fn only_plain_files_of_a_sensible_size_are_a_result() {
+    let cases = [
+        ("mkfifo artifact", "artifact cannot be used: it is a named pipe"),
+        ("ln -s /dev/zero artifact", "artifact cannot be used: it is a symbolic link"),
+        ("ln -s job.json artifact", "artifact cannot be used: it is a symbolic link"),
+        ("mkdir artifact", "artifact cannot be used: it is a directory"),
+        ("truncate -s 4G artifact", "artifact cannot be used: it has 4294967296 bytes, more than the 67108864"),
+        ("rm result.json; mkfifo result.json", "result.json cannot be used: it is a named pipe"),
+        ("truncate -s 4G result.json", "result.json cannot be used: it has 4294967296 bytes, more than the 1048576"),
+        ("printf x > artifact; mkfifo sample.parquet", "sample.parquet cannot be used"),
+        ("printf x > artifact; ln -sf /dev/zero sample.parquet", "sample.parquet cannot be used"),
+    ];
+    for (script, expected) in cases {
+        let result = r#"{"artifact_format": "onnx", "sample": "sample.parquet"}"#;
+        let trainer = shell(&format!("printf '{result}' > result.json; {script}"));
+        let error = case(binary(), "own").train(&trainer).unwrap_err();
+        assert!(error.to_string().contains(expected), "{script}: {error}");
+        assert!(error.is_of_the_result(), "another attempt would leave the same: {script}");
+    }
+}
+
+#[test]
+fn a_sample_lies_in_the_folder_of_its_job() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let sample = elsewhere.path().join("sample.parquet");
+    rows_file::write(&sample, &answers::from_numbers([1.0]).unwrap()).unwrap();
+    let result = format!(r#"{{"artifact_format": "onnx", "sample": "{}"}}"#, sample.display());
+    let trainer = shell(&format!("printf x > artifact; printf '{result}' > result.json"));
+    let message = ingest::error_chain::sentence(&case(binary(), "own").train(&trainer).unwrap_err());
+    assert!(message.contains("it lies outside of the job's folder"), "{message}");
+}
+
+/// The graph is none that the engine could load.
+#[test]
+fn whoever_will_answer_for_an_artifact_is_held_against_its_sample() {
+    let case = case(Task::Regression, "own");
+    let prepared = tempfile::tempdir().unwrap();
+    let (sample, others) = (prepared.path().join("sample.parquet"), prepared.path().join("others.parquet"));
+    let answers = answers::from_numbers([3.0, 4.0]).unwrap();
+    let columns = case.schema.features().map(|feature| feature.name.clone()).collect::<Vec<_>>();
+    let rows = case.rows.slice(0, 2);
+    let features = columns.iter().map(|name| (name.clone(), rows.column_by_name(name).unwrap().clone(), true));
+    let with_answers = features.chain([("prediction".to_owned(), answers.column(0).clone(), true)]);
+    rows_file::write(&sample, &RecordBatch::try_from_iter_with_nullable(with_answers).unwrap()).unwrap();
+    rows_file::write(&others, &answers::from_numbers([3.0, 5.0]).unwrap()).unwrap();
+    let result = r#"{"artifact_format": "onnx", "sample": "sample.parquet"}"#;
+    let copied =
+        format!("cp {} sample.parquet; printf x > artifact; printf '{result}' > result.json", sample.display());
+    let train_with = |answers: &Path| {
+        let command = shell(&format!("cp {} answers.parquet", answers.display())).command;
+        let program = ScorerProgram { command, lifetime: Lifetime::OneBatch };
+        let schema = case.schema.clone();
+        let scorer_of = |trained: &TrainedModel| -> Result<Box<dyn Scorer>, ScoringError> {
+            let of = ScoredVersion { model: "m".to_owned(), version: "v2".to_owned(), schema: schema.clone() };
+            Ok(Box::new(CommandScorer::new(program.clone(), of, &trained.artifact, CancellationToken::new())?))
+        };
+        case.train_for(&shell(&copied), &scorer_of)
+    };
+    assert_eq!(train_with(&sample).unwrap().artifact.as_ref(), b"x");
+    let error = train_with(&others).unwrap_err();
+    assert!(ingest::error_chain::sentence(&error).contains("prediction differs by"), "{error:?}");
+}
+
 #[test]
 fn a_failed_program_is_quoted() {
     let error = case(binary(), "own").train(&shell("echo 'out of memory' >&2; exit 9")).unwrap_err();
@@ -145,6 +219,8 @@ fn the_graphs_of_scikit_learn_reproduce_its_answers() {
         (multiclass(), "logistic"),
         (binary(), "forest"),
         (multiclass(), "forest"),
+        (binary(), "boosting"),
+        (multiclass(), "boosting"),
         (Task::Regression, "linear"),
     ];
     for (task, estimator) in cases {

@@ -8,7 +8,7 @@ use crate::lifecycle::{ArtifactFormat, ArtifactId, ModelVersion};
 use crate::policy::RetrainPolicy;
 use crate::process::ProcessError;
 use crate::request::{Cause, CauseKind, request_id};
-use crate::scorer::{Scorer, ScoringError};
+use crate::scorer::{ScoredVersion, Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::workshop::{ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -202,7 +202,7 @@ impl Bench {
         self.instances += 1;
         let (stop, ends) = (CancellationToken::new(), self.ends);
         let ending = stop.clone();
-        let scorer = Box::new(move |_: &ModelVersion, bytes: &[u8]| {
+        let scorer = Box::new(move |_: ScoredVersion, bytes: &[u8]| {
             if ends {
                 ending.cancel();
                 return Err(JobError::from(ProcessError::Stopped { program: "score".into() }).into());
