@@ -70,6 +70,30 @@ fn a_shift_is_found_in_its_column_and_nothing_is_found_where_nothing_moved() {
     }
 }
 
+/// Columns of the rows that a test judged to have moved, with the sentence on them.
+fn compared(reference: &str, current: &str) -> (bool, String) {
+    let folder = written(reference, current);
+    let choice = ColumnChoice { categorical: vec!["plan".to_owned()], ..ColumnChoice::default() };
+    let found =
+        compare(&CompareSpec { files: FilePair { columns: choice, ..files(folder.path()) }, ..spec(folder.path()) });
+    let found = found.unwrap();
+    (found.found_something(), found.drift.summary)
+}
+
+#[test]
+fn one_value_in_two_spellings_is_no_drift() {
+    for (before, now) in
+        [(["1", "2", "3"], ["1.0", "2.0", "3.0"]), (["true", "false", "true"], ["True", "FALSE", "True"])]
+    {
+        let rows = |values: [&'static str; 3]| table(600, |row| format!("{row},{}", values[row % 3]));
+        let (drifted, summary) = compared(&rows(before), &rows(now));
+        assert!(!drifted, "{before:?} {now:?}: {summary}");
+    }
+    let rows = |codes: [&'static str; 2]| table(600, |row| format!("{row},{}", codes[row % 2]));
+    let (drifted, summary) = compared(&rows(["007", "3.1"]), &rows(["7", "3.10"]));
+    assert!(drifted && summary.contains("unseen categories"), "{summary}");
+}
+
 #[test]
 fn too_few_rows_are_no_judgement() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,9 +8,9 @@
 //! - A record whose schema cannot be had for the moment is no bad record: decoding it fails, and is tried again.
 //! - A column's privacy policy holds before a value is built; whoever keeps rows takes them by [`Decoder::take_storable`].
 //!
-//! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
-//! integers (in decimal). Anything else is null and listed in `wrong_type`. NaN and infinities are kept. A feature that is
-//! missing is null; one that the schema does not have is counted.
+//! What a value may be: a number column takes numbers, NaN and infinities among them; a category takes text, booleans and
+//! numbers in their one spelling ([`detectors::spelling`]), and NaN is null there. Anything else is null and listed in
+//! `wrong_type`. A feature that is missing is null; one that the schema does not have is counted.
 //!
 //! It deliberately does not judge lateness, duplicates or whether a label fits its prediction: that takes state.
 
