@@ -95,6 +95,26 @@ fn one_value_in_two_spellings_is_no_drift() {
 }
 
 #[test]
+fn a_drift_of_missing_values_is_towards_them() {
+    let some = |row: usize| format!("{}.5,basic", (row * 7_919) % 1_000);
+    let (drifted, summary) =
+        compared(&table(900, some), &table(900, |row| if row % 3 == 0 { ",basic".to_owned() } else { some(row) }));
+    assert!(drifted && summary.contains("33 % of the mass, towards missing values"), "{summary}");
+    let plans = |row: usize| format!("{row},{}", ["basic", "plus"][row % 2]);
+    let (drifted, summary) =
+        compared(&table(900, plans), &table(900, |row| if row % 5 == 0 { format!("{row},") } else { plans(row) }));
+    assert!(drifted && summary.contains("towards missing values"), "{summary}");
+}
+
+#[test]
+fn numbers_in_single_precision_are_not_out_of_range() {
+    let rates = |row: usize| format!("{},basic", [0.1, 0.2, 0.3, 0.4][row % 4]);
+    let singles = |row: usize| format!("{},basic", f64::from([0.1_f32, 0.2, 0.3, 0.4][row % 4]));
+    let (drifted, summary) = compared(&table(400, rates), &table(400, singles));
+    assert!(!drifted, "{summary}");
+}
+
+#[test]
 fn too_few_rows_are_no_judgement() {
     let folder = tempfile::tempdir().unwrap();
     rows(&folder.path().join("reference.csv"), 1, 5_000, 0.0);

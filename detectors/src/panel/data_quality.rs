@@ -213,7 +213,7 @@ pub(super) fn summary(tests: &[TestResult]) -> String {
     let exceeded = tests.iter().filter(|test| test.exceeded);
     let worst = exceeded.clone().max_by(|a, b| excess(a).total_cmp(&excess(b)));
     match worst {
-        None => "no more odd values than in the reference".to_owned(),
+        None => "no share of odd values is beyond its limit".to_owned(),
         Some(test) if test.test == "volume" => {
             format!("{:.1} times more or fewer rows than the reference's windows", test.score)
         }
