@@ -114,6 +114,30 @@ fn numbers_in_single_precision_are_not_out_of_range() {
     assert!(!drifted, "{summary}");
 }
 
+/// Towns of which a few are frequent and hundreds come once: Zipf's law with an exponent of 1.3.
+fn towns(seed: u64) -> String {
+    let weights: Vec<f64> = (1..=3_000).map(|rank| f64::from(rank).powf(-1.3)).collect();
+    let all: f64 = weights.iter().sum();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut town = || {
+        let mut at = random.random::<f64>() * all;
+        weights.iter().position(|weight| {
+            at -= weight;
+            at < 0.0
+        })
+    };
+    let towns: Vec<usize> = (0..1_000).map(|_| town().unwrap_or_default()).collect();
+    table(1_000, |row| format!("{row},{}", towns[row]))
+}
+
+#[test]
+fn a_long_tail_of_categories_is_no_drift_of_itself() {
+    for seed in 0..10 {
+        let (drifted, summary) = compared(&towns(2 * seed), &towns(2 * seed + 1));
+        assert!(!drifted, "{seed}: {summary}");
+    }
+}
+
 #[test]
 fn too_few_rows_are_no_judgement() {
     let folder = tempfile::tempdir().unwrap();

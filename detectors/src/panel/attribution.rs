@@ -141,10 +141,11 @@ fn moved_by_chance(cells: &Cells) -> f64 {
 fn most_grown<'a>(known: &'a [String], before: &CategoricalProfile, now: &CategoricalProfile) -> Option<&'a str> {
     let (n, m) = (before.rows() as f64, now.rows() as f64);
     let known = known.iter().map(String::as_str).zip(before.known().iter().zip(now.known()));
-    let unseen = [("unseen categories", (&before.unseen(), &now.unseen()))].map(|(name, (a, b))| (name, *a, *b));
+    let tail =
+        [("unseen categories", before.unseen(), now.unseen()), ("rarer categories", before.other(), now.other())];
     let gains = known
         .map(|(name, (a, b))| (name, *a, *b))
-        .chain(unseen)
+        .chain(tail)
         .filter(|(_, _, rows)| *rows >= LEAST_SHOWN)
         .map(|(name, a, b)| (name, b as f64 / m - a as f64 / n));
     gains.filter(|(_, gain)| *gain > 0.0).max_by(|(_, x), (_, y)| x.total_cmp(y)).map(|(name, _)| name)

@@ -4,7 +4,7 @@ use super::attribution::{Movement, Strain, sentence, take_part};
 use super::policy::{PanelPolicy, Thresholds};
 use super::{Judgement, Normal};
 use crate::layout::ColumnLayout;
-use crate::profile::Profile;
+use crate::profile::{ColumnProfile, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
 use crate::statistics::Pair;
@@ -27,7 +27,8 @@ pub(super) struct DriftPanel {
     rule: AlarmRule,
     columns: Vec<ColumnSchema>,
     layouts: Vec<ColumnLayout>,
-    reference: Profile,
+    /// What rows to come are held against, column by column.
+    reference: Vec<ColumnProfile>,
     probes: Vec<Probe>,
     /// From the reference's own windows, where there are enough.
     windows: Option<WindowNull>,
@@ -59,10 +60,10 @@ impl DriftPanel {
             policy: policy.clone(),
             rule,
             columns: normal.columns.to_vec(),
-            reference: whole.clone(),
+            reference: normal.fresh.clone(),
             unsupported: (is_promised && windows.is_none()).then(too_short),
             windows,
-            drawn: DrawnNulls::new((layouts, whole.columns()), probes.clone(), floors, rule),
+            drawn: DrawnNulls::new((layouts, &normal.fresh), probes.clone(), floors, rule),
             layouts: layouts.to_vec(),
             probes,
         }
@@ -98,7 +99,7 @@ impl DriftPanel {
 
     /// How one column moved; `None` where it cannot be compared.
     pub(super) fn movement(&self, column: usize, current: &Profile) -> Option<Movement> {
-        let reference = self.reference.columns().get(column)?;
+        let reference = self.reference.get(column)?;
         Movement::of(self.layouts.get(column)?, reference, current.columns().get(column)?)
     }
 
@@ -122,7 +123,7 @@ impl DriftPanel {
     fn test(&self, place: usize, current: &Profile, drawn: Option<&DrawnNull>) -> Option<(TestResult, f64)> {
         let probe = self.probes.get(place)?;
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
-        let (reference, rows) = (self.reference.columns().get(probe.column)?, current.rows());
+        let (reference, rows) = (self.reference.get(probe.column)?, current.rows());
         let current = current.columns().get(probe.column)?;
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let evidence = probe.statistic.detector().compare(&pair).ok()?;
