@@ -90,6 +90,13 @@ pub enum Severity {
     /// There is no reference yet.
     Learning,
     /// Nothing beyond what the reference shows of itself.
+    /// A threshold that windows of the reference itself have put where the test cannot come, in every column.
+    OutOfReach {
+        /// The column, or the metric of quality.
+        subject: String,
+        /// The test.
+        test: String,
+    },
     Stable,
     /// A threshold was passed, in too few windows yet to be drift.
     Warning,

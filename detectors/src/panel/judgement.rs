@@ -21,7 +21,7 @@ pub enum Outcome {
 pub struct Judgement {
     /// What it amounts to.
     pub outcome: Outcome,
-    /// Every test, in the order of the schema; none where the window cannot be judged.
+    /// Every test, in the order of the schema; none where the window cannot be judged, but for thresholds out of reach.
     pub tests: Vec<TestResult>,
     /// The columns that take part in a drift, the largest contribution first; none where there is no drift.
     pub attribution: Vec<Attribution>,
@@ -59,6 +59,9 @@ impl Judgement {
                 "the reference holds {windows} windows: from so few the budget of false alarms cannot be kept; it needs {needed}"
             ),
             Why::NotInReference => "the reference holds nothing to compare with".to_owned(),
+            Why::OutOfReach { subject, test } => format!(
+                "windows of the reference differ so much among themselves that no {test} of `{subject}` could exceed its threshold: learn it from a longer time, or segment it by what makes them differ"
+            ),
         };
         Self { outcome: Outcome::Inconclusive(why), tests: Vec::new(), attribution: Vec::new(), summary }
     }

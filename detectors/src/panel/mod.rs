@@ -28,7 +28,7 @@ use crate::quality::Quality;
 use crate::reference::{Reference, ReferenceError, ReferenceWindow};
 use crate::schema::ColumnSchema;
 use crate::threshold::AlarmRule;
-use crate::verdict::Why;
+use crate::verdict::{TestResult, Why};
 use data_quality::DataQualityPanel;
 use drift::DriftPanel;
 use labelled::QualityPanel;
@@ -150,6 +150,12 @@ impl Panel {
             Some(why) => Judgement::inconclusive(why),
             None => self.drift.judge(current),
         }
+    }
+
+    /// Of each column the first test whose threshold no window of so many rows can exceed.
+    fn out_of_reach(&self, window: &Profile) -> Vec<TestResult> {
+        let judged = self.drift.judge(window);
+        self.drift.out_of_reach(&judged.tests, window.rows()).into_iter().cloned().collect()
     }
 
     /// How one column moved, by its place in the schema; `None` where it cannot be compared.

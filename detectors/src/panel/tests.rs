@@ -258,6 +258,58 @@ fn a_drop_of_accuracy_counts_when_it_is_neither_small_nor_chance() {
     assert_eq!(dropped.tests[0].test, "accuracy_drop");
 }
 
+/// Two weeks of a level that is 10 on weekdays and 18 on the other days.
+fn weeks() -> Reference {
+    let mut random = Random(29);
+    let mut day = |place: usize| -> Vec<ArrayRef> {
+        let level = if place % 7 < 5 { 10.0 } else { 18.0 };
+        vec![Arc::new(Float64Array::from_iter_values((0..200).map(|_| level + random.normal() / 4.0)))]
+    };
+    let days: Vec<Vec<ArrayRef>> = (0..14).map(&mut day).collect();
+    let mut values: Vec<f64> =
+        days.iter().flat_map(|day| day[0].as_primitive::<arrow::datatypes::Float64Type>().values().to_vec()).collect();
+    let layouts = vec![ColumnLayout::learn_numeric(&mut values)];
+    let profiles: Vec<Profile> = days.iter().map(|day| profile(&layouts, day)).collect();
+    let mut whole = Profile::empty(&layouts);
+    profiles.iter().for_each(|day| whole.merge(day).unwrap());
+    let pane = |(place, day): (usize, &Profile)| ReferencePane {
+        start_ms: place as i64 * HOUR,
+        profile: PackedProfile::of(day).unwrap(),
+        quality: None,
+    };
+    let column = ColumnSchema { name: "level".to_owned(), role: Role::Feature, kind: ColumnKind::Numeric };
+    Reference::new(ReferenceParts {
+        model: "m".into(),
+        version: "v1".into(),
+        schema: ModelSchema { columns: vec![column], task: task() },
+        origin: Origin::TrainingSet { digest: "d".into() },
+        windows: WindowSpec::tumbling(Duration::from_secs(3_600)).unwrap(),
+        layouts,
+        slices: vec![Slice {
+            segment: None,
+            profile: whole,
+            quality: None,
+            panes: profiles.iter().enumerate().map(pane).collect(),
+        }],
+        steps: None,
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_column_whose_threshold_no_window_can_reach_is_not_called_stable() {
+    let reference = weeks();
+    let panel = Panel::learn(&PanelPolicy::default(), &reference, 0).unwrap();
+    let unlike: Vec<ArrayRef> = vec![Arc::new(Float64Array::from(vec![14.0; 200]))];
+    let judgement = panel.judge_drift(&profile(reference.layouts(), &unlike));
+    let beyond = judgement.tests.iter().find(|test| test.test == "jensen_shannon").unwrap();
+    assert!(beyond.threshold >= 1.0 && beyond.score < 1.0, "{beyond:?}");
+    let why = Why::OutOfReach { subject: "level".to_owned(), test: "jensen_shannon".to_owned() };
+    assert_eq!(judgement.outcome, Outcome::Inconclusive(why));
+    let support = Support::of(&PanelPolicy::default(), &reference).unwrap();
+    assert_eq!(support.out_of_reach.iter().map(|test| test.subject.as_str()).collect::<Vec<_>>(), ["level"]);
+}
+
 #[test]
 fn fixed_thresholds_are_the_users_own() {
     let mut random = Random(17);
