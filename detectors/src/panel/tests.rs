@@ -258,6 +258,35 @@ fn a_drop_of_accuracy_counts_when_it_is_neither_small_nor_chance() {
     assert_eq!(dropped.tests[0].test, "accuracy_drop");
 }
 
+/// Labelled rows of which so many are right, so many wrong, and so many labels of no class.
+fn quality_with_unknown([right, wrong, unknown]: [usize; 3]) -> Quality {
+    let mut quality = quality(right + wrong, wrong);
+    let answers: ArrayRef = Arc::new(StringArray::from(vec!["1"; unknown]));
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["YES"; unknown]));
+    let sign = Int8Array::from(vec![1; unknown]);
+    let outcomes = Outcomes { task: &task(), prediction: &answers, scores: &[], label: &labels, sign: &sign };
+    quality.observe(&outcomes).unwrap();
+    quality
+}
+
+#[test]
+fn labels_of_no_class_leave_no_judgement_where_it_hangs_on_them() {
+    let reference = reference(10, 500, &mut Random(13));
+    let panel = Panel::learn(&PanelPolicy::default(), &reference, 0).unwrap();
+    let outcome = |rows| panel.judge_quality(&quality_with_unknown(rows)).outcome;
+    let unusable = |labels, of| Outcome::Inconclusive(Why::Unusable { labels, predictions: 0, missing: 0, of });
+    assert_eq!(outcome([470, 30, 0]), Outcome::Within);
+    assert_eq!(outcome([470, 30, 2]), Outcome::Within, "two of 502 change nothing");
+    assert_eq!(outcome([240, 10, 250]), unusable(250, 500), "the half that is left is no worse than before");
+    assert_eq!(outcome([50, 450, 100]), Outcome::Exceeded, "however good the rest is");
+    assert_eq!(outcome([0, 0, 500]), unusable(500, 500));
+    let summary = panel.judge_quality(&quality_with_unknown([240, 10, 250])).summary;
+    assert!(summary.starts_with("250 of 500 labels are none of the model's classes"), "{summary}");
+    let metrics = quality_with_unknown([240, 10, 250]).metrics();
+    assert_eq!(metrics.get(Quality::INVALID_LABELS).map(|count| count.value), Some(250.0));
+    assert_eq!(quality_with_unknown([240, 10, 0]).metrics().get(Quality::INVALID_LABELS), None);
+}
+
 /// Two weeks of a level that is 10 on weekdays and 18 on the other days.
 fn weeks() -> Reference {
     let mut random = Random(29);

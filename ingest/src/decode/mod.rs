@@ -25,6 +25,7 @@ mod feature_order;
 mod format;
 mod framing;
 mod head;
+mod implied;
 mod json;
 mod mapping;
 mod msgpack;
@@ -40,6 +41,7 @@ pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
 pub use format::Format;
 pub use framing::SCHEMA_ID_HEADER;
+pub use implied::with_predictions;
 pub use mapping::{
     Constant, FeatureOrigins, Mapping, MappingError, MappingSettings, Origin, Scalar, TimeOrigin, TimePath, TimeUnit,
 };
@@ -268,6 +270,7 @@ impl Decoder {
         for together in met {
             self.events.get_mut(together).map_or(Ok(()), |together| together.take(&mut decoded.events))?;
         }
+        self.imply_predictions(&mut decoded.events)?;
         for (model, builder) in labels {
             decoded.labels.push(LabelBatch { model, batch: builder.finish()? });
         }

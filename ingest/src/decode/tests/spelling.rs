@@ -1,4 +1,4 @@
-//! What a value names, however it is written.
+//! What a value names, however it is written, and what follows where none is.
 
 use super::*;
 
@@ -43,6 +43,50 @@ fn a_value_names_one_category_segment_and_label_however_it_is_written() {
                 assert_eq!(column.is_valid(0).then(|| column.value(0)), name, "{written}");
             }
         }
+    }
+}
+
+#[test]
+fn a_prediction_that_was_not_sent_follows_from_its_score() {
+    let predicted = |event: Tree| {
+        let decoded = decode(&mut decoder(), event.to_string());
+        let column = decoded.events[0].batch.column_by_name("prediction").unwrap().as_string::<i32>().clone();
+        column.is_valid(0).then(|| column.value(0).to_owned())
+    };
+    let scored = |score: Tree| {
+        let mut event = without("prediction");
+        event["score"] = score;
+        predicted(event)
+    };
+    for (score, prediction) in [
+        (json!(0.5), Some("1")),
+        (json!(0.499), Some("0")),
+        (json!({"1": 0.9}), Some("1")),
+        (json!(4.2), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(scored(score.clone()).as_deref(), prediction, "{score}");
+    }
+    assert_eq!(predicted(event("a")).as_deref(), Some("1"), "what was sent stands");
+    let mut wrong = with("prediction", json!([1]));
+    wrong["score"] = json!(0.9);
+    assert_eq!(predicted(wrong), None, "what was sent wrongly stays so");
+}
+
+#[test]
+fn the_most_probable_of_several_classes_is_the_prediction_that_was_not_sent() {
+    let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let schema = ModelSchema::new([], Task::Multiclass { classes });
+    let source = Source { schema, segments: Vec::new(), ..source(Privacy::default()) };
+    for (score, prediction) in [
+        (json!({"a": 0.2, "b": 0.5, "c": 0.3}), Some("b")),
+        (json!({"a": 0.4, "b": 0.2, "c": 0.4}), Some("a")),
+        (json!({"a": 0.4, "b": 0.6}), None),
+    ] {
+        let event = json!({"id": "x", "time": 5, "model": "bed", "version": "4", "features": {}, "score": score});
+        let decoded = decode(&mut Decoder::new(vec![source.clone()], Limits::default()), event.to_string());
+        let column = decoded.events[0].batch.column_by_name("prediction").unwrap().as_string::<i32>();
+        assert_eq!(column.is_valid(0).then(|| column.value(0)), prediction, "{score}");
     }
 }
 
