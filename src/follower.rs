@@ -240,6 +240,8 @@ fn show_ledger((offset, epoch): (Offset, &CaptureEpoch), (dashboard, followed): 
                     misplaced: events(counts.misplaced),
                     unknown_features: events(counts.unknown_features),
                     other_versions: events(counts.other_versions),
+                    unknown_predictions: events(counts.unknown_predictions),
+                    unknown_labels: count(counts.unknown_labels),
                     matched: count(counts.labelled),
                     replaced: count(counts.relabelled),
                     expired: count(counts.expired),

@@ -2,6 +2,7 @@
 
 use crate::topic_reader::TopicReader;
 use anyhow::Result;
+use detectors::quality::Quality;
 use detectors::verdict::{Finality, Monitor, MonitorEvent, Severity, Verdict};
 use ingest::cloud_event;
 use ingest::log::Log;
@@ -44,6 +45,12 @@ pub struct Sums {
     pub accuracy: Option<f64>,
     /// Mean absolute error over them, for a regression.
     pub mae: Option<f64>,
+    /// Labels of windows judged for quality that are none of the model's classes.
+    pub invalid_labels: u64,
+    /// Predictions of those windows' labelled rows that are none of the model's classes.
+    pub invalid_predictions: u64,
+    /// Labelled rows of those windows without a prediction.
+    pub missing_predictions: u64,
 }
 
 /// Something worth telling.
@@ -139,6 +146,14 @@ impl Story {
     }
 
     fn add_quality(&mut self, verdict: &Verdict) {
+        let counts = [
+            (Quality::INVALID_LABELS, &mut self.sums.invalid_labels),
+            (Quality::INVALID_PREDICTIONS, &mut self.sums.invalid_predictions),
+            (Quality::MISSING_PREDICTIONS, &mut self.sums.missing_predictions),
+        ];
+        for (name, sum) in counts {
+            *sum += verdict.metrics.get(name).map_or(0, |count| count.value as u64);
+        }
         let Some(labelled) = verdict.labelled else { return };
         for (name, of_all) in [("accuracy", &mut self.sums.accuracy), ("mae", &mut self.sums.mae)] {
             let Some(of_window) = verdict.metrics.get(name) else { continue };

@@ -11,6 +11,7 @@ use detectors::schema::{ColumnKind, PREDICTION, Task};
 use ingest::columns::{
     APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION, event_schema,
 };
+use ingest::decode::{Policy, with_predictions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,7 +69,11 @@ impl TableSpec {
                 },
             })
         });
-        Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?)
+        let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
+        Ok(match setup.source.privacy.of(PREDICTION) {
+            Policy::Keep => with_predictions(&setup.watched.schema, &rows)?,
+            _ => rows,
+        })
     }
 
     /// Every column that the file is to give, under the name that events have for it.

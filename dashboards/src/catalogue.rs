@@ -169,6 +169,18 @@ pub const OTHER_VERSIONS: Metric = counter(
     &["model"],
     "Captured rows of more versions than are told apart at a time: counted under version other.",
 );
+/// Predictions of no class.
+pub const UNKNOWN_PREDICTIONS: Metric = counter(
+    "driftline_unknown_predictions_total",
+    &["model"],
+    "Predictions that are none of the model's classes: in no figure of quality.",
+);
+/// Labels of no class.
+pub const UNKNOWN_LABELS: Metric = counter(
+    "driftline_unknown_labels_total",
+    &["model"],
+    "Labels that are none of the model's classes: in no figure of quality.",
+);
 /// Dead letters.
 pub const DEAD_LETTERS: Metric = counter(
     "driftline_dead_letters_total",
@@ -379,6 +391,8 @@ pub const CATALOGUE: &[Metric] = &[
     MISPLACED_EVENTS,
     UNKNOWN_FEATURES,
     OTHER_VERSIONS,
+    UNKNOWN_PREDICTIONS,
+    UNKNOWN_LABELS,
     DEAD_LETTERS,
     LABELS_MATCHED,
     LABELS_REPLACED,

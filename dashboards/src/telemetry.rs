@@ -8,7 +8,8 @@ use crate::catalogue::{
     INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
     LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, PUBLICATIONS,
     STAGE_ABORTED, STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES,
-    STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, WATERMARK, WATERMARK_BEHIND,
+    STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, UNKNOWN_LABELS, UNKNOWN_PREDICTIONS,
+    WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
 use ingest::catch_up::Behind;
@@ -158,6 +159,10 @@ pub struct CaptureCounts {
     pub unknown_features: u64,
     /// Rows of versions beyond those that are told apart.
     pub other_versions: u64,
+    /// Predictions that are none of the model's classes.
+    pub unknown_predictions: u64,
+    /// Labels that are none of the model's classes.
+    pub unknown_labels: u64,
     /// Predictions that got a label.
     pub matched: u64,
     /// Labels that replaced another.
@@ -182,7 +187,7 @@ impl CaptureTelemetry {
 
     /// Rows of a model were captured in a committed epoch.
     pub fn captured(&self, model: &str, counts: CaptureCounts) {
-        let by_metric: [(&Metric, u64); 11] = [
+        let by_metric: [(&Metric, u64); 13] = [
             (&EVENTS, counts.events),
             (&LATE_EVENTS, counts.late),
             (&FUTURE_EVENTS, counts.future),
@@ -190,6 +195,8 @@ impl CaptureTelemetry {
             (&MISPLACED_EVENTS, counts.misplaced),
             (&UNKNOWN_FEATURES, counts.unknown_features),
             (&OTHER_VERSIONS, counts.other_versions),
+            (&UNKNOWN_PREDICTIONS, counts.unknown_predictions),
+            (&UNKNOWN_LABELS, counts.unknown_labels),
             (&LABELS_MATCHED, counts.matched),
             (&LABELS_REPLACED, counts.replaced),
             (&LABELS_EXPIRED, counts.expired),
@@ -412,6 +419,8 @@ mod tests {
             driftline_misplaced_events_total{model="bed"} 0
             driftline_other_versions_total{model="bed"} 0
             driftline_unknown_features_total{model="bed"} 0
+            driftline_unknown_labels_total{model="bed"} 0
+            driftline_unknown_predictions_total{model="bed"} 0
             driftline_watermark_behind_seconds{partition="0",topic="inferences"} 8
             driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5
         "#]]

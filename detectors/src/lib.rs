@@ -7,6 +7,8 @@
 mod normal;
 mod random;
 
+pub mod spelling;
+
 pub mod schema;
 pub mod windows;
 

@@ -3,6 +3,7 @@
 //! A schema is the agreement between the events, the profiles and the trainers. It names columns in one order, and every
 //! profile, reference and training set keeps that order.
 
+use crate::spelling;
 use serde::{Deserialize, Serialize};
 
 /// What a column holds, which decides how it is profiled.
@@ -68,16 +69,17 @@ impl Task {
         }
     }
 
-    /// The class that a text names: the one of that name, or else the one that is the same number, as `1.0` is `1`.
-    /// Files written by data frames have such numbers, where a column of classes has gaps.
+    /// The class that a text names: the one of that name, or else the one that is spelled alike, as `1.0` is `1`, or is the
+    /// same number.
     pub fn class_named(&self, text: &str) -> Option<&str> {
-        let classes = self.classes();
+        let (classes, spelling) = (self.classes(), spelling::of_text(text.trim()));
         let same_name = classes.iter().find(|class| **class == text);
+        let same_spelling = || classes.iter().find(|class| spelling::of_text(class) == spelling);
         let same_number = || {
-            let number: f64 = text.trim().parse().ok()?;
+            let number: f64 = spelling.parse().ok()?;
             classes.iter().find(|class| class.parse() == Ok(number))
         };
-        same_name.or_else(same_number).copied()
+        same_name.or_else(same_spelling).or_else(same_number).copied()
     }
 
     /// What the prediction and label columns hold.
@@ -149,5 +151,7 @@ mod tests {
             [Some("1"), Some("1.0"), Some("a"), None]
         );
         assert_eq!(Task::Regression.class_named("1"), None);
+        let named = Task::Binary { positive: "true".into(), negative: "false".into() };
+        assert_eq!(["True", "FALSE", "1"].map(|text| named.class_named(text)), [Some("true"), Some("false"), None]);
     }
 }

@@ -72,12 +72,30 @@ pub enum Why {
         /// Labelled rows needed.
         needed: i64,
     },
+    /// So many labels or predictions that could not be used that the rest may be better or worse than all.
+    Unusable {
+        /// Labels of no class, or not finite.
+        labels: i64,
+        /// Predictions of no class, or not finite.
+        predictions: i64,
+        /// Labelled rows without a prediction.
+        missing: i64,
+        /// All rows with a label.
+        of: i64,
+    },
     /// Fewer windows in the reference than the budget of false alarms needs.
     ReferenceTooShort {
         /// Windows with enough rows in the reference.
         windows: usize,
         /// Windows that support the budget.
         needed: usize,
+    },
+    /// A threshold that windows of the reference itself have put where the test cannot come, in every column.
+    OutOfReach {
+        /// The column, or the metric of quality.
+        subject: String,
+        /// The test.
+        test: String,
     },
     /// The reference holds nothing to compare with.
     NotInReference,

@@ -102,6 +102,12 @@ pub struct EventCounts {
     /// Rows that are both late and duplicates, which are in either number.
     #[serde(default)]
     pub late_duplicates: i64,
+    /// Predictions that are none of the model's classes (inference partitions only).
+    #[serde(default)]
+    pub unknown_predictions: i64,
+    /// Labels that are none of the model's classes, those that events carry among them.
+    #[serde(default)]
+    pub unknown_labels: i64,
 }
 
 /// A partial profile.
@@ -258,6 +264,8 @@ impl EventCounts {
         self.unknown_features += other.unknown_features;
         self.other_versions += other.other_versions;
         self.late_duplicates += other.late_duplicates;
+        self.unknown_predictions += other.unknown_predictions;
+        self.unknown_labels += other.unknown_labels;
     }
 
     /// Rows that count in a window: neither late nor duplicates.

@@ -14,6 +14,7 @@ use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+use detectors::spelling;
 use detectors::verdict::Segment;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -132,7 +133,10 @@ pub fn known_segment(segment: Segment, is_known: impl Fn(&Segment) -> bool) -> S
 
 fn values_of(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
     let values: ArrayRef = expression.evaluate(batch)?.into_array(batch.num_rows())?;
-    Ok(cast(&values, &DataType::Utf8)?)
+    match spelling::of_array(&values)? {
+        Some(names) => Ok(Arc::new(names)),
+        None => Ok(cast(&values, &DataType::Utf8)?),
+    }
 }
 
 /// As [`values_of`], with null for the rows on which the expression fails.

@@ -12,9 +12,11 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use detectors::schema::{ColumnKind, ModelSchema};
+use detectors::spelling;
 use ingest::columns::arrow_type;
 use ndarray::{Array2, ArrayViewMut1};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Key of the category tables in an ONNX graph's metadata.
 pub const CATEGORIES_KEY: &str = "driftline.categories";
@@ -128,11 +130,12 @@ pub(crate) fn column_as(rows: &RecordBatch, name: &str, wanted: &DataType) -> Re
         let found = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
         return Err(EncodingError::MissingColumn { column: name.to_owned(), found });
     };
-    cast(column, wanted).map_err(|source| EncodingError::WrongType {
-        column: name.to_owned(),
-        expected: wanted.clone(),
-        source,
-    })
+    let names = if *wanted == DataType::Utf8 { spelling::of_array(column) } else { Ok(None) };
+    let converted = names.and_then(|names| match names {
+        Some(names) => Ok(Arc::new(names) as ArrayRef),
+        None => cast(column, wanted),
+    });
+    converted.map_err(|source| EncodingError::WrongType { column: name.to_owned(), expected: wanted.clone(), source })
 }
 
 /// The features of rows as the schema has them: by name, in its order, in the type of their kind.

@@ -51,7 +51,7 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
         print_json(args, &config, &findings, &supported)?;
     } else {
         findings.iter().try_for_each(|finding| say(format_args!("{finding}")))?;
-        supported.iter().try_for_each(|supported| say(format_args!("{}", supported.sentence())))?;
+        supported.iter().flat_map(Supported::sentences).try_for_each(|sentence| say(format_args!("{sentence}")))?;
         say(format_args!(
             "{}: {} model(s), {} finding(s)",
             args.config.display(),
@@ -68,8 +68,14 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
 fn print_json(args: &ConfigArgs, config: &Config, findings: &[Finding], supported: &[Supported]) -> Result<()> {
     let findings: Vec<_> = findings.iter().map(|f| json!({"path": f.path, "message": f.message})).collect();
     let budgets = supported.iter().map(|supported| {
-        let Support { windows, least, .. } = supported.support;
-        json!({"path": supported.path, "reference_windows": windows, "stated": supported.stated, "smallest": least})
+        let Support { windows, least, out_of_reach, .. } = &supported.support;
+        json!({
+            "path": supported.path,
+            "reference_windows": windows,
+            "stated": supported.stated,
+            "smallest": least,
+            "out_of_reach": out_of_reach,
+        })
     });
     let budgets: Vec<_> = budgets.collect();
     let models = config.models.len();
@@ -77,7 +83,17 @@ fn print_json(args: &ConfigArgs, config: &Config, findings: &[Finding], supporte
 }
 
 impl Supported {
-    fn sentence(&self) -> String {
+    fn sentences(&self) -> Vec<String> {
+        let blind = self.support.out_of_reach.iter().map(|test| {
+            format!(
+                "{}: `{}` cannot be judged: windows of the reference differ so much among themselves that the threshold of {} is {:.2}, which no window reaches; learn it from a longer time, or segment it by what makes them differ",
+                self.path, test.subject, test.test, test.threshold
+            )
+        });
+        [self.budget()].into_iter().chain(blind).collect()
+    }
+
+    fn budget(&self) -> String {
         let windows = self.support.windows;
         match self.support.least {
             Some(least) => format!(

@@ -35,13 +35,8 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     };
     let (balance, sums) = in_lock_step(&input, &grounds, (&setup, json))?;
     report::report(&balance, &sums, json)?;
-    let wants_labels = args.columns.label.is_some() && !args.no_end_mark;
-    if wants_labels && sums.labelled == 0 {
-        note(format_args!(
-            "driftline: no window of {} was judged by its labels: they came later than labels.mature allows, or fewer than \
-             panel.quality.min_labelled came",
-            args.model
-        ));
+    if args.columns.label.is_some() && !args.no_end_mark {
+        tell_of_labels(&setup, &sums);
     }
     Ok(exit_of(&balance))
 }
@@ -71,6 +66,28 @@ fn in_lock_step(
 /// What a balance makes of the process' end.
 fn exit_of(balance: &Balance) -> Exit {
     if balance.is_whole() { Exit::Done } else { Exit::NotCounted }
+}
+
+/// Says which labels are in no figure of quality, and why.
+fn tell_of_labels(setup: &ModelSetup, sums: &Sums) {
+    let (name, classes) = (setup.name(), setup.watched.schema.task.classes().join("`, `"));
+    let of_no_class = format!(
+        "are none of the classes of {name}, `{classes}`: see driftline_unknown_labels_total and driftline_unknown_predictions_total, and the log for the first"
+    );
+    let unusable = [
+        (sums.invalid_labels, "labels", of_no_class.as_str()),
+        (sums.invalid_predictions, "predictions", of_no_class.as_str()),
+        (sums.missing_predictions, "labelled rows", "have no prediction, and none follows from their scores"),
+    ];
+    for (rows, what, why) in unusable.into_iter().filter(|(rows, ..)| *rows > 0) {
+        note(format_args!("driftline: {rows} {what} {why}"));
+    }
+    if sums.labelled == 0 && unusable.iter().all(|(rows, ..)| *rows == 0) {
+        note(format_args!(
+            "driftline: no window of {name} was judged by its labels: they came later than labels.mature allows, or fewer than \
+             panel.quality.min_labelled came"
+        ));
+    }
 }
 
 fn through(

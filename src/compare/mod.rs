@@ -257,7 +257,8 @@ fn statistics(
     let profiles = reference.columns().iter().zip(current.columns());
     let mut numbers = BTreeMap::new();
     for ((schema, layout), (reference, current)) in columns.iter().zip(layouts).zip(profiles) {
-        let Ok(pair) = Pair::of_profiles(layout, reference, current) else { continue };
+        let fresh = reference.fresh(layout, reference);
+        let Ok(pair) = Pair::of_profiles(layout, fresh.as_ref().unwrap_or(reference), current) else { continue };
         let number = |test: &Statistic| Some((test.name(), test.detector().compare(&pair).ok()?.statistic));
         numbers.insert(schema.name.clone(), policy.statistics(schema.kind).iter().filter_map(number).collect());
     }

@@ -70,6 +70,74 @@ fn a_shift_is_found_in_its_column_and_nothing_is_found_where_nothing_moved() {
     }
 }
 
+/// Columns of the rows that a test judged to have moved, with the sentence on them.
+fn compared(reference: &str, current: &str) -> (bool, String) {
+    let folder = written(reference, current);
+    let choice = ColumnChoice { categorical: vec!["plan".to_owned()], ..ColumnChoice::default() };
+    let found =
+        compare(&CompareSpec { files: FilePair { columns: choice, ..files(folder.path()) }, ..spec(folder.path()) });
+    let found = found.unwrap();
+    (found.found_something(), found.drift.summary)
+}
+
+#[test]
+fn one_value_in_two_spellings_is_no_drift() {
+    for (before, now) in
+        [(["1", "2", "3"], ["1.0", "2.0", "3.0"]), (["true", "false", "true"], ["True", "FALSE", "True"])]
+    {
+        let rows = |values: [&'static str; 3]| table(600, |row| format!("{row},{}", values[row % 3]));
+        let (drifted, summary) = compared(&rows(before), &rows(now));
+        assert!(!drifted, "{before:?} {now:?}: {summary}");
+    }
+    let rows = |codes: [&'static str; 2]| table(600, |row| format!("{row},{}", codes[row % 2]));
+    let (drifted, summary) = compared(&rows(["007", "3.1"]), &rows(["7", "3.10"]));
+    assert!(drifted && summary.contains("unseen categories"), "{summary}");
+}
+
+#[test]
+fn a_drift_of_missing_values_is_towards_them() {
+    let some = |row: usize| format!("{}.5,basic", (row * 7_919) % 1_000);
+    let (drifted, summary) =
+        compared(&table(900, some), &table(900, |row| if row % 3 == 0 { ",basic".to_owned() } else { some(row) }));
+    assert!(drifted && summary.contains("33 % of the mass, towards missing values"), "{summary}");
+    let plans = |row: usize| format!("{row},{}", ["basic", "plus"][row % 2]);
+    let (drifted, summary) =
+        compared(&table(900, plans), &table(900, |row| if row % 5 == 0 { format!("{row},") } else { plans(row) }));
+    assert!(drifted && summary.contains("towards missing values"), "{summary}");
+}
+
+#[test]
+fn numbers_in_single_precision_are_not_out_of_range() {
+    let rates = |row: usize| format!("{},basic", [0.1, 0.2, 0.3, 0.4][row % 4]);
+    let singles = |row: usize| format!("{},basic", f64::from([0.1_f32, 0.2, 0.3, 0.4][row % 4]));
+    let (drifted, summary) = compared(&table(400, rates), &table(400, singles));
+    assert!(!drifted, "{summary}");
+}
+
+/// Towns of which a few are frequent and hundreds come once: Zipf's law with an exponent of 1.3.
+fn towns(seed: u64) -> String {
+    let weights: Vec<f64> = (1..=3_000).map(|rank| f64::from(rank).powf(-1.3)).collect();
+    let all: f64 = weights.iter().sum();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut town = || {
+        let mut at = random.random::<f64>() * all;
+        weights.iter().position(|weight| {
+            at -= weight;
+            at < 0.0
+        })
+    };
+    let towns: Vec<usize> = (0..1_000).map(|_| town().unwrap_or_default()).collect();
+    table(1_000, |row| format!("{row},{}", towns[row]))
+}
+
+#[test]
+fn a_long_tail_of_categories_is_no_drift_of_itself() {
+    for seed in 0..10 {
+        let (drifted, summary) = compared(&towns(2 * seed), &towns(2 * seed + 1));
+        assert!(!drifted, "{seed}: {summary}");
+    }
+}
+
 #[test]
 fn too_few_rows_are_no_judgement() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use crate::ordered::Ordered;
 use crate::source::{EventTime, FileColumns, ScoreColumns};
 use detectors::panel::{PanelPolicy, PolicyError as PanelError};
 use detectors::schema::{ModelSchema, Task};
+use detectors::spelling;
 use detectors::windows::WindowSpec;
 use ingest::columns::event_schema;
 use ingest::decode::{HashKey, Mapping, MappingError, MappingSettings, Policy, Privacy, PrivacyError};
@@ -100,7 +101,10 @@ fn task(path: &str, raw: RawTask) -> Validated<Task> {
         TaskKind::Regression => "regression",
     };
     let stray = |key: &'static str| refuse(format!("{path}.{key}"), Problem::NotOfTask { task: name, key });
-    match (raw.kind, raw.positive, raw.negative, raw.classes) {
+    // Classes are spelled as values are: of `True` and `1.0` the labels say `true` and `1`.
+    let spelled = |class: String| spelling::of_text(&class).to_owned();
+    let classes = raw.classes.map(|classes| classes.into_iter().map(spelled).collect::<Vec<_>>());
+    match (raw.kind, raw.positive.map(spelled), raw.negative.map(spelled), classes) {
         (TaskKind::Multiclass | TaskKind::Regression, Some(_), _, _) => stray("positive"),
         (TaskKind::Multiclass | TaskKind::Regression, _, Some(_), _) => stray("negative"),
         (TaskKind::Binary | TaskKind::Regression, _, _, Some(_)) => stray("classes"),
@@ -282,13 +286,13 @@ fn absent_label(path: &str, raw: RawAbsent, task: &Task) -> Validated<AbsentMean
     positive(&format!("{path}.absent_means.after"), raw.after.0)?;
     let known = match task {
         Task::Regression => raw.label.parse::<f64>().is_ok_and(f64::is_finite),
-        _ => task.classes().contains(&raw.label.as_str()),
+        _ => task.classes().contains(&spelling::of_text(&raw.label)),
     };
     if !known {
         let classes = format!("{:?}", task.classes());
         return refuse(format!("{path}.absent_means.label"), Problem::UnknownClass { label: raw.label, classes });
     }
-    Ok(AbsentMeans { label: raw.label, after_ms: millis(raw.after.0) })
+    Ok(AbsentMeans { label: spelling::of_text(&raw.label).to_owned(), after_ms: millis(raw.after.0) })
 }
 
 fn panel(path: &str, panel: PanelPolicy, windows: WindowSpec) -> Validated<PanelPolicy> {

@@ -5,9 +5,10 @@ use super::missing::is_missing;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
+use detectors::spelling;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub enum Cell<'a> {
     Float(f64),
     /// A whole number.
     Integer(i64),
+    /// A number that no float holds exactly, in its digits.
+    Digits(&'a str),
     /// Text.
     Text(&'a str),
     /// True or false.
@@ -38,7 +41,7 @@ impl Cell<'_> {
             Self::Float(value) => Some(*value),
             #[expect(clippy::cast_precision_loss, reason = "a feature is a 64-bit float everywhere")]
             Self::Integer(value) => Some(*value as f64),
-            Self::Text(text) => text.trim().parse().ok(),
+            Self::Text(text) | Self::Digits(text) => text.trim().parse().ok(),
             Self::Null | Self::Boolean(_) | Self::Moment(_) => None,
         }
     }
@@ -63,14 +66,15 @@ impl Cell<'_> {
         }
     }
 
-    /// The value as the name of a category; `None` for null.
+    /// The value as the name of a category, or as an id, in its one spelling; `None` for null.
     pub fn category(&self) -> Option<String> {
         match self {
             Self::Null => None,
-            Self::Float(value) => Some(value.to_string()),
+            Self::Float(value) => spelling::of_number(*value),
             Self::Integer(value) | Self::Moment(value) => Some(value.to_string()),
-            Self::Text(text) => Some((*text).to_owned()),
-            Self::Boolean(value) => Some(value.to_string()),
+            Self::Digits(digits) => Some((*digits).to_owned()),
+            Self::Text(text) => Some(spelling::of_text(text).to_owned()),
+            Self::Boolean(value) => Some(spelling::of_bool(*value).to_owned()),
         }
     }
 }
@@ -130,6 +134,7 @@ pub struct Column {
 enum Values {
     Float(Float64Array),
     Integer(Int64Array),
+    Digits(StringArray),
     Text(StringArray),
     Boolean(BooleanArray),
     Moment(TimestampMillisecondArray),
@@ -179,6 +184,7 @@ impl Column {
         match &self.values {
             Values::Float(array) if present(array, row) => Cell::Float(array.value(row)),
             Values::Integer(array) if present(array, row) => Cell::Integer(array.value(row)),
+            Values::Digits(array) if present(array, row) => Cell::Digits(array.value(row)),
             Values::Text(array) if present(array, row) => Cell::Text(array.value(row)),
             Values::Boolean(array) if present(array, row) => Cell::Boolean(array.value(row)),
             Values::Moment(array) if present(array, row) => Cell::Moment(array.value(row)),
@@ -203,9 +209,14 @@ impl Values {
                 let millis = as_type(&DataType::Timestamp(TimeUnit::Millisecond, None))?;
                 Some(Self::Moment(millis.as_primitive::<TimestampMillisecondType>().clone()))
             }
-            whole if whole.is_integer() && *whole != DataType::UInt64 => {
-                Some(Self::Integer(as_type(&DataType::Int64)?.as_primitive::<Int64Type>().clone()))
+            whole if whole.is_integer() => {
+                let no_value_lost = CastOptions { safe: false, ..CastOptions::default() };
+                match cast_with_options(array, &DataType::Int64, &no_value_lost) {
+                    Ok(whole) => Some(Self::Integer(whole.as_primitive::<Int64Type>().clone())),
+                    Err(_) => Some(Self::Digits(spelling::of_array(array).ok()??)),
+                }
             }
+            decimal if decimal.is_decimal() => Some(Self::Digits(spelling::of_array(array).ok()??)),
             number if number.is_numeric() => {
                 Some(Self::Float(as_type(&DataType::Float64)?.as_primitive::<Float64Type>().clone()))
             }

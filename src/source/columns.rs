@@ -2,6 +2,7 @@
 
 use super::EventTime;
 use detectors::schema::Task;
+use detectors::spelling;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
@@ -131,7 +132,8 @@ impl ScoreColumns {
             (_, Self::None) => Ok(Vec::new()),
             (Task::Binary { .. }, Self::One(column)) => Ok(vec![column.clone()]),
             (Task::Multiclass { classes }, Self::EachClass(columns)) => {
-                let in_order: Vec<_> = classes.iter().filter_map(|class| columns.get(class).cloned()).collect();
+                let of_class = |class: &String| columns.iter().find(|(named, _)| spelling::of_text(named) == class);
+                let in_order: Vec<_> = classes.iter().filter_map(of_class).map(|(_, column)| column.clone()).collect();
                 if in_order.len() < classes.len() || columns.len() > classes.len() {
                     let named = columns.keys().cloned().collect();
                     return Err(ScoreColumnsError::Classes { named, classes: classes.clone() });

@@ -59,7 +59,8 @@ fn first_keys(file: &Path) -> Result<Vec<String>, SourceError> {
 /// A column of nulls alone is read as text.
 fn plain(field: &Arc<Field>) -> Arc<Field> {
     match field.data_type() {
-        DataType::Null => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        // Numbers that are not all whole, or too large for 64 bits, keep their digits as text.
+        DataType::Null | DataType::Float64 => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
         _ => field.clone(),
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::source::typed::{Wanted, columns};
 use ::parquet::arrow::ArrowWriter;
-use arrow::array::{Array, AsArray, Float64Array, StringArray};
+use arrow::array::{
+    Array, AsArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, StringArray, UInt64Array,
+};
 use arrow::datatypes::Float64Type;
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use flate2::write::GzEncoder;
@@ -50,6 +52,52 @@ fn parquet_bytes() -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap()
+}
+
+/// A Parquet file of one column, named `code`.
+fn parquet_of(folder: &Path, name: &str, column: Arc<dyn Array>) -> PathBuf {
+    let batch = RecordBatch::try_from_iter_with_nullable([("code", column, true)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    write(folder, &format!("{name}.parquet"), &writer.into_inner().unwrap())
+}
+
+#[test]
+fn a_value_names_one_category_and_one_id_in_every_format_and_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = [Wanted { from: "code".into(), name: "code".into(), kind: ColumnKind::Categorical }];
+    let decimals = |values: Vec<i128>, scale| {
+        Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap()) as Arc<dyn Array>
+    };
+    let of = |name: &str, column| parquet_of(folder.path(), name, column);
+    let cases = [
+        (write(folder.path(), "codes.csv", b"x,code\n1,16.0\n1,\n1,True\n"), vec![Some("16"), None, Some("true")]),
+        (
+            write(folder.path(), "codes.jsonl", b"{\"code\":16.0}\n{\"code\":18446744073709551615}\n{}\n"),
+            vec![Some("16"), Some("18446744073709551615"), None],
+        ),
+        (write(folder.path(), "truths.jsonl", b"{\"code\":true}\n{\"code\":\"True\"}\n"), vec![Some("true"); 2]),
+        (of("floats", Arc::new(Float64Array::from(vec![16.0, f64::NAN, 0.5]))), vec![Some("16"), None, Some("0.5")]),
+        (of("singles", Arc::new(Float32Array::from(vec![16.0, 0.1]))), vec![Some("16"), Some("0.1")]),
+        (
+            of("unsigned", Arc::new(UInt64Array::from(vec![u64::MAX, 1 << 60, 7]))),
+            vec![Some("18446744073709551615"), Some("1152921504606846976"), Some("7")],
+        ),
+        (of("decimals", decimals(vec![1600, 150], 2)), vec![Some("16"), Some("1.5")]),
+        (
+            of("long", decimals(vec![1 << 100, (1 << 100) + 1], 0)),
+            vec![Some("1267650600228229401496703205376"), Some("1267650600228229401496703205377")],
+        ),
+        (of("truths", Arc::new(BooleanArray::from(vec![true, false]))), vec![Some("true"), Some("false")]),
+    ];
+    for (file, names) in cases {
+        let rows = open(&file).unwrap().next().unwrap().unwrap();
+        let typed = columns(&file, &rows, &wanted).unwrap();
+        assert_eq!(typed.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), names, "{}", file.display());
+        let column = Column::find(&file, &rows.batch, "code").unwrap();
+        let ids: Vec<_> = (0..names.len()).map(|row| column.cell(row).category()).collect();
+        assert_eq!(ids.iter().map(Option::as_deref).collect::<Vec<_>>(), names, "{}", file.display());
+    }
 }
 
 #[test]

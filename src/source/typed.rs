@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, Float64Array, Float64Builder, ListBuilder, StringBu
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use detectors::schema::ColumnKind;
+use detectors::spelling;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -131,7 +132,7 @@ fn fitting_numbers(rows: &RowBatch, column: &Column) -> ArrayRef {
 
 fn categories(rows: &RowBatch, column: &Column) -> ArrayRef {
     if let Some(texts) = column.texts() {
-        return Arc::new(texts.clone());
+        return Arc::new(spelling::of_texts(texts));
     }
     let mut builder = StringBuilder::new();
     for row in 0..rows.batch.num_rows() {

@@ -6,7 +6,7 @@
 //! The bound is the upper end of a 95 % interval for the mean over references (alarms of one reference depend on each
 //! other), and must not exceed twice the budget. Where the reference is too short the panel refuses, which is said.
 //!
-//! `cargo bench -p detectors --bench false_alarms -- [--references 200] [--windows 500] [--only TEXT] [--power]`
+//! `cargo bench -p detectors --bench false_alarms -- [--references 200] [--windows 500] [--only TEXT] [--power] [--tails]`
 //!
 //! What bounds the figures: the number of references. The generators: `independent`, rows drawn one by one; `ar(1)`, each
 //! row .9 of the one before; `season`, a daily wave of one standard deviation in half of the numeric features and 24 windows
@@ -17,6 +17,7 @@
 
 mod real;
 mod stream;
+mod tails;
 
 use arrow::array::ArrayRef;
 use detectors::alarm::Alarm;
@@ -147,11 +148,12 @@ struct Options {
     windows: u32,
     only: String,
     power: bool,
+    tails: bool,
 }
 
 impl Options {
     fn read() -> Self {
-        let mut options = Self { references: 200, windows: 500, only: String::new(), power: false };
+        let mut options = Self { references: 200, windows: 500, only: String::new(), power: false, tails: false };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().expect("a value after the option");
@@ -160,6 +162,7 @@ impl Options {
                 "--windows" => options.windows = value().parse().expect("a number"),
                 "--only" => options.only = value(),
                 "--power" => options.power = true,
+                "--tails" => options.tails = true,
                 _ => {}
             }
         }
@@ -287,6 +290,13 @@ fn power(options: &Options, world: &World) {
 fn main() {
     let options = Options::read();
     let world = World { normals: normal_table(), market: elec2() };
+    if options.tails {
+        if !tails::tell(&options, &world.normals) {
+            println!("the budget was not kept");
+            std::process::exit(1);
+        }
+        return;
+    }
     if options.power {
         power(&options, &world);
         real::tell(&policies()[0].1);

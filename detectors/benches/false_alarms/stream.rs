@@ -35,6 +35,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number from 0 to 1.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A normal number, with what the table leaves out made up by a little noise.
     fn normal(&mut self) -> f64 {
         let bits = self.next();

@@ -9,13 +9,16 @@ use std::ops::Range;
 pub const MOST_BINS: usize = 256;
 /// How many coarse bins a column has, where it has as many fine ones.
 pub const COARSE_BINS: usize = 10;
+/// The share of a column's range that is nothing beside it.
+const HAIR: f64 = 0.001;
 /// How many values are looked up side by side: enough to hide the latency of a search behind the others'.
 pub(crate) const LANES: usize = 8;
 
 /// The bins of a numeric column.
 ///
 /// Bin `i` is `[edge i, edge i+1)`; the last one is closed, so that it holds the reference's maximum. What lies below the
-/// first edge or above the last belongs to no bin and is counted apart.
+/// first edge or above the last belongs to no bin and is counted apart, but for the last digit that single precision
+/// rounds: see [`Self::least_inside`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredBins", into = "StoredBins")]
 pub struct BinEdges {
@@ -142,6 +145,24 @@ impl BinEdges {
     /// The largest value that is in a bin.
     pub fn highest(&self) -> f64 {
         self.edges.last().copied().unwrap_or_default()
+    }
+
+    /// The least value that is counted in the first bin. A value that is the lowest edge but for the last digit of single
+    /// precision is that edge: .1 is .100000001 there.
+    pub fn least_inside(&self) -> f64 {
+        self.lowest() - self.last_digit(self.lowest())
+    }
+
+    /// The greatest value that is counted in the last bin, likewise.
+    pub fn most_inside(&self) -> f64 {
+        self.highest() + self.last_digit(self.highest())
+    }
+
+    /// The last digit of an edge in single precision, no larger than what separates whole numbers, or than a hair of the
+    /// range.
+    fn last_digit(&self, edge: f64) -> f64 {
+        let (digit, range) = ((f64::from(f32::EPSILON) * edge.abs()).min(0.5), self.highest() - self.lowest());
+        if range > 0.0 { digit.min(HAIR * range) } else { digit }
     }
 
     /// A value in the midst of the reference, about which moments are taken.
@@ -322,6 +343,20 @@ mod tests {
         assert_eq!(bins.edges(), [1.0, 1.5, 2.5, 3.0]);
         assert_eq!(bins.centres(), [1.0, 2.0, 3.0]);
         assert_eq!([1.0, 2.0, 3.0].map(|value| place_of(&bins, value)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_edge_ends_where_single_precision_would_still_write_it() {
+        let bins = BinEdges::learn(&mut [0.1, 0.2, 0.3, 0.4]);
+        assert!(bins.least_inside() <= 0.1_f32.next_down().into() && bins.least_inside() > 0.099_999);
+        assert!(bins.most_inside() >= 0.4_f32.into() && bins.most_inside() < 0.400_001);
+        let constant = BinEdges::learn(&mut [0.4; 9]);
+        assert!(constant.most_inside() >= 0.4_f32.into());
+        // The next day, the next second: no whole number is taken for its neighbour.
+        let dates = BinEdges::learn(&mut [20_231_201.0; 9]);
+        assert!(dates.most_inside() < 20_231_202.0 && dates.least_inside() > 20_231_200.0);
+        let moments = BinEdges::learn(&mut [1.7e12, 1.7e12 + 100.0]);
+        assert!(moments.most_inside() < 1.7e12 + 101.0);
     }
 
     #[test]

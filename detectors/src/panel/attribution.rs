@@ -14,14 +14,17 @@
 
 use crate::layout::ColumnLayout;
 use crate::normal::normal_survival;
-use crate::profile::{CategoricalProfile, ColumnProfile};
+use crate::profile::{CategoricalProfile, ColumnProfile, Fault, NumericProfile};
 use crate::statistics::{Cells, Pair, mean_shift};
 use crate::verdict::{Attribution, Segment};
 
 /// The share of columns named that may be named wrongly.
 const FALSE_DISCOVERY_RATE: f64 = 0.05;
 
-/// The part of a column's movement that makes a segment the place of it.
+/// So many standard errors apart, two means are apart.
+const STANDARD_ERRORS: f64 = 2.0;
+
+/// The part of a column's movement that makes a segment, or a kind of odd value, the place of it.
 const MOST_OF_MOVEMENT: f64 = 0.5;
 
 /// How many times its share of the rows that part must be.
@@ -72,7 +75,8 @@ pub struct Movement {
     pub share: f64,
     /// What that share is, on average, between two samples of these sizes of one distribution.
     pub by_chance: f64,
-    /// Which way: `higher values`, or the name of the category that gained most.
+    /// Which way: `higher values`, the name of the category that gained most, or `missing values` and their like where those
+    /// are most of what moved.
     pub towards: Option<String>,
 }
 
@@ -81,13 +85,11 @@ impl Movement {
     pub(super) fn of(layout: &ColumnLayout, reference: &ColumnProfile, current: &ColumnProfile) -> Option<Self> {
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let cells = pair.cells().ok()?;
-        let towards = match (layout, reference, current) {
-            (_, ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) => mean_shift(reference, current)
-                .and_then(|shift| match shift {
-                    shift if shift > 0.0 => Some("higher values".to_owned()),
-                    shift if shift < 0.0 => Some("lower values".to_owned()),
-                    _ => None,
-                }),
+        let share = cells.moved_share();
+        let of_values = || match (layout, reference, current) {
+            (_, ColumnProfile::Numeric(reference), ColumnProfile::Numeric(current)) => {
+                direction(reference, current).map(str::to_owned)
+            }
             (
                 ColumnLayout::Categorical(table),
                 ColumnProfile::Categorical(reference),
@@ -95,7 +97,33 @@ impl Movement {
             ) => most_grown(table.known(), reference, current).map(|name| format!("`{name}`")),
             _ => None,
         };
-        Some(Self { share: cells.moved_share(), by_chance: moved_by_chance(cells), towards })
+        let towards = most_odd(reference, current, share).map(str::to_owned).or_else(of_values);
+        Some(Self { share, by_chance: moved_by_chance(cells), towards })
+    }
+}
+
+/// The kind of odd value that gained most of what moved.
+fn most_odd(before: &ColumnProfile, now: &ColumnProfile, moved: f64) -> Option<&'static str> {
+    let kinds = [
+        (Fault::Null, "missing values"),
+        (Fault::Nan, "NaN"),
+        (Fault::Infinite, "infinite values"),
+        (Fault::WrongType, "values of the wrong type"),
+    ];
+    let gain = |(fault, name)| Some((now.share_of(fault)? - before.share_of(fault)?, name));
+    let most = kinds.into_iter().filter_map(gain).max_by(|a, b| a.0.total_cmp(&b.0));
+    most.filter(|(gain, _)| *gain > MOST_OF_MOVEMENT * moved).map(|(_, name)| name)
+}
+
+/// Which way the values moved, where their means differ by more than chance.
+fn direction(reference: &NumericProfile, current: &NumericProfile) -> Option<&'static str> {
+    let variance =
+        |profile: &NumericProfile| profile.standard_deviation().unwrap_or_default().powi(2) / profile.finite() as f64;
+    let (shift, error) = (mean_shift(reference, current)?, (variance(reference) + variance(current)).sqrt());
+    match shift {
+        shift if shift > STANDARD_ERRORS * error => Some("higher values"),
+        shift if shift < -STANDARD_ERRORS * error => Some("lower values"),
+        _ => None,
     }
 }
 
@@ -113,10 +141,11 @@ fn moved_by_chance(cells: &Cells) -> f64 {
 fn most_grown<'a>(known: &'a [String], before: &CategoricalProfile, now: &CategoricalProfile) -> Option<&'a str> {
     let (n, m) = (before.rows() as f64, now.rows() as f64);
     let known = known.iter().map(String::as_str).zip(before.known().iter().zip(now.known()));
-    let unseen = [("unseen categories", (&before.unseen(), &now.unseen()))].map(|(name, (a, b))| (name, *a, *b));
+    let tail =
+        [("unseen categories", before.unseen(), now.unseen()), ("rarer categories", before.other(), now.other())];
     let gains = known
         .map(|(name, (a, b))| (name, *a, *b))
-        .chain(unseen)
+        .chain(tail)
         .filter(|(_, _, rows)| *rows >= LEAST_SHOWN)
         .map(|(name, a, b)| (name, b as f64 / m - a as f64 / n));
     gains.filter(|(_, gain)| *gain > 0.0).max_by(|(_, x), (_, y)| x.total_cmp(y)).map(|(name, _)| name)

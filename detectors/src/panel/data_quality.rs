@@ -2,7 +2,7 @@
 //!
 //! # Formula
 //! A share exceeds when it is above `max(worst window, p + 3·√(p·(1 − p) / n)) + rise`, `p` the reference's share, `n` the
-//! window's rows and `rise` what the policy allows.
+//! window's rows and `rise` what the policy allows. Of unseen categories `p` is the share that comes without a change.
 //!
 //! A categorical column has too many different values where there are more than `factor · most · max(1, n / rows)` of them,
 //! `most` those of the reference's window (or of the whole, where no windows are known) that has the most, but at least
@@ -13,6 +13,7 @@
 
 use super::policy::DataQualityLimits;
 use super::{Judgement, Normal};
+use crate::layout::ColumnLayout;
 use crate::profile::{ColumnProfile, Fault, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
@@ -87,7 +88,9 @@ impl DataQualityPanel {
                 if fault == Fault::OutOfRange && profile.is_constant() {
                     continue;
                 }
-                let Some(share) = profile.share_of(fault) else { continue };
+                let usual = normal.fresh.get(column).filter(|_| fault == Fault::Unseen).unwrap_or(profile);
+                let Some(share) = usual.share_of(fault) else { continue };
+                let share = share.max(unseen_to_come(normal.layouts.get(column), profile, fault));
                 let of_window = |window: &ReferenceWindow| window.profile.columns().get(column)?.share_of(fault);
                 let worst = windows.iter().filter_map(of_window).fold(share, f64::max);
                 shares.push(ReferenceShare { column, name: schema.name.clone(), fault, share, worst });
@@ -178,6 +181,18 @@ impl VariedColumn {
     }
 }
 
+/// The share of categories to come that all those known by name do not have, where none were chosen out of more.
+fn unseen_to_come(layout: Option<&ColumnLayout>, profile: &ColumnProfile, fault: Fault) -> f64 {
+    match (layout, profile) {
+        (Some(ColumnLayout::Categorical(table)), ColumnProfile::Categorical(categories))
+            if fault == Fault::Unseen && table.choice().is_none() =>
+        {
+            categories.once() as f64 / categories.rows().max(1) as f64
+        }
+        _ => 0.0,
+    }
+}
+
 fn varied(normal: &Normal<'_>) -> Vec<VariedColumn> {
     let parts: Vec<&Profile> = match normal.windows {
         [] => vec![normal.whole],
@@ -213,7 +228,7 @@ pub(super) fn summary(tests: &[TestResult]) -> String {
     let exceeded = tests.iter().filter(|test| test.exceeded);
     let worst = exceeded.clone().max_by(|a, b| excess(a).total_cmp(&excess(b)));
     match worst {
-        None => "no more odd values than in the reference".to_owned(),
+        None => "no share of odd values is beyond its limit".to_owned(),
         Some(test) if test.test == "volume" => {
             format!("{:.1} times more or fewer rows than the reference's windows", test.score)
         }

@@ -4,10 +4,10 @@ use super::attribution::{Movement, Strain, sentence, take_part};
 use super::policy::{PanelPolicy, Thresholds};
 use super::{Judgement, Normal};
 use crate::layout::ColumnLayout;
-use crate::profile::Profile;
+use crate::profile::{ColumnProfile, Profile};
 use crate::reference::ReferenceWindow;
 use crate::schema::ColumnSchema;
-use crate::statistics::Pair;
+use crate::statistics::{Pair, Statistic};
 use crate::threshold::{
     AlarmRule, DrawnNull, DrawnNulls, Limit, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median,
     windows_needed,
@@ -27,7 +27,8 @@ pub(super) struct DriftPanel {
     rule: AlarmRule,
     columns: Vec<ColumnSchema>,
     layouts: Vec<ColumnLayout>,
-    reference: Profile,
+    /// What rows to come are held against, column by column.
+    reference: Vec<ColumnProfile>,
     probes: Vec<Probe>,
     /// From the reference's own windows, where there are enough.
     windows: Option<WindowNull>,
@@ -59,10 +60,10 @@ impl DriftPanel {
             policy: policy.clone(),
             rule,
             columns: normal.columns.to_vec(),
-            reference: whole.clone(),
+            reference: normal.fresh.clone(),
             unsupported: (is_promised && windows.is_none()).then(too_short),
             windows,
-            drawn: DrawnNulls::new((layouts, whole.columns()), probes.clone(), floors, rule),
+            drawn: DrawnNulls::new((layouts, &normal.fresh), probes.clone(), floors, rule),
             layouts: layouts.to_vec(),
             probes,
         }
@@ -88,17 +89,47 @@ impl DriftPanel {
             // No statistic is defined, which is not the word that nothing has changed.
             return Judgement::inconclusive(Why::NotInReference);
         }
-        let attribution = match tests.iter().any(|test| test.exceeded) {
-            true => self.attribution(&strains, current),
-            false => Vec::new(),
+        if tests.iter().any(|test| test.exceeded) {
+            let attribution = self.attribution(&strains, current);
+            let summary = sentence(&attribution, self.columns.len());
+            return Judgement { attribution, ..Judgement::of(tests, summary) };
+        }
+        self.nothing_found(tests, current.rows())
+    }
+
+    /// That nothing has changed, but for the columns whose tests could not have told.
+    fn nothing_found(&self, tests: Vec<TestResult>, rows: i64) -> Judgement {
+        let blind = self.out_of_reach(&tests, rows);
+        let summary = sentence(&[], self.columns.len());
+        let Some(first) = blind.first() else { return Judgement::of(tests, summary) };
+        let (subject, test) = (first.subject.clone(), first.test.clone());
+        let mut columns: Vec<&str> = tests.iter().map(|test| test.subject.as_str()).collect();
+        columns.dedup();
+        let blind_columns = blind.len();
+        if blind_columns == columns.len() {
+            return Judgement { tests, ..Judgement::inconclusive(Why::OutOfReach { subject, test }) };
+        }
+        let but = format!("{blind_columns} of {} columns cannot be judged, `{subject}` by {test}", columns.len());
+        Judgement::of(tests, format!("{summary}; {but}, whose threshold is out of reach"))
+    }
+
+    /// Of each column the first test whose threshold no window can exceed.
+    pub(super) fn out_of_reach<'a>(&self, tests: &'a [TestResult], rows: i64) -> Vec<&'a TestResult> {
+        let reference_rows = self.reference.iter().map(ColumnProfile::rows).max().unwrap_or_default();
+        let is_fixed = |test: &TestResult| test.threshold_from == ThresholdSource::Fixed;
+        let is_beyond = |test: &TestResult| {
+            let statistic = Statistic::ALL.into_iter().find(|statistic| statistic.name() == test.test);
+            let most = statistic.and_then(|statistic| statistic.most_score(reference_rows, rows));
+            most.is_some_and(|most| test.threshold >= most)
         };
-        let summary = sentence(&attribution, self.columns.len());
-        Judgement { attribution, ..Judgement::of(tests, summary) }
+        let mut blind: Vec<&TestResult> = tests.iter().filter(|test| !is_fixed(test) && is_beyond(test)).collect();
+        blind.dedup_by(|a, b| a.subject == b.subject);
+        blind
     }
 
     /// How one column moved; `None` where it cannot be compared.
     pub(super) fn movement(&self, column: usize, current: &Profile) -> Option<Movement> {
-        let reference = self.reference.columns().get(column)?;
+        let reference = self.reference.get(column)?;
         Movement::of(self.layouts.get(column)?, reference, current.columns().get(column)?)
     }
 
@@ -122,7 +153,7 @@ impl DriftPanel {
     fn test(&self, place: usize, current: &Profile, drawn: Option<&DrawnNull>) -> Option<(TestResult, f64)> {
         let probe = self.probes.get(place)?;
         let (layout, schema) = (self.layouts.get(probe.column)?, self.columns.get(probe.column)?);
-        let (reference, rows) = (self.reference.columns().get(probe.column)?, current.rows());
+        let (reference, rows) = (self.reference.get(probe.column)?, current.rows());
         let current = current.columns().get(probe.column)?;
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let evidence = probe.statistic.detector().compare(&pair).ok()?;

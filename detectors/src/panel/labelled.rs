@@ -6,6 +6,9 @@
 //! window, where `c` lets the alarm of `M` of `N` windows come at its rate although the reference's own error is in all of
 //! them; and what windows of the reference showed against the rest of it. Of those the worst counts; where a budget is
 //! stated, and so to be kept, the limit `m + z·κ·s` of windows to come, see [`crate::threshold`].
+//!
+//! Labels and predictions that are none of the classes are in no metric. Where the judgement would be another if they were all
+//! right, or all wrong, there is none.
 
 use super::Judgement;
 use super::policy::{PanelPolicy, QualityLimits};
@@ -55,9 +58,11 @@ impl QualityPanel {
 
     pub(super) fn judge(&self, current: &Quality) -> Judgement {
         let (labelled, needed) = (current.labelled(), self.limits.min_labelled);
+        let unusable = Unusable::of(current);
         let found = match current.headline() {
             Some(found) if labelled >= needed && found.name == self.reference.name => found,
             Some(_) if labelled >= needed => return Judgement::inconclusive(Why::NotInReference),
+            _ if unusable.of >= needed && unusable.rows() > 0 => return Judgement::inconclusive(unusable.why()),
             _ => return Judgement::inconclusive(Why::TooFewLabels { labelled, needed }),
         };
         let Some(in_time) = self.in_time else {
@@ -66,10 +71,18 @@ impl QualityPanel {
         };
         let score = change(&self.reference, &found);
         let (threshold, threshold_from) = self.threshold(&found, in_time);
+        let [best, worst] = unusable.bounds(&found).map(|found| change(&self.reference, &found));
+        if (best > threshold) != (worst > threshold) {
+            return Judgement::inconclusive(unusable.why());
+        }
+        let test_name = format!("{}_{}", found.name, word(found.direction));
+        if self.most_change().is_some_and(|most| threshold >= most) {
+            return Judgement::inconclusive(Why::OutOfReach { subject: found.name.to_owned(), test: test_name });
+        }
         let exceeded = score > threshold;
-        let (word, least) = match found.direction {
-            MetricDirection::HigherIsBetter => ("drop", "down"),
-            MetricDirection::LowerIsBetter => ("rise", "up"),
+        let least = match found.direction {
+            MetricDirection::HigherIsBetter => "down",
+            MetricDirection::LowerIsBetter => "up",
         };
         let (name, value, before) = (found.name, found.value.value, self.reference.value.value);
         let summary = match exceeded {
@@ -78,7 +91,7 @@ impl QualityPanel {
         };
         let test = TestResult {
             subject: name.to_owned(),
-            test: format!("{name}_{word}"),
+            test: test_name,
             score,
             threshold,
             threshold_from,
@@ -86,6 +99,14 @@ impl QualityPanel {
             exceeded,
         };
         Judgement::of(vec![test], summary)
+    }
+
+    /// How much worse a window can be at the most; `None` of errors, which have no end.
+    fn most_change(&self) -> Option<f64> {
+        match self.reference.direction {
+            MetricDirection::HigherIsBetter => Some(self.reference.value.value),
+            MetricDirection::LowerIsBetter => None,
+        }
     }
 
     fn threshold(&self, found: &Headline, in_time: f64) -> (f64, ThresholdSource) {
@@ -105,6 +126,59 @@ impl QualityPanel {
             (by_chance, ThresholdSource::Sampling),
             (in_time, ThresholdSource::ReferenceWindows),
         ])
+    }
+}
+
+/// What a window's quality could not use.
+struct Unusable {
+    labels: i64,
+    predictions: i64,
+    missing: i64,
+    /// All rows with a label.
+    of: i64,
+}
+
+impl Unusable {
+    fn of(quality: &Quality) -> Self {
+        let exclusions = quality.exclusions();
+        Self {
+            labels: exclusions.invalid_label,
+            predictions: exclusions.invalid_prediction,
+            missing: exclusions.null_prediction,
+            of: quality.labelled() + exclusions.invalid_label,
+        }
+    }
+
+    fn rows(&self) -> i64 {
+        self.labels + self.predictions + self.missing
+    }
+
+    fn why(&self) -> Why {
+        let Self { labels, predictions, missing, of } = *self;
+        Why::Unusable { labels, predictions, missing, of }
+    }
+
+    /// The headline if all of those with an answer were right, and if all were wrong; of an error, which has no worst, itself.
+    fn bounds(&self, found: &Headline) -> [Headline; 2] {
+        let all = (self.of - self.missing).max(1);
+        let unusable = (self.labels + self.predictions).clamp(0, all) as f64;
+        let all = all as f64;
+        let bound = |right: f64| {
+            let mut bound = *found;
+            if found.direction == MetricDirection::HigherIsBetter {
+                bound.value.value = (found.value.value * (all - unusable) + right) / all;
+            }
+            bound
+        };
+        [bound(unusable), bound(0.0)]
+    }
+}
+
+/// What a change for the worse is called.
+fn word(direction: MetricDirection) -> &'static str {
+    match direction {
+        MetricDirection::HigherIsBetter => "drop",
+        MetricDirection::LowerIsBetter => "rise",
     }
 }
 

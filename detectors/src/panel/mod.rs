@@ -23,12 +23,12 @@ pub use policy::{DataQualityLimits, Hysteresis, PanelPolicy, PolicyError, Qualit
 pub use support::Support;
 
 use crate::layout::ColumnLayout;
-use crate::profile::Profile;
+use crate::profile::{ColumnProfile, Profile};
 use crate::quality::Quality;
 use crate::reference::{Reference, ReferenceError, ReferenceWindow};
 use crate::schema::ColumnSchema;
 use crate::threshold::AlarmRule;
-use crate::verdict::Why;
+use crate::verdict::{TestResult, Why};
 use data_quality::DataQualityPanel;
 use drift::DriftPanel;
 use labelled::QualityPanel;
@@ -60,7 +60,24 @@ struct Normal<'a> {
     columns: &'a [ColumnSchema],
     layouts: &'a [ColumnLayout],
     whole: &'a Profile,
+    /// Of each column what rows to come are held against.
+    fresh: Vec<ColumnProfile>,
     windows: &'a [ReferenceWindow],
+}
+
+impl<'a> Normal<'a> {
+    /// Of a slice that is `whole` itself, of all the traffic that the layouts were learned from.
+    fn new(
+        columns: &'a [ColumnSchema],
+        layouts: &'a [ColumnLayout],
+        (traffic, whole): (&Profile, &'a Profile),
+        windows: &'a [ReferenceWindow],
+    ) -> Self {
+        let parts = traffic.columns().iter().zip(whole.columns());
+        let fresh = layouts.iter().zip(parts);
+        let fresh = fresh.map(|(layout, (all, part))| part.fresh(layout, all).unwrap_or_else(|| part.clone()));
+        Self { columns, layouts, whole, fresh: fresh.collect(), windows }
+    }
 }
 
 /// Everything by which one slice of a reference judges windows.
@@ -87,7 +104,8 @@ impl Panel {
         };
         let windows = reference.window_profiles(slice)?;
         let columns = &reference.schema().columns;
-        let normal = Normal { columns, layouts: reference.layouts(), whole: &whole.profile, windows: &windows };
+        let traffic = slices.first().map_or(&whole.profile, |traffic| &traffic.profile);
+        let normal = Normal::new(columns, reference.layouts(), (traffic, &whole.profile), &windows);
         let rule = policy.alarm_rule(reference.windows(), slices.len());
         let mut panel = Self::of(policy, rule, &normal)?;
         let quality = whole.quality.as_ref();
@@ -110,7 +128,8 @@ impl Panel {
             let range = "a share between 0.00001 and 0.5";
             return Err(PolicyError::OutOfRange { setting: "rate".to_owned(), value: rate, range }.into());
         }
-        Self::of(policy, AlarmRule { rate, agreeing: 1, of: 1 }, &Normal { columns, layouts, whole, windows: &[] })
+        let normal = Normal::new(columns, layouts, (whole, whole), &[]);
+        Self::of(policy, AlarmRule { rate, agreeing: 1, of: 1 }, &normal)
     }
 
     fn of(policy: &PanelPolicy, rule: AlarmRule, normal: &Normal<'_>) -> Result<Self, PanelError> {
@@ -131,6 +150,12 @@ impl Panel {
             Some(why) => Judgement::inconclusive(why),
             None => self.drift.judge(current),
         }
+    }
+
+    /// Of each column the first test whose threshold no window of so many rows can exceed.
+    fn out_of_reach(&self, window: &Profile) -> Vec<TestResult> {
+        let judged = self.drift.judge(window);
+        self.drift.out_of_reach(&judged.tests, window.rows()).into_iter().cloned().collect()
     }
 
     /// How one column moved, by its place in the schema; `None` where it cannot be compared.

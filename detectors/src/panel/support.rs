@@ -4,15 +4,16 @@
 //! little. A reference supports a budget when its thresholds lie at most twice as far out as those of a long one would.
 
 use super::drift::typical;
-use super::{FalseAlarmBudget, PanelError, PanelPolicy, Thresholds};
+use super::{FalseAlarmBudget, Panel, PanelError, PanelPolicy, Thresholds};
 use crate::reference::Reference;
 use crate::threshold::{AlarmRule, supports, windows_needed};
+use crate::verdict::TestResult;
 
 /// The largest rate that is asked for.
 const LARGEST_RATE: f64 = 0.5;
 
 /// What a reference supports.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Support {
     /// Windows of the reference with enough rows to learn from.
     pub windows: usize,
@@ -20,6 +21,8 @@ pub struct Support {
     pub needed: usize,
     /// The smallest budget that the windows support; `None` where they support none.
     pub least: Option<FalseAlarmBudget>,
+    /// Tests of columns whose thresholds no window can exceed, one for each column.
+    pub out_of_reach: Vec<TestResult>,
 }
 
 impl Support {
@@ -29,14 +32,18 @@ impl Support {
     /// When the reference's panes do not add up.
     pub fn of(policy: &PanelPolicy, reference: &Reference) -> Result<Self, PanelError> {
         let (spec, slices) = (reference.windows(), reference.slices().len());
-        let windows = typical(policy, &reference.window_profiles(0)?).len();
+        let profiles = reference.window_profiles(0)?;
+        let typical = typical(policy, &profiles);
+        let windows = typical.len();
         let probes = reference.schema().columns.iter().map(|column| policy.statistics(column.kind).len()).sum();
         let rule = policy.alarm_rule(spec, slices);
         let is_learned = policy.false_alarms.is_some() && policy.thresholds == Thresholds::Learned;
         let needed = if is_learned { windows_needed(rule, probes) } else { 0 };
         let is_supported = |rate: f64| supports(windows, AlarmRule { rate, ..rule }, probes);
         let least = least_rate(is_supported).and_then(|rate| FalseAlarmBudget::of_rate(rate, slices));
-        Ok(Self { windows, needed, least })
+        let panel = Panel::learn(policy, reference, 0)?;
+        let out_of_reach = typical.first().map(|window| panel.out_of_reach(window)).unwrap_or_default();
+        Ok(Self { windows, needed, least, out_of_reach })
     }
 
     /// Whether the stated budget is kept with thresholds that find something.

@@ -258,6 +258,87 @@ fn a_drop_of_accuracy_counts_when_it_is_neither_small_nor_chance() {
     assert_eq!(dropped.tests[0].test, "accuracy_drop");
 }
 
+/// Labelled rows of which so many are right, so many wrong, and so many labels of no class.
+fn quality_with_unknown([right, wrong, unknown]: [usize; 3]) -> Quality {
+    let mut quality = quality(right + wrong, wrong);
+    let answers: ArrayRef = Arc::new(StringArray::from(vec!["1"; unknown]));
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["YES"; unknown]));
+    let sign = Int8Array::from(vec![1; unknown]);
+    let outcomes = Outcomes { task: &task(), prediction: &answers, scores: &[], label: &labels, sign: &sign };
+    quality.observe(&outcomes).unwrap();
+    quality
+}
+
+#[test]
+fn labels_of_no_class_leave_no_judgement_where_it_hangs_on_them() {
+    let reference = reference(10, 500, &mut Random(13));
+    let panel = Panel::learn(&PanelPolicy::default(), &reference, 0).unwrap();
+    let outcome = |rows| panel.judge_quality(&quality_with_unknown(rows)).outcome;
+    let unusable = |labels, of| Outcome::Inconclusive(Why::Unusable { labels, predictions: 0, missing: 0, of });
+    assert_eq!(outcome([470, 30, 0]), Outcome::Within);
+    assert_eq!(outcome([470, 30, 2]), Outcome::Within, "two of 502 change nothing");
+    assert_eq!(outcome([240, 10, 250]), unusable(250, 500), "the half that is left is no worse than before");
+    assert_eq!(outcome([50, 450, 100]), Outcome::Exceeded, "however good the rest is");
+    assert_eq!(outcome([0, 0, 500]), unusable(500, 500));
+    let summary = panel.judge_quality(&quality_with_unknown([240, 10, 250])).summary;
+    assert!(summary.starts_with("250 of 500 labels are none of the model's classes"), "{summary}");
+    let metrics = quality_with_unknown([240, 10, 250]).metrics();
+    assert_eq!(metrics.get(Quality::INVALID_LABELS).map(|count| count.value), Some(250.0));
+    assert_eq!(quality_with_unknown([240, 10, 0]).metrics().get(Quality::INVALID_LABELS), None);
+}
+
+/// Two weeks of a level that is 10 on weekdays and 18 on the other days.
+fn weeks() -> Reference {
+    let mut random = Random(29);
+    let mut day = |place: usize| -> Vec<ArrayRef> {
+        let level = if place % 7 < 5 { 10.0 } else { 18.0 };
+        vec![Arc::new(Float64Array::from_iter_values((0..200).map(|_| level + random.normal() / 4.0)))]
+    };
+    let days: Vec<Vec<ArrayRef>> = (0..14).map(&mut day).collect();
+    let mut values: Vec<f64> =
+        days.iter().flat_map(|day| day[0].as_primitive::<arrow::datatypes::Float64Type>().values().to_vec()).collect();
+    let layouts = vec![ColumnLayout::learn_numeric(&mut values)];
+    let profiles: Vec<Profile> = days.iter().map(|day| profile(&layouts, day)).collect();
+    let mut whole = Profile::empty(&layouts);
+    profiles.iter().for_each(|day| whole.merge(day).unwrap());
+    let pane = |(place, day): (usize, &Profile)| ReferencePane {
+        start_ms: place as i64 * HOUR,
+        profile: PackedProfile::of(day).unwrap(),
+        quality: None,
+    };
+    let column = ColumnSchema { name: "level".to_owned(), role: Role::Feature, kind: ColumnKind::Numeric };
+    Reference::new(ReferenceParts {
+        model: "m".into(),
+        version: "v1".into(),
+        schema: ModelSchema { columns: vec![column], task: task() },
+        origin: Origin::TrainingSet { digest: "d".into() },
+        windows: WindowSpec::tumbling(Duration::from_secs(3_600)).unwrap(),
+        layouts,
+        slices: vec![Slice {
+            segment: None,
+            profile: whole,
+            quality: None,
+            panes: profiles.iter().enumerate().map(pane).collect(),
+        }],
+        steps: None,
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_column_whose_threshold_no_window_can_reach_is_not_called_stable() {
+    let reference = weeks();
+    let panel = Panel::learn(&PanelPolicy::default(), &reference, 0).unwrap();
+    let unlike: Vec<ArrayRef> = vec![Arc::new(Float64Array::from(vec![14.0; 200]))];
+    let judgement = panel.judge_drift(&profile(reference.layouts(), &unlike));
+    let beyond = judgement.tests.iter().find(|test| test.test == "jensen_shannon").unwrap();
+    assert!(beyond.threshold >= 1.0 && beyond.score < 1.0, "{beyond:?}");
+    let why = Why::OutOfReach { subject: "level".to_owned(), test: "jensen_shannon".to_owned() };
+    assert_eq!(judgement.outcome, Outcome::Inconclusive(why));
+    let support = Support::of(&PanelPolicy::default(), &reference).unwrap();
+    assert_eq!(support.out_of_reach.iter().map(|test| test.subject.as_str()).collect::<Vec<_>>(), ["level"]);
+}
+
 #[test]
 fn fixed_thresholds_are_the_users_own() {
     let mut random = Random(17);

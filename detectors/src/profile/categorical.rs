@@ -57,9 +57,19 @@ impl CategoricalProfile {
         self.wrong_type
     }
 
+    /// Rows with a value.
+    pub fn values(&self) -> i64 {
+        self.known.iter().sum::<i64>() + self.other + self.unseen
+    }
+
     /// Every row.
     pub fn rows(&self) -> i64 {
-        self.known.iter().sum::<i64>() + self.other + self.unseen + self.null + self.wrong_type
+        self.values() + self.null + self.wrong_type
+    }
+
+    /// Rows of known categories that have one row each: so many of as many further rows will be of none of them (Good, 1953).
+    pub(crate) fn once(&self) -> i64 {
+        self.known.iter().filter(|count| **count == 1).count() as i64
     }
 
     /// How many different values there are, about: those known by name are counted, the rest estimated.
@@ -99,6 +109,43 @@ impl CategoricalProfile {
             }
             self.rare.observe(array.value(row));
         }
+    }
+
+    /// What the rows that chose no category would have counted, with as many unseen ones as come: what rows to come are
+    /// distributed as. `whole` are the counts of all rows that the table was learned from, of which these are a part or all:
+    /// of a part the answer is in proportion. `None` where nothing was chosen, or by other rows.
+    ///
+    /// # Formula
+    /// Of `n` rows `f₁` are alone and `f₂` nearly so; an unseen category comes with probability `u = f₁ / n` (Good, 1953),
+    /// whose variance is about `(n·u·(1 − u) + f₂) / n²`. Counts are as small as makes `u` as uncertain as it is.
+    pub(super) fn fresh(&self, table: &CategoryTable, whole: &Self) -> Option<Self> {
+        let choice = table.choice()?;
+        let known: Vec<i64> = whole.known.iter().zip(&choice.known).map(|(all, chosen)| all - chosen).collect();
+        let (tail_of_all, tail) = (whole.other + whole.unseen, whole.other + whole.unseen - choice.tail);
+        let fresh = known.iter().sum::<i64>() + tail;
+        if tail < 0 || fresh <= 0 || known.iter().any(|count| *count < 0) {
+            return None;
+        }
+        let share = |count: i64, of: i64| count as f64 / of.max(1) as f64;
+        let (n, alone) = (whole.values() as f64, (whole.unseen + choice.alone).max(1) as f64);
+        let unseen_share = (alone / n).min(1.0 - 1.0 / n);
+        let variance = n * unseen_share * (1.0 - unseen_share);
+        let certain = n * variance / (variance + choice.nearly as f64);
+        let scale = (certain / fresh as f64).min(1.0);
+        let part_of = |count: i64, fresh: i64, all: i64| (count as f64 * share(fresh, all) * scale).round() as i64;
+        let unseen_of_tail = unseen_share * fresh as f64 / tail.max(1) as f64;
+        let tail = part_of(self.other + self.unseen, tail, tail_of_all);
+        // However few there were, one more may be seen or unseen.
+        let unseen = ((tail as f64 * unseen_of_tail).round() as i64).clamp(tail.min(1), (tail - 1).max(tail.min(1)));
+        let pairs = self.known.iter().zip(known.iter().zip(&whole.known));
+        Some(Self {
+            known: pairs.map(|(count, (fresh, all))| part_of(*count, *fresh, *all)).collect(),
+            other: tail - unseen,
+            unseen,
+            null: part_of(self.null, fresh, whole.values()),
+            wrong_type: part_of(self.wrong_type, fresh, whole.values()),
+            rare: self.rare.clone(),
+        })
     }
 
     pub(super) fn null_was_wrong_type(&mut self) {

@@ -162,6 +162,18 @@ impl ColumnProfile {
         }
     }
 
+    /// What rows to come are distributed as, where that is not what these have: of a column whose categories were chosen out
+    /// of more, and so are more frequent where they were chosen. `whole` are the counts of all rows that the layout was learned
+    /// from, of which these are a part or all. `None` where nothing was chosen, or by other rows.
+    pub fn fresh(&self, layout: &ColumnLayout, whole: &Self) -> Option<Self> {
+        match (self, layout, whole) {
+            (Self::Categorical(part), ColumnLayout::Categorical(table), Self::Categorical(whole)) => {
+                part.fresh(table, whole).map(Self::Categorical)
+            }
+            _ => None,
+        }
+    }
+
     /// How many rows hold this kind of odd value; `None` where the column cannot hold it.
     pub fn count_of(&self, fault: Fault) -> Option<i64> {
         match self {

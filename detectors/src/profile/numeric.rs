@@ -208,7 +208,7 @@ impl NumericProfile {
 
     /// Counts values in whole blocks where all of a block lie in bins; gathers the others in `lanes`.
     fn observe_valid(&mut self, bins: &Lookup<'_>, values: &[f64], lanes: &mut Lanes) {
-        let (low, high) = (bins.bins.lowest(), bins.bins.highest());
+        let (low, high) = (bins.bins.least_inside(), bins.bins.most_inside());
         let (blocks, rest) = values.as_chunks::<LANES>();
         for block in blocks {
             // False for NaN and the infinities too. Not a short-circuit, so that the comparison runs in lanes.
@@ -222,7 +222,7 @@ impl NumericProfile {
     }
 
     fn observe_one_by_one(&mut self, bins: &Lookup<'_>, values: &[f64], lanes: &mut Lanes) {
-        let (low, high) = (bins.bins.lowest(), bins.bins.highest());
+        let (low, high) = (bins.bins.least_inside(), bins.bins.most_inside());
         for value in values.iter().copied() {
             if value >= low && value <= high {
                 if let Some(block) = lanes.push(value) {

@@ -85,6 +85,13 @@ impl Sign {
 }
 
 impl Quality {
+    /// The metric that counts labels of no class, or not finite.
+    pub const INVALID_LABELS: &'static str = "invalid_labels";
+    /// The metric that counts predictions of no class, or not finite.
+    pub const INVALID_PREDICTIONS: &'static str = "invalid_predictions";
+    /// The metric that counts labelled rows without a prediction.
+    pub const MISSING_PREDICTIONS: &'static str = "missing_predictions";
+
     /// The quality of no rows.
     pub fn empty(task: &Task) -> Self {
         match task {
@@ -174,12 +181,25 @@ impl Quality {
     ///
     /// The names and formulas are those of [`BinaryQuality::metrics`], [`MulticlassQuality::metrics`] and
     /// [`RegressionQuality::metrics`].
+    ///
+    /// Where rows could not be used there are counts of them beside: `invalid_labels`, `invalid_predictions` (of no class, or
+    /// not finite) and `missing_predictions`.
     pub fn metrics(&self) -> BTreeMap<String, Estimate> {
-        match self {
+        let mut metrics = match self {
             Self::Binary(quality) => quality.metrics(),
             Self::Multiclass(quality) => quality.metrics(),
             Self::Regression(quality) => quality.metrics(),
+        };
+        let Exclusions { invalid_label, invalid_prediction, null_prediction, .. } = *self.exclusions();
+        let counts = [
+            (Self::INVALID_LABELS, invalid_label),
+            (Self::INVALID_PREDICTIONS, invalid_prediction),
+            (Self::MISSING_PREDICTIONS, null_prediction),
+        ];
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            metrics.insert(name.to_owned(), estimates::plain(count as f64));
         }
+        metrics
     }
 
     /// Accuracy of a classifier, mean absolute error of a regression; `None` where no row has both label and

@@ -125,6 +125,29 @@ impl Statistic {
         }
     }
 
+    /// The largest score there can be of so many rows of the reference and of the window; `None` where there is no largest.
+    pub fn most_score(self, reference_rows: i64, window_rows: i64) -> Option<f64> {
+        let (n, m) = (reference_rows.max(1) as f64, window_rows.max(1) as f64);
+        match self {
+            Self::JensenShannon
+            | Self::Ks
+            | Self::Hellinger
+            | Self::TotalVariation
+            | Self::LInfinity
+            | Self::CramersV
+            | Self::TwoProportionZ
+            | Self::CramerVonMises
+            | Self::Energy
+            | Self::MannWhitney => Some(1.0),
+            Self::ChiSquared => Some((n + m) / (2.0 * (n * m).sqrt())),
+            Self::GTest => {
+                let entropy = n * ((n + m) / n).ln() + m * ((n + m) / m).ln();
+                Some((entropy * (n + m) / (2.0 * n * m)).sqrt())
+            }
+            Self::Psi | Self::Wasserstein | Self::Kl | Self::AndersonDarling | Self::Welch => None,
+        }
+    }
+
     /// Whether a largest difference is looked for among all fine bins, so that fewer of them would show a smaller one. Sums
     /// over bins hardly change when neighbours are put together.
     pub(crate) fn is_largest_of_bins(self) -> bool {

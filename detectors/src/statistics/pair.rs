@@ -206,9 +206,10 @@ impl Source<'_> {
 
 /// The edges at which coarse bins meet, and those beyond which nothing of the reference lies.
 fn coarse_edges(bins: &BinEdges) -> Vec<f64> {
-    let starts = bins.coarse_starts().iter().filter_map(|start| bins.edges().get(usize::from(*start)).copied());
+    let starts = bins.coarse_starts().iter().skip(1).filter_map(|start| bins.edges().get(usize::from(*start)).copied());
     // The last bin is closed: what is above it begins at the next number.
-    let mut edges: Vec<f64> = starts.chain([bins.highest().next_up()]).collect();
+    let mut edges: Vec<f64> = [bins.least_inside()].into_iter().chain(starts).collect();
+    edges.push(bins.most_inside().next_up());
     edges.dedup();
     edges
 }

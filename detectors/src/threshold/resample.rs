@@ -34,7 +34,8 @@ impl<'a> Population<'a> {
 
     /// The rows that come after those: now and then one is like none before. Beyond the least or the greatest of `n`
     /// continuous values lies the next one with probability `1 / (n + 1)` each; a category that was never seen comes as
-    /// often as those that were seen once (Good, 1953).
+    /// often as those that were seen once (Good, 1953). Where categories were chosen out of more, the counts are fresh ones,
+    /// which hold the unseen already, and one more for their error.
     pub(super) fn with_unknown(layout: &'a ColumnLayout, column: &'a ColumnProfile) -> Self {
         let mut weights = weights_of(column);
         let add = |weights: &mut Vec<f64>, place: usize, rows: f64| {
@@ -52,8 +53,8 @@ impl<'a> Population<'a> {
                 add(&mut weights, fine.len(), open(fine.first(), centres.first(), bins.lowest()));
                 add(&mut weights, fine.len() + 1, open(fine.last(), centres.last(), bins.highest()));
             }
-            (ColumnLayout::Categorical(_), ColumnProfile::Categorical(categories)) => {
-                let once = categories.known().iter().filter(|count| **count == 1).count();
+            (ColumnLayout::Categorical(table), ColumnProfile::Categorical(categories)) => {
+                let once = if table.choice().is_some() { 1 } else { categories.once() };
                 // After the known ones stand `other` and `unseen`.
                 add(&mut weights, categories.known().len() + 1, once as f64);
             }

@@ -17,6 +17,7 @@ mod recall;
 mod rows;
 mod seen;
 mod unjudged;
+mod unknown_classes;
 mod versions;
 
 pub use input_query::InputQuery;
@@ -121,6 +122,8 @@ pub struct Capture {
     other_versions: Arc<str>,
     /// How many bad rows there were, by topic and reason, since the process started.
     told_bad: BTreeMap<(&'static str, &'static str), u64>,
+    /// Models and their columns with a value that is no class and has been told of.
+    told_classes: BTreeSet<(Arc<str>, &'static str)>,
     /// Whether anything but inputs was read since the last epoch.
     has_read: bool,
 }
@@ -171,6 +174,7 @@ impl Capture {
             told_versions: BTreeSet::new(),
             other_versions: OTHER_VERSIONS.into(),
             told_bad: BTreeMap::new(),
+            told_classes: BTreeSet::new(),
             has_read: false,
         })
     }

@@ -138,6 +138,27 @@ fn a_feature_that_the_model_does_not_have_is_counted_once_though_capture_crashes
 }
 
 #[test]
+fn what_is_none_of_the_classes_is_counted_once_though_capture_crashes() {
+    let (watched, announced) = house(false);
+    let mut undecided = event("a", START_MS, 1);
+    undecided["prediction"] = serde_json::json!("maybe");
+    let inputs = stream(&[
+        inference(undecided),
+        inference(event("b", START_MS + 10, 2)),
+        labelling(label("a", START_MS + 20, 1)),
+        labelling(label("b", START_MS + 20, 7)),
+    ]);
+    let mut run = Run::new(watched, announced, &inputs);
+    run.read((topics::INFERENCES, 0), 1);
+    run.seal();
+    run.crash();
+    let run = run.all(&[]);
+    let (predictions, labels) = (counts(&run, topics::INFERENCES), counts(&run, topics::LABELS));
+    assert_eq!((predictions.unknown_predictions, predictions.unknown_labels), (1, 0));
+    assert_eq!((labels.unknown_predictions, labels.unknown_labels), (0, 1));
+}
+
+#[test]
 fn a_duplicate_stays_one_after_its_first_has_expired_and_capture_crashed() {
     let (watched, announced) = house(false);
     // The duplicate's own time lies within the horizon when that of its first no longer does.

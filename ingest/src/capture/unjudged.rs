@@ -97,6 +97,7 @@ impl Capture {
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         debug_assert!(decoded.bad.is_empty(), "what is bad was taken with its delivery");
         self.unknown_features(partition, &decoded.unknown_features);
+        self.unknown_classes(partition, &decoded);
         self.predictions(partition, &decoded.events, delivery)?;
         self.labels(partition, &decoded.labels)?;
         for (source, part) in read {

@@ -66,7 +66,7 @@ impl Column {
             }
             Self::Text(column) => column.push(cell),
             Self::Hash(column, key) => match cell {
-                Cell::Text(_) | Cell::Int(_) | Cell::Uint(_) => {
+                Cell::Text(_) | Cell::Int(_) | Cell::Uint(_) | Cell::Number(_) => {
                     column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())))
                 }
                 Cell::Hash(hash) => column.push_bytes(hash.resolve(&mut Vec::new())),

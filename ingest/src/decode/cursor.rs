@@ -6,6 +6,7 @@
 
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
+use detectors::spelling;
 use std::ops::Range;
 
 /// Text as it stands in the record.
@@ -31,6 +32,15 @@ impl<'a> Text<'a> {
 
     pub(super) fn escaped(raw: &'a [u8]) -> Self {
         Self { raw, escapes: Escapes::Json }
+    }
+
+    /// The text in the one spelling of the value that it names. Text with escapes is no number and no boolean.
+    #[inline(always)]
+    pub(crate) fn spelled(self) -> Self {
+        match self.escapes {
+            Escapes::None => Self { raw: spelling::of_bytes(self.raw), ..self },
+            Escapes::Json => self,
+        }
     }
 
     /// Bytes it takes in the record.
@@ -95,6 +105,8 @@ pub(crate) enum Value<'a> {
     Int(i64),
     /// An integer above the range of `Int`.
     Uint(u64),
+    /// An integer beyond the range of both, in its digits.
+    Long(Text<'a>),
     Float(f64),
     Text(Text<'a>),
     /// Bytes or an extension type of MessagePack.
@@ -109,7 +121,7 @@ impl Value<'_> {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
-            Self::Int(_) | Self::Uint(_) => "an integer",
+            Self::Int(_) | Self::Uint(_) | Self::Long(_) => "an integer",
             Self::Float(_) => "a number",
             Self::Text(_) => "text",
             Self::Opaque => "binary data",

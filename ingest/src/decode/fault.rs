@@ -92,7 +92,7 @@ reasons! {
     /// A prediction with several outputs.
     SeveralOutputs = "several_outputs", "send one output; a model with several outputs is not supported";
     /// A segment map, or a value of it, of the wrong type.
-    WrongTypeSegment = "wrong_type_segment", "send segments as a map of text, booleans or integers";
+    WrongTypeSegment = "wrong_type_segment", "send segments as a map of text, booleans or numbers";
     /// A sampling rate or weight that is not a number.
     WrongTypeWeight = "wrong_type_weight", "send it as a number, or leave it out";
     /// A sampling rate or weight that cannot be one.
@@ -100,7 +100,7 @@ reasons! {
     /// A label event without a label.
     MissingLabel = "missing_label", "send the label, or send nothing until it is known";
     /// A label that does not fit the model's task.
-    WrongTypeLabel = "wrong_type_label", "a class is text, a boolean or an integer; a regression's label is a finite number";
+    WrongTypeLabel = "wrong_type_label", "a class is text, a boolean or a number; a regression's label is a finite number";
     /// A feedback event without a name.
     MissingName = "missing_name", "name what was observed, such as `click`";
     /// A feedback event without a value.

@@ -7,6 +7,7 @@ use super::cursor::{Cursor, Open, Text, Value};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use detectors::spelling;
 
 /// The value of one column in one row, before it is appended.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,7 @@ pub(crate) enum Cell<'a> {
     Null,
     /// A value whose type does not fit.
     Wrong,
+    /// A number, which in a column of categories stands for one.
     Number(f64),
     Text(Text<'a>),
     /// Text that is the hash of a category already.
@@ -28,17 +30,18 @@ pub(crate) enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// The value as a category: text, a boolean or an integer.
+    /// The value as a category, in its one spelling: text, a boolean or a number. NaN stands for no value.
     #[inline(always)]
     pub(crate) fn category(value: Value<'a>) -> Self {
         match value {
             Value::Null => Self::Null,
-            Value::Text(text) => Self::Text(text),
-            Value::Bool(true) => Self::Text(Text::plain(b"true")),
-            Value::Bool(false) => Self::Text(Text::plain(b"false")),
+            Value::Text(text) | Value::Long(text) => Self::Text(text.spelled()),
+            Value::Bool(truth) => Self::Text(Text::plain(spelling::of_bool(truth).as_bytes())),
             Value::Int(value) => Self::Int(value),
             Value::Uint(value) => Self::Uint(value),
-            _ => Self::Wrong,
+            Value::Float(value) if value.is_nan() => Self::Null,
+            Value::Float(value) => Self::Number(value),
+            Value::Opaque | Value::Array(_) | Value::Map(_) => Self::Wrong,
         }
     }
 
@@ -50,6 +53,7 @@ impl<'a> Cell<'a> {
             Value::Int(value) => Self::Number(value as f64),
             Value::Uint(value) => Self::Number(value as f64),
             Value::Float(value) => Self::Number(value),
+            Value::Long(digits) => digits.to_text().parse().map_or(Self::Wrong, Self::Number),
             _ => Self::Wrong,
         }
     }
@@ -60,7 +64,11 @@ impl<'a> Cell<'a> {
             Self::Text(text) | Self::Hash(text) => text.append_to(out),
             Self::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
             Self::Uint(value) => out.extend_from_slice(value.to_string().as_bytes()),
-            _ => return false,
+            Self::Number(value) => match spelling::of_number(value) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => return false,
+            },
+            Self::Missing | Self::Null | Self::Wrong => return false,
         }
         true
     }
@@ -89,11 +97,11 @@ pub(crate) struct Part<'a> {
 /// The fields of one event.
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
-    /// Text or an integer; `Missing` where there is none.
+    /// Text or a whole number; `Missing` where there is none.
     pub(crate) id: Cell<'a>,
     pub(crate) time_ms: Option<i64>,
     pub(crate) model: Option<Text<'a>>,
-    /// Text or an integer; `Missing` where there is none.
+    /// Text or a whole number; `Missing` where there is none.
     pub(crate) version: Cell<'a>,
     /// Where the features are that have not been read yet.
     pub(crate) features: Option<usize>,
@@ -406,19 +414,30 @@ pub(crate) fn long_name(bytes: usize, at: usize) -> Box<Fault> {
     Fault::new(Reason::TooLarge, at, format!("a name of {bytes} bytes, where {MOST_NAME_BYTES} are allowed"))
 }
 
+/// An id or a version. Text stays as it is: it may be the key of its record, or the name of a folder. Of numbers those are
+/// refused whose digits a float may have lost.
 fn named<'a>(part: Part<'a>, missing: Reason, wrong_type: Reason) -> Read<Cell<'a>> {
     match part.value {
         Value::Text(text) if text.len() == 0 => Err(Fault::new(missing, part.at, "empty text")),
-        Value::Text(_) | Value::Int(_) | Value::Uint(_) => Ok(Cell::category(part.value)),
+        Value::Text(text) | Value::Long(text) => Ok(Cell::Text(text)),
+        Value::Int(value) => Ok(Cell::Int(value)),
+        Value::Uint(value) => Ok(Cell::Uint(value)),
+        Value::Float(value) if is_exact(value) => Ok(Cell::Number(value)),
         other => Err(wrong(wrong_type, part.at, &other)),
     }
+}
+
+/// Whether a float is a whole number that none of its neighbours could have been rounded to.
+pub(crate) fn is_exact(value: f64) -> bool {
+    const MOST: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    value.fract() == 0.0 && value.abs() < MOST
 }
 
 /// Milliseconds since the epoch, from an integer or RFC 3339 text (UTC where it names no offset).
 fn time_ms(part: Part<'_>) -> Read<i64> {
     let time = match part.value {
         Value::Int(time) => time,
-        Value::Uint(_) => i64::MAX,
+        Value::Uint(_) | Value::Long(_) => i64::MAX,
         Value::Text(text) => {
             rfc3339_ms(text).ok_or_else(|| Fault::new(Reason::WrongTypeTime, part.at, "text is not RFC 3339"))?
         }

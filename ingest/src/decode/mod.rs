@@ -8,9 +8,9 @@
 //! - A record whose schema cannot be had for the moment is no bad record: decoding it fails, and is tried again.
 //! - A column's privacy policy holds before a value is built; whoever keeps rows takes them by [`Decoder::take_storable`].
 //!
-//! What a value may be: a number column takes integers and floats, a category takes text, booleans (`true`, `false`) and
-//! integers (in decimal). Anything else is null and listed in `wrong_type`. NaN and infinities are kept. A feature that is
-//! missing is null; one that the schema does not have is counted.
+//! What a value may be: a number column takes numbers, NaN and infinities among them; a category takes text, booleans and
+//! numbers in their one spelling ([`detectors::spelling`]), and NaN is null there. Anything else is null and listed in
+//! `wrong_type`. A feature that is missing is null; one that the schema does not have is counted.
 //!
 //! It deliberately does not judge lateness, duplicates or whether a label fits its prediction: that takes state.
 
@@ -25,6 +25,7 @@ mod feature_order;
 mod format;
 mod framing;
 mod head;
+mod implied;
 mod json;
 mod mapping;
 mod msgpack;
@@ -40,6 +41,7 @@ pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
 pub use format::Format;
 pub use framing::SCHEMA_ID_HEADER;
+pub use implied::with_predictions;
 pub use mapping::{
     Constant, FeatureOrigins, Mapping, MappingError, MappingSettings, Origin, Scalar, TimeOrigin, TimePath, TimeUnit,
 };
@@ -268,6 +270,7 @@ impl Decoder {
         for together in met {
             self.events.get_mut(together).map_or(Ok(()), |together| together.take(&mut decoded.events))?;
         }
+        self.imply_predictions(&mut decoded.events)?;
         for (model, builder) in labels {
             decoded.labels.push(LabelBatch { model, batch: builder.finish()? });
         }

@@ -4,7 +4,7 @@
 //! rounds correctly (Clinger, "How to read floating point numbers accurately", 1990). All others go to the standard
 //! library, so that every number is rounded correctly.
 
-use super::cursor::Value;
+use super::cursor::{Text, Value};
 
 /// Powers of ten that a double holds exactly.
 const POWERS: [f64; 23] = [
@@ -17,10 +17,10 @@ const MOST_DIGITS: usize = 19;
 
 /// Reads the number at the start of `bytes`; returns it with its length, or `None` where there is no JSON number.
 ///
-/// Whole numbers stay integers as long as they fit; what has a fraction or an exponent is a float, beyond the range of
-/// doubles an infinite one.
+/// Whole numbers stay integers, those that fit none of 64 bits as their digits; what has a fraction or an exponent is a float,
+/// beyond the range of doubles an infinite one.
 #[inline]
-pub(super) fn number(bytes: &[u8]) -> Option<(Value<'static>, usize)> {
+pub(super) fn number(bytes: &[u8]) -> Option<(Value<'_>, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let whole_start = usize::from(negative);
     let mut mantissa = 0u64;
@@ -31,8 +31,10 @@ pub(super) fn number(bytes: &[u8]) -> Option<(Value<'static>, usize)> {
     }
     match bytes.get(whole_end) {
         Some(b'.' | b'e' | b'E') => {}
-        _ if whole <= MOST_DIGITS => return Some((integer(mantissa, negative), whole_end)),
-        _ => return Some((long_integer(bytes.get(..whole_end)?), whole_end)),
+        _ => {
+            let short = if whole <= MOST_DIGITS { integer(mantissa, negative) } else { None };
+            return Some((short.map_or_else(|| long_integer(bytes, whole_end), Some)?, whole_end));
+        }
     }
     let mut end = whole_end;
     let mut fraction = 0;
@@ -67,24 +69,21 @@ fn digits(bytes: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
     at
 }
 
-fn integer(magnitude: u64, negative: bool) -> Value<'static> {
-    match (i64::try_from(magnitude), negative) {
+fn integer<'a>(magnitude: u64, negative: bool) -> Option<Value<'a>> {
+    Some(match (i64::try_from(magnitude), negative) {
         (Ok(value), false) => Value::Int(value),
         (Ok(value), true) => Value::Int(-value),
         (Err(_), false) => Value::Uint(magnitude),
         (Err(_), true) if magnitude == i64::MIN.unsigned_abs() => Value::Int(i64::MIN),
-        (Err(_), true) => Value::Float(-(magnitude as f64)),
-    }
+        (Err(_), true) => return None,
+    })
 }
 
 #[cold]
-fn long_integer(text: &[u8]) -> Value<'static> {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    match text.parse::<u64>() {
-        Ok(value) => Value::Uint(value),
-        // Only digits are here, so this parse cannot fail; NaN would be counted as such.
-        Err(_) => Value::Float(text.parse().unwrap_or(f64::NAN)),
-    }
+fn long_integer(bytes: &[u8], end: usize) -> Option<Value<'_>> {
+    let digits = bytes.get(..end)?;
+    let short = std::str::from_utf8(digits).ok()?.parse().map(Value::Uint);
+    Some(short.unwrap_or(Value::Long(Text::plain(digits))))
 }
 
 fn read_exponent(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
@@ -116,6 +115,7 @@ mod tests {
             (Value::Float(value), end) if end == text.len() => Some(value),
             (Value::Int(value), end) if end == text.len() => Some(value as f64),
             (Value::Uint(value), end) if end == text.len() => Some(value as f64),
+            (Value::Long(digits), end) if end == text.len() => digits.to_text().parse().ok(),
             _ => None,
         }
     }
@@ -129,11 +129,15 @@ mod tests {
 
     #[test]
     fn integers_stay_exact_up_to_the_largest() {
-        let read = |text: &str| number(text.as_bytes()).map(|(value, _)| value);
+        fn read(text: &str) -> Option<Value<'_>> {
+            number(text.as_bytes()).map(|(value, _)| value)
+        }
         assert!(matches!(read("9223372036854775807"), Some(Value::Int(i64::MAX))));
         assert!(matches!(read("-9223372036854775808"), Some(Value::Int(i64::MIN))));
         assert!(matches!(read("18446744073709551615"), Some(Value::Uint(u64::MAX))));
-        assert!(matches!(read("18446744073709551616"), Some(Value::Float(_))));
+        for text in ["18446744073709551616", "-9223372036854775809", "-18446744073709551616"] {
+            assert!(matches!(read(text), Some(Value::Long(digits)) if digits.to_text() == text), "{text}");
+        }
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use super::privacy::{Policy, Privacy};
 use super::together::Together;
 use crate::columns::{self, SEGMENT_PREFIX};
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Role, Task};
+use detectors::spelling;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -272,7 +273,7 @@ impl ActiveSource {
         let mut scratch = Vec::new();
         loop {
             let Some(class) = cursor.next_key(&mut open)? else { return Ok(()) };
-            let class = class.resolve(&mut scratch);
+            let class = spelling::of_bytes(class.resolve(&mut scratch));
             let found = self.scores.iter().find(|(known, _)| known.as_bytes() == class);
             let part = Part { at: cursor.position(), value: cursor.value()? };
             if let Some((class, index)) = found {
@@ -321,13 +322,14 @@ impl ActiveSource {
 
     /// The label as the model's task has it; `Null` where there is none.
     pub(crate) fn label<'a>(&self, label: Part<'a>) -> Read<Cell<'a>> {
-        let cell = match self.source.schema.task.outcome_kind() {
+        let kind = self.source.schema.task.outcome_kind();
+        let cell = match kind {
             ColumnKind::Numeric => Cell::number(label.value),
             ColumnKind::Categorical => Cell::category(label.value),
         };
         match cell {
             Cell::Wrong => Err(wrong(Reason::WrongTypeLabel, label.at, &label.value).within("label")),
-            Cell::Number(value) if !value.is_finite() => {
+            Cell::Number(value) if kind == ColumnKind::Numeric && !value.is_finite() => {
                 Err(Fault::new(Reason::WrongTypeLabel, label.at, "the number is not finite").within("label"))
             }
             Cell::Text(text) => self.check_text(text, label.at).map(|()| cell).map_err(|fault| fault.within("label")),
@@ -424,7 +426,7 @@ impl Plan {
                 *cell = Cell::Number(number);
             }
             Usual::Text => match cursor.plain_text() {
-                Some(text) if text.len() <= max_text_bytes => *cell = Cell::Text(text),
+                Some(text) if text.len() <= max_text_bytes => *cell = Cell::Text(text.spelled()),
                 _ => return false,
             },
             Usual::Nothing => return false,

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 mod avro;
 mod columnar;
+mod spelling;
 mod split;
 mod together;
 
@@ -101,6 +102,7 @@ fn wrong_rows() -> Vec<(Tree, &'static str)> {
         (with("id", json!("")), "missing_id"),
         (with("id", json!(null)), "missing_id"),
         (with("id", json!(1.5)), "wrong_type_id"),
+        (with("id", json!(9_007_199_254_740_992.0)), "wrong_type_id"),
         (without("time"), "missing_time"),
         (with("time", json!("yesterday")), "wrong_type_time"),
         (with("time", json!(1.5)), "wrong_type_time"),
@@ -119,12 +121,12 @@ fn wrong_rows() -> Vec<(Tree, &'static str)> {
         (with("features", json!({"town": "x".repeat(70_000)})), "too_large"),
         (with("prediction", json!({"a": 1})), "several_outputs"),
         (with("segment", json!("north")), "wrong_type_segment"),
-        (with("segment", json!({"site": 1.5})), "wrong_type_segment"),
+        (with("segment", json!({"site": [1.5]})), "wrong_type_segment"),
         (with("sampling_rate", json!("x")), "wrong_type_weight"),
         (with("sampling_rate", json!(0)), "weight_out_of_range"),
         (with("sampling_rate", json!(1.5)), "weight_out_of_range"),
         (with("weight", json!(-1)), "weight_out_of_range"),
-        (with("label", json!(0.5)), "wrong_type_label"),
+        (with("label", json!([0.5])), "wrong_type_label"),
     ]
 }
 
@@ -187,7 +189,8 @@ fn a_record_without_rows_says_why() {
 
 #[test]
 fn values_of_the_wrong_type_are_null_and_listed() {
-    let decoded = decode(&mut decoder(), with("features", json!({"town": 1.5, "age": "old", "new": [1]})).to_string());
+    let decoded =
+        decode(&mut decoder(), with("features", json!({"town": [1.5], "age": "old", "new": [1]})).to_string());
     let batch = &decoded.events[0].batch;
     let wrong = batch.column_by_name(columns::WRONG_TYPE).unwrap().as_list::<i32>().value(0);
     assert_eq!(wrong.as_primitive::<UInt16Type>().values(), &[0, 1]);

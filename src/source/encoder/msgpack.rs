@@ -114,7 +114,10 @@ fn value(out: &mut Vec<u8>, kind: ColumnKind, cell: &Cell<'_>) {
         (ColumnKind::Numeric, _, Some(number)) => float(out, number),
         (ColumnKind::Numeric, _, None) if cell.is_missing() => nil(out),
         (ColumnKind::Numeric, _, None) => as_it_is(out, cell),
-        (ColumnKind::Categorical, _, _) => text(out, &cell.category().unwrap_or_default()),
+        (ColumnKind::Categorical, _, _) => match cell.category() {
+            Some(name) => text(out, &name),
+            None => nil(out),
+        },
     }
 }
 
@@ -123,7 +126,7 @@ fn as_it_is(out: &mut Vec<u8>, cell: &Cell<'_>) {
         Cell::Null => nil(out),
         Cell::Float(number) => float(out, *number),
         Cell::Integer(number) | Cell::Moment(number) => whole(out, *number),
-        Cell::Text(content) => text(out, content),
+        Cell::Text(content) | Cell::Digits(content) => text(out, content),
         Cell::Boolean(truth) => {
             let _ = encode::write_bool(out, *truth);
         }

@@ -203,28 +203,25 @@ pub(super) const VALUES: &[Row] = rows! {
         => DeadLetter("several_outputs", "the prediction is a map of outputs at byte 278: send one output; a model with several outputs is not supported");
     "a segment in words":
         Events Json(r#"{$ID,$E,"segment":"north"}"#)
-        => DeadLetter("wrong_type_segment", "found text in `segment` at byte 275: send segments as a map of text, booleans or integers");
+        => DeadLetter("wrong_type_segment", "found text in `segment` at byte 275: send segments as a map of text, booleans or numbers");
     "a segment of a list":
         Events Json(r#"{$ID,$E,"segment":{"ward":["a"]}}"#)
-        => DeadLetter("wrong_type_segment", "found an array in `segment` at byte 283: send segments as a map of text, booleans or integers");
+        => DeadLetter("wrong_type_segment", "found an array in `segment` at byte 283: send segments as a map of text, booleans or numbers");
     "a class's score twice":
         Events Json(r#"{$ID,$E,"score":{"yes":0.5,"yes":0.6}}"#)
         => DeadLetter("duplicate_field", "`yes` is there twice in `score` at byte 290: send each field once");
     "a label of a list":
         Labels Json(r#"{$ID,"time":$T,"model":"loan","label":["yes"]}"#)
-        => DeadLetter("wrong_type_label", "found an array in `label` at byte 130: a class is text, a boolean or an integer; a regression's label is a finite number");
-    "a label with a fraction for classes":
-        Labels Packed(&[("label", Double(0.5))])
-        => DeadLetter("wrong_type_label", "found a number in `label` at byte 98: a class is text, a boolean or an integer; a regression's label is a finite number");
+        => DeadLetter("wrong_type_label", "found an array in `label` at byte 130: a class is text, a boolean or a number; a regression's label is a finite number");
     "a label in words for a number":
         Labels Json(r#"{$ID,"time":$T,"model":"fare","label":"dear"}"#)
-        => DeadLetter("wrong_type_label", "found text in `label` at byte 130: a class is text, a boolean or an integer; a regression's label is a finite number");
+        => DeadLetter("wrong_type_label", "found text in `label` at byte 130: a class is text, a boolean or a number; a regression's label is a finite number");
     "a label that is NaN":
         Labels Json(r#"{$ID,"time":$T,"model":"fare","label":NaN}"#)
-        => DeadLetter("wrong_type_label", "the number is not finite in `label` at byte 130: a class is text, a boolean or an integer; a regression's label is a finite number");
+        => DeadLetter("wrong_type_label", "the number is not finite in `label` at byte 130: a class is text, a boolean or a number; a regression's label is a finite number");
     "a label within the event of a wrong type":
         Events Json(r#"{$ID,$E,"label":{"yes":1}}"#)
-        => DeadLetter("wrong_type_label", "found a map in `label` at byte 273: a class is text, a boolean or an integer; a regression's label is a finite number");
+        => DeadLetter("wrong_type_label", "found a map in `label` at byte 273: a class is text, a boolean or a number; a regression's label is a finite number");
     "a vector where a number should be":
         Events Json(r#"{$ID,"time":$T,"model":"loan","version":"v1","features":{"amount":[1,2],"age":30,"country":"DE"},"prediction":"yes","score":0.5}"#)
         => Counted(&["amount wrong_type_share"]);
@@ -233,6 +230,9 @@ pub(super) const VALUES: &[Row] = rows! {
         => Counted(&["amount wrong_type_share"]);
     "a number where a category should be":
         Events Json(r#"{$ID,"time":$T,"model":"loan","version":"v1","features":[1,30,4.5],"prediction":"yes","score":0.5}"#)
+        => Counted(&["country unseen_share"]);
+    "a list where a category should be":
+        Events Json(r#"{$ID,"time":$T,"model":"loan","version":"v1","features":[1,30,["DE"]],"prediction":"yes","score":0.5}"#)
         => Counted(&["country wrong_type_share"]);
     "NaN as a word":
         Events Json(r#"{$ID,"time":$T,"model":"loan","version":"v1","features":[NaN,30,"DE"],"prediction":"yes","score":0.5}"#)

@@ -15,6 +15,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::error::ArrowError;
 use detectors::schema::{ColumnKind, Role};
+use detectors::spelling;
+use std::sync::Arc;
 
 /// The columns of a model's schema and segments, its labels, and which rows may not have them.
 pub(super) struct Fit {
@@ -68,7 +70,8 @@ impl<'a> Fitting<'a> {
     }
 
     fn inner(&self, field: &'static str, name: &str) -> Option<&'a ArrayRef> {
-        self.table.within(field).find(|(inner, _)| *inner == name).map(|(_, column)| &column.plain)
+        let is_it = |inner: &str| inner == name || (field == SCORE && spelling::of_text(inner) == name);
+        self.table.within(field).find(|(inner, _)| is_it(inner)).map(|(_, column)| &column.plain)
     }
 
     fn feature(&mut self, name: &str, kind: ColumnKind, policy: Policy) -> Result<Fitted, ArrowError> {
@@ -118,11 +121,14 @@ impl<'a> Fitting<'a> {
             return Ok(self.nothing(kind));
         };
         match (kind, sent.data_type()) {
-            (ColumnKind::Numeric, DataType::Int64 | DataType::UInt64 | DataType::Float64)
-            | (ColumnKind::Categorical, DataType::Utf8 | DataType::Boolean | DataType::Int64 | DataType::UInt64) => {
+            (ColumnKind::Numeric, numeric) if numeric.is_numeric() => {
                 Ok(Fitted { values: cast(sent, &type_of(kind))?, wrong: None })
             }
-            _ => Ok(self.wrong(sent, kind)),
+            (ColumnKind::Numeric, _) => Ok(self.wrong(sent, kind)),
+            (ColumnKind::Categorical, _) => Ok(match spelling::of_array(sent)? {
+                Some(names) => Fitted { values: Arc::new(names), wrong: None },
+                None => self.wrong(sent, kind),
+            }),
         }
     }
 

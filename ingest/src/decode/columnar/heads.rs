@@ -8,12 +8,13 @@ use super::table::{FEATURES, SEGMENT, Table, unconvertible};
 use crate::decode::Limits;
 use crate::decode::cursor::Text;
 use crate::decode::fault::Read;
-use crate::decode::head::{Field, MOST_NAME_BYTES, check_time, rfc3339_ms};
+use crate::decode::head::{Field, MOST_NAME_BYTES, check_time, is_exact, rfc3339_ms};
 use crate::decode::route::EventKind;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::error::ArrowError;
+use detectors::spelling;
 
 /// The fields of the rows of one table. What a row lacks is null.
 #[derive(Debug, Clone)]
@@ -133,12 +134,18 @@ fn text(table: &Table, field: Field) -> Option<StringArray> {
     column(table, field, &DataType::Utf8).as_string_opt::<i32>().cloned()
 }
 
-/// Text, and integers in decimal.
+/// Text as it is, and whole numbers in their digits; null where a number is not whole, or too large for its float.
 fn names(table: &Table, field: Field) -> Result<Option<StringArray>, ArrowError> {
     let column = column(table, field, &DataType::Utf8);
     Ok(match column.data_type() {
-        DataType::Utf8 | DataType::Int64 | DataType::UInt64 => {
-            cast(&column, &DataType::Utf8)?.as_string_opt::<i32>().cloned()
+        DataType::Utf8 => column.as_string_opt::<i32>().cloned(),
+        DataType::Float64 => {
+            let ids = column.as_primitive::<Float64Type>().iter();
+            Some(ids.map(|id| id.filter(|id| is_exact(*id)).and_then(spelling::of_number)).collect())
+        }
+        whole if whole.is_numeric() => {
+            let digits = spelling::of_array(&column)?;
+            digits.map(|digits| digits.iter().map(|id| id.filter(|id| !id.contains('.'))).collect())
         }
         _ => None,
     })
@@ -159,7 +166,7 @@ fn times(table: &Table) -> Result<Option<Int64Array>, ArrowError> {
 fn numbers(table: &Table, field: Field) -> Result<Option<Float64Array>, ArrowError> {
     let column = column(table, field, &DataType::Float64);
     Ok(match column.data_type() {
-        DataType::Int64 | DataType::UInt64 | DataType::Float64 => {
+        numeric if numeric.is_numeric() => {
             cast(&column, &DataType::Float64)?.as_primitive_opt::<Float64Type>().cloned()
         }
         _ => None,

@@ -18,7 +18,7 @@ use crate::decode::source::Source;
 use crate::log::PartitionId;
 use crate::partition::partition_of;
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array,
+    Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field as ColumnField, Schema};
@@ -26,6 +26,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use detectors::schema::{ColumnKind, PREDICTION};
+use detectors::spelling;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -189,20 +190,14 @@ fn policy_of(name: &str, source: &Source) -> (Policy, ColumnKind) {
     kept
 }
 
-/// Hashes of categories. What is none stays a number, so that it is counted as a wrong type as before.
+/// Hashes of categories. What is none becomes empty bytes, so that it is counted as a wrong type as before.
 fn hashed(plain: &ArrayRef, key: &HashKey) -> Result<ArrayRef, ArrowError> {
-    match plain.data_type() {
-        DataType::Null => Ok(Arc::clone(plain)),
-        DataType::Utf8 | DataType::Boolean | DataType::Int64 | DataType::UInt64 => {
-            let texts = cast(plain, &DataType::Utf8)?;
-            let hashes = texts.as_string::<i32>().iter().map(|text| {
-                let digits = key.hash(text?.as_bytes());
-                Some(String::from_utf8_lossy(&digits).into_owned())
-            });
-            Ok(Arc::new(hashes.collect::<StringArray>()))
-        }
-        _ => Ok(Arc::new((0..plain.len()).map(|row| plain.is_valid(row).then_some(0.0)).collect::<Float64Array>())),
-    }
+    let Some(names) = spelling::of_array(plain)? else {
+        let wrong = (0..plain.len()).map(|row| plain.is_valid(row).then_some(b"")).collect::<BinaryArray>();
+        return Ok(Arc::new(wrong));
+    };
+    let hash = |name: &str| String::from_utf8_lossy(&key.hash(name.as_bytes())).into_owned();
+    Ok(Arc::new(names.iter().map(|name| name.map(hash)).collect::<StringArray>()))
 }
 
 /// The column as it was sent, without what a dictionary or a view holds of other rows.

@@ -4,6 +4,7 @@
 
 use super::table::{FEATURES, SCORE, SEGMENT, Table, plain_within};
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, UnionArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use std::io::Write;
 
@@ -65,6 +66,15 @@ fn write_float(out: &mut Vec<u8>, number: f64) {
     }
 }
 
+/// All digits of a decimal, as JSON takes them.
+fn write_decimal(out: &mut Vec<u8>, values: &ArrayRef, row: usize) {
+    let digits = cast(&values.slice(row, 1), &DataType::Utf8).ok();
+    match digits.as_ref().and_then(|digits| digits.as_string_opt::<i32>()) {
+        Some(digits) => write_number(out, digits.value(0)),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
 fn write_value(out: &mut Vec<u8>, values: &ArrayRef, row: usize) {
     if !is_there(values, row) {
         return out.extend_from_slice(b"null");
@@ -74,6 +84,7 @@ fn write_value(out: &mut Vec<u8>, values: &ArrayRef, row: usize) {
         DataType::Int64 => write_number(out, values.as_primitive::<Int64Type>().value(row)),
         DataType::UInt64 => write_number(out, values.as_primitive::<UInt64Type>().value(row)),
         DataType::Float64 => write_float(out, values.as_primitive::<Float64Type>().value(row)),
+        decimal if decimal.is_decimal() => write_decimal(out, values, row),
         DataType::Utf8 => write_text(out, values.as_string::<i32>().value(row)),
         DataType::Binary => write_bytes(out, values.as_binary::<i32>().value(row)),
         DataType::LargeBinary => write_bytes(out, values.as_binary::<i64>().value(row)),

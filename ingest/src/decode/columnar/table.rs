@@ -1,7 +1,7 @@
 //! A batch with its columns named as on the wire, and with values of few types.
 //!
 //! The structs `features`, `score` and `segment` become columns with a dot (`features.age`); dictionaries and views become
-//! plain text, all integers `Int64` (or `UInt64`), all other numbers `Float64`, timestamps and dates milliseconds since the
+//! plain text, all integers `Int64` (or `UInt64`), floats `Float64`, timestamps and dates milliseconds since the
 //! epoch, sixteen fixed bytes a UUID as text. What a dictionary or a view repeats has to fit into a budget before it is written out.
 
 use crate::decode::fault::{Fault, Read, Reason};
@@ -168,9 +168,7 @@ fn written_out(sent: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
             cast(sent, &DataType::Int64)
         }
-        DataType::Float16 | DataType::Float32 | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            cast(sent, &DataType::Float64)
-        }
+        DataType::Float16 | DataType::Float32 => cast(sent, &DataType::Float64),
         DataType::Time32(_) => cast(&cast(sent, &DataType::Int32)?, &DataType::Int64),
         DataType::Time64(_) => cast(sent, &DataType::Int64),
         DataType::FixedSizeBinary(16) => Ok(Arc::new(uuids(sent))),
@@ -225,6 +223,8 @@ pub(super) fn written_bytes(sent: &ArrayRef) -> Result<usize, ArrowError> {
             let entries = sent.as_map_opt().map(|map| Arc::new(map.entries().clone()) as ArrayRef);
             items_bytes(sent, entries.as_ref())?
         }
+        // A decimal is written out as JSON in so many digits at the most.
+        DataType::Decimal128(..) | DataType::Decimal256(..) => sent.len().saturating_mul(32),
         DataType::FixedSizeBinary(size) => sent.len().saturating_mul(usize::try_from(*size).unwrap_or(0).max(36)),
         _ => sent.len().saturating_mul(8),
     })

@@ -2,9 +2,9 @@
 
 use super::*;
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
-    LargeStringArray, ListArray, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, UInt32Array,
-    UInt64Array, new_null_array,
+    ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int8Array, Int32Array,
+    Int64Array, LargeStringArray, ListArray, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
@@ -36,6 +36,12 @@ fn texts(values: &[Option<&str>]) -> ArrayRef {
 
 fn floats(values: &[Option<f64>]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))
+}
+
+/// Values that no category is named by.
+fn lists(values: &[Option<f64>]) -> ArrayRef {
+    let lists = values.iter().map(|value| value.map(|value| vec![Some(value)]));
+    Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists))
 }
 
 fn dictionary(values: &[Option<&str>]) -> ArrayRef {
@@ -130,6 +136,52 @@ fn times_and_texts_are_taken_in_every_width_and_encoding() {
 }
 
 #[test]
+fn a_value_names_one_category_whatever_the_type_of_its_column() {
+    let decimal = |values: Vec<i128>, scale| {
+        Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap()) as ArrayRef
+    };
+    let columns: [(ArrayRef, [&str; 2]); 8] = [
+        (floats(&[Some(16.0), Some(0.1)]), ["16", "0.1"]),
+        (Arc::new(Float32Array::from(vec![16.0, 0.1])), ["16", "0.1"]),
+        (decimal(vec![1600, 10], 2), ["16", "0.1"]),
+        (
+            decimal(vec![1 << 100, (1 << 100) + 1], 0),
+            ["1267650600228229401496703205376", "1267650600228229401496703205377"],
+        ),
+        (Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1])), ["18446744073709551615", "18446744073709551614"]),
+        (Arc::new(BooleanArray::from(vec![true, false])), ["true", "false"]),
+        (texts(&[Some("16.0"), Some("True")]), ["16", "true"]),
+        (dictionary(&[Some("16.0"), Some("True")]), ["16", "true"]),
+    ];
+    for (column, names) in columns {
+        for field in ["features.town", "segment.site", "prediction", "label"] {
+            let found = decoded(&with_column(&["a", "b"], field, column.clone()));
+            assert_eq!(reasons(&found), [""; 0], "{field} {column:?}: {:?}", found.bad);
+            let name = field.strip_prefix("features.").unwrap_or(field);
+            let found = found.events[0].batch.column_by_name(name).unwrap().as_string::<i32>();
+            assert_eq!([found.value(0), found.value(1)], names, "{field} {:?}", column.data_type());
+        }
+    }
+}
+
+#[test]
+fn ids_that_no_float_holds_stay_apart() {
+    let decimals = Decimal128Array::from(vec![1 << 100, (1 << 100) + 1]).with_precision_and_scale(38, 0).unwrap();
+    let columns: [(ArrayRef, [&str; 2]); 3] = [
+        (Arc::new(decimals), ["1267650600228229401496703205376", "1267650600228229401496703205377"]),
+        (Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1])), ["18446744073709551615", "18446744073709551614"]),
+        (floats(&[Some(7.0), Some(8.0)]), ["7", "8"]),
+    ];
+    for (column, expected) in columns {
+        assert_eq!(ids(&decoded(&with_column(&["a", "b"], "id", column.clone()))), expected);
+        // Beside a row that has to be looked at by itself.
+        let mut columns = with_column(&["a", "b"], "id", column);
+        columns.push(("sampling_rate", floats(&[Some(1.0), Some(7.0)])));
+        assert_eq!(ids(&decoded(&columns)), &expected[..1]);
+    }
+}
+
+#[test]
 fn a_bad_row_of_a_stream_costs_itself_and_its_neighbours_arrive() {
     let long = "x".repeat(70_000);
     let fine = Some("4");
@@ -148,11 +200,11 @@ fn a_bad_row_of_a_stream_costs_itself_and_its_neighbours_arrive() {
         ("version", texts(&[fine, Some(&long), fine]), "too_large"),
         ("features.town", texts(&[None, Some(&long), None]), "too_large"),
         ("features.age", texts(&[None, Some(&long), None]), "too_large"),
-        ("segment.site", floats(&[None, Some(1.5), None]), "wrong_type_segment"),
+        ("segment.site", lists(&[None, Some(1.5), None]), "wrong_type_segment"),
         ("sampling_rate", floats(&[Some(1.0), Some(0.0), None]), "weight_out_of_range"),
         ("sampling_rate", texts(&[None, Some("x"), None]), "wrong_type_weight"),
         ("weight", floats(&[Some(0.0), Some(f64::NAN), None]), "weight_out_of_range"),
-        ("label", floats(&[None, Some(0.5), None]), "wrong_type_label"),
+        ("label", lists(&[None, Some(0.5), None]), "wrong_type_label"),
         ("prediction", structure(vec![("a", floats(&[None, Some(0.5), None]))]), "several_outputs"),
     ];
     for (name, column, reason) in cases {
@@ -174,7 +226,7 @@ fn a_bad_row_of_a_stream_costs_itself_and_its_neighbours_arrive() {
 
 #[test]
 fn values_of_a_columns_wrong_type_are_null_and_listed() {
-    let mut columns = with_column(&["a", "b"], "features.town", floats(&[Some(1.5), None]));
+    let mut columns = with_column(&["a", "b"], "features.town", lists(&[Some(1.5), None]));
     columns.push(("features.new", Arc::new(BooleanArray::from(vec![Some(true), None]))));
     let found = decoded(&columns);
     let batch = &found.events[0].batch;
