@@ -249,9 +249,13 @@ impl Episode {
         (self.standing.mean(), self.opening.target)
     }
 
-    /// Counts a span that matured before the request was made.
-    pub fn recall(&mut self, span: &RowsMatured) {
+    /// Counts a span that matured before the request was made. Who asks for a training gets it of the rows that there are: more
+    /// may never come.
+    pub fn recall(&mut self, span: &RowsMatured) -> Vec<Order> {
         push_bounded(&mut self.spans, (span.span.start_ms, span.labelled));
+        let request = &self.opening.request;
+        let is_last = span.span.end_ms == request.matured_ms;
+        if is_last && !request.is_recovery() { self.candidates(&span.cut) } else { Vec::new() }
     }
 
     /// Takes in that the champion's quality was found to have fallen, since `change_ms` as far as that is known.

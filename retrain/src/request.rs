@@ -82,7 +82,7 @@ pub struct RetrainRequest {
     pub evidence: Vec<String>,
     /// Event time of the first row to train on: the change point, as far as it is known.
     pub train_from_ms: i64,
-    /// End of the last span of matured rows that was known when the request was made. Trainings and trials begin with the next.
+    /// End of the last span of matured rows that was known when the request was made. Trials are on those after it.
     #[serde(default)]
     pub matured_ms: i64,
     /// Trainings that the labelled rows of the past pay for.

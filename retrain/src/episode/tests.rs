@@ -105,7 +105,7 @@ fn run(mut episode: Episode, from: i64, until: i64, loss_of: impl Fn(&str, i64) 
 /// An episode whose change lies ten spans before its first.
 fn after_a_change(opening: Opening, policy: RetrainPolicy) -> Episode {
     let mut episode = Episode::open(opening, policy);
-    (0..10).for_each(|number| episode.recall(&span(number)));
+    (0..10).for_each(|number| assert!(episode.recall(&span(number)).is_empty()));
     episode
 }
 
@@ -229,12 +229,18 @@ fn where_losses_move_together_everything_takes_as_many_times_the_rows() {
 }
 
 #[test]
-fn a_person_gets_one_training_and_its_trial() {
+fn a_person_gets_one_training_at_once_and_its_trial() {
     let person = CauseKind::Person { reason: "ann".into() };
     let policy = RetrainPolicy { min_labelled_rows: 100, ..RetrainPolicy::default() };
-    let asked = || after_a_change(opening(request(person.clone(), 0, 10 * SPAN_MS)), policy.clone());
-    let (_, worse) = run(asked(), 10, 2_000, |version, _| if version == "v1" { 0.1 } else { 0.3 });
-    assert_eq!((worse.made.len(), worse.ended.unwrap().1), (1, EpisodeOutcome::NoBetterModel));
-    let (_, better) = run(asked(), 10, 2_000, |version, _| if version == "v1" { 0.3 } else { 0.1 });
+    let asked = || {
+        let mut episode = after_a_change(opening(request(person.clone(), 0, 11 * SPAN_MS)), policy.clone());
+        let orders = episode.recall(&span(10));
+        assert!(matches!(orders.as_slice(), [Order::Make(refit)] if refit.rows == 110), "{orders:?}");
+        episode.enter(1, "c1", None);
+        episode
+    };
+    let (_, worse) = run(asked(), 11, 2_000, |version, _| if version == "v1" { 0.1 } else { 0.3 });
+    assert_eq!((worse.made.len(), worse.ended.unwrap().1), (0, EpisodeOutcome::NoBetterModel));
+    let (_, better) = run(asked(), 11, 2_000, |version, _| if version == "v1" { 0.3 } else { 0.1 });
     assert_eq!((better.promoted.len(), better.ended.unwrap().1), (1, EpisodeOutcome::Recovered));
 }

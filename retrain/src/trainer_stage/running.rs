@@ -99,7 +99,7 @@ impl TrainerStage {
                 }
                 HeardEvent::Alarm { .. } | HeardEvent::Fault { .. } => {}
                 HeardEvent::Matured(span) if span.span.end_ms <= in_flight.request.matured_ms => {
-                    running.episode.recall(&span);
+                    running.orders = running.episode.recall(&span).into();
                 }
                 HeardEvent::Matured(span) => {
                     self.judge_span(running, in_flight, &span)?;

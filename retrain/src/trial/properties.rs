@@ -2,7 +2,7 @@
 //! and each label.
 
 use super::*;
-use crate::gate::{AnchorStanding, Trial, TrialTerms};
+use crate::gate::{AnchorStanding, CandidateKind, Share, Trial, TrialTerms};
 use crate::policy::GatePolicy;
 use crate::request::Fallback;
 use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
@@ -162,9 +162,18 @@ fn logged(task: &Task, rows: &[Row]) -> RecordBatch {
 }
 
 fn trial() -> Trial {
-    let (model, request, challenger) = ("m".into(), "r".into(), "v3".into());
-    let (champion, fallback) = (Some("v1".into()), Fallback::KeepChampion);
-    let terms = TrialTerms { model, request, champion, challenger, deadline_ms: 0, fallback, number: 1, promotions: 0 };
+    let terms = TrialTerms {
+        model: "m".into(),
+        request: "r".into(),
+        candidate: 1,
+        champion: Some("v1".into()),
+        challenger: "v3".into(),
+        deadline_ms: 0,
+        most_rows: u64::MAX,
+        fallback: Fallback::KeepChampion,
+        share: Share { episode: 1, kind: CandidateKind::Refit, number: 1, promotions: 0 },
+        dependence: 1.0,
+    };
     Trial::new(terms, &GatePolicy::default())
 }
 

@@ -158,7 +158,7 @@ mod tests {
     use crate::scorer::Scorer;
     use crate::scorer::onnx::OnnxScorer;
     use crate::trainer::builtin::BuiltinTrainer;
-    use crate::trainer::{TrainingJob, train};
+    use crate::trainer::{Trainer, TrainingJob};
     use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
     use arrow::datatypes::Float64Type;
     use detectors::schema::{ColumnKind, Task};
@@ -179,7 +179,7 @@ mod tests {
             parameters: &BTreeMap::new(),
             work_directory: work.path(),
         };
-        let artifact = train(&BuiltinTrainer, &job, &Default::default()).unwrap().artifact;
+        let artifact = BuiltinTrainer.train(&job, &Default::default()).unwrap().artifact;
         let corrected = append_correction(&artifact, &schema, correction).unwrap();
         let asked = rows.project(&[0]).unwrap();
         let score = |artifact: &[u8]| OnnxScorer::load(artifact, &schema).unwrap().score(&asked).unwrap();
