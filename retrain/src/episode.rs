@@ -241,7 +241,7 @@ impl Episode {
 
     /// Labelled rows since then, and how many the next training needs.
     pub fn rows(&self) -> (i64, i64) {
-        (self.rows_from(self.from_ms()), self.rows_needed())
+        (self.rows_from(self.first_row_ms()), self.rows_needed())
     }
 
     /// Mean loss of the champion on its rows in the episode, and that aimed at.
@@ -518,7 +518,7 @@ impl Episode {
 
     /// A recalibration on twice the rows of the last, unless that is about to win.
     fn recalibration(&mut self, cut: &Cut) -> Option<Candidate> {
-        let rows = self.rows_from(self.from_ms());
+        let rows = self.rows_from(self.first_row_ms());
         let due = match self.phase.recalibrated {
             None => (RECALIBRATION_ROWS * self.opening.dependence) as i64,
             Some(rows) => 2 * rows,
@@ -534,7 +534,7 @@ impl Episode {
         };
         self.drop_where(is_behind, &Why::Renewed);
         self.phase.recalibrated = Some(rows);
-        Some(self.add(CandidateKind::Recalibration, None, self.from_ms(), cut))
+        Some(self.add(CandidateKind::Recalibration, None, self.first_row_ms(), cut))
     }
 
     fn is_refit_due(&self) -> bool {
@@ -596,7 +596,7 @@ impl Episode {
     }
 
     fn refit(&mut self, cut: &Cut) -> Candidate {
-        let (from_ms, rows) = (self.refit_from_ms(), self.rows_from(self.from_ms()));
+        let (from_ms, rows) = (self.refit_from_ms(), self.rows_from(self.first_row_ms()));
         self.credit -= 1.0;
         self.phase.refits += 1;
         self.phase.next_rows = self.grown(rows);
@@ -632,7 +632,7 @@ impl Episode {
     }
 
     /// Event time of the first row that may be learned from: behind the change, and behind a fault that is waited out.
-    fn from_ms(&self) -> i64 {
+    fn first_row_ms(&self) -> i64 {
         let change_ms = self.phase.change_ms;
         match self.faults {
             Some((first_ms, last_ms)) if self.now_ms < first_ms.saturating_add(millis(self.policy.fault_patience)) => {
@@ -644,7 +644,7 @@ impl Episode {
 
     /// Where a training begins: where losses move together further back than its change point, which may be noise.
     fn refit_from_ms(&self) -> i64 {
-        let from_ms = self.from_ms();
+        let from_ms = self.first_row_ms();
         if self.opening.dependence < 2.0 {
             return from_ms;
         }

@@ -102,7 +102,6 @@ pub struct TrialReport {
 /// One change in the life of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "a few a day are made")]
 pub enum LifecycleEvent {
     /// A version exists.
     VersionRegistered {

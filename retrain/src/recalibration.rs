@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_calibrated_score_is_left_alone() {
         let scores: Vec<f64> = (0..1_000).map(|row| if row % 2 == 0 { 0.8 } else { 0.3 }).collect();
-        let is_yes = |row: usize| if row % 2 == 0 { row / 2 % 10 < 8 } else { row / 2 % 10 < 3 };
+        let is_yes = |row: usize| if row.is_multiple_of(2) { row / 2 % 10 < 8 } else { row / 2 % 10 < 3 };
         let labels = (0..1_000).map(|row| Some(if is_yes(row) { "yes" } else { "no" }));
         let rows = RecordBatch::try_from_iter([
             ("score", Arc::new(Float64Array::from(scores)) as ArrayRef),

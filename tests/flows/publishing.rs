@@ -58,9 +58,9 @@ fn a_running_service_publishes_champions_and_one_that_cannot_be_published_distur
     assert!(matches!(told.as_slice(), [once] if once.contains("barred")), "{told:?}");
 
     send_labelled_rows(&service);
-    service.until("the labels are mature", |service| labels_are_mature(service)).unwrap();
+    service.until("the labels are mature", labels_are_mature).unwrap();
     command(&service, "retrain", &json!({"reason": "ann: younger rows"}));
-    service.until("a second version is there", |service| second_version(service)).unwrap();
+    service.until("a second version is there", second_version).unwrap();
     let promotion = json!({"version": "v2", "expected_champion": "v1", "reason": "ann: it is younger"});
     command(&service, "promote", &promotion);
     until_served(&place, &mut service, ("served/loan", 2));

@@ -61,6 +61,15 @@ pub(super) enum Progress {
     Pending,
 }
 
+/// A version whose trial is about to begin.
+struct Entering {
+    scorer: Box<dyn Scorer>,
+    /// The mean loss that its training promised.
+    promised: Option<f64>,
+    /// What both sides showed on the anchor's rows, where there is an anchor.
+    anchor: Option<AnchorStanding>,
+}
+
 impl TrainerStage {
     /// Goes on with an episode as far as what was heard reaches, or until something has been written.
     pub(super) fn run(&mut self, in_flight: &InFlight) -> Result<(), StageError> {
@@ -324,7 +333,7 @@ impl TrainerStage {
         (candidate, version): (&Candidate, &str),
     ) -> Result<Progress, StageError> {
         match self.load(running, &in_flight.request, (candidate, version)) {
-            Ok((scorer, promised, anchor)) => {
+            Ok(Entering { scorer, promised, anchor }) => {
                 running.scorers.insert(candidate.number, scorer);
                 running.episode.enter(candidate.number, version, promised);
                 if let Some(anchor) = anchor {
@@ -358,7 +367,7 @@ impl TrainerStage {
         running: &Running,
         request: &RetrainRequest,
         (candidate, version): (&Candidate, &str),
-    ) -> Result<(Box<dyn Scorer>, Option<f64>, Option<AnchorStanding>), Unfit> {
+    ) -> Result<Entering, Unfit> {
         let missing = || Unfit::Challenger("its artifact or its configuration is gone".to_owned());
         let record = self.registry.model(&request.model).ok_or_else(missing)?;
         let known = &record.version(version).ok_or_else(missing)?.version;
@@ -368,8 +377,9 @@ impl TrainerStage {
         let bytes = bytes.map_err(|error| Unfit::World(StageError::failed("reading the challenger", error)))?;
         let scored = ScoredVersion::of(&request.model, known);
         let mut scorer = (apprentice.scorer)(scored, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
+        let promised = promised_loss(known, &running.loss);
         let Some(anchor) = &apprentice.policy.gate.anchor else {
-            return Ok((scorer, promised_loss(known, &running.loss), None));
+            return Ok(Entering { scorer, promised, anchor: None });
         };
         let event_time = Window { start_ms: anchor.from_ms, end_ms: anchor.until_ms };
         let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
@@ -378,7 +388,7 @@ impl TrainerStage {
         let answers = scorer.score(&features(&rows, &apprentice.schema)?);
         let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let standing = AnchorStanding::of(&pair(&rows, &answers, &running.loss)?);
-        Ok((scorer, promised_loss(known, &running.loss), Some(standing)))
+        Ok(Entering { scorer, promised, anchor: Some(standing) })
     }
 
     /// Writes an event of the episode's, at its event time.
