@@ -5,7 +5,7 @@
 //!
 //! Waiting has an end, because it helps only where reading on brings the slowest further. Three are waited for by no one: a
 //! partition that is idle, one whose records are read as soon as the log has taken them (it goes as fast as its producers,
-//! however old their events are), and one that nobody has read anything of for [`PATIENCE`].
+//! however old their events are), and one that nobody has read anything of for `PATIENCE`.
 //!
 //! Where partitions stand comes from capture's ledger in `partials`, so it holds whichever processes have them. It decides
 //! when a record is read and nothing else: what is counted follows from each partition's own records. So it may look at a

@@ -4,7 +4,7 @@
 //! `TMPDIR`, what the configuration adds, and [`JOB_VARIABLE`] with the path of the job file. It leads a process group. Of
 //! its output, which comes through a pipe, a failure quotes the last lines.
 //!
-//! However the run ends, it and everything that it started ([`descendants`]) is killed before it is reaped: until then the
+//! However the run ends, it and everything that it started (`descendants`) is killed before it is reaped: until then the
 //! group's number cannot belong to anyone else. On the time limit or a stop all of them are asked with SIGTERM first and
 //! given [`GRACE`].
 //!
