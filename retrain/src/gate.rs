@@ -15,10 +15,10 @@
 //! The j-th candidate of a kind in the e-th episode of a model is held to
 //! `α = alpha · (P + 1) · w / (j (j + 1)) / (e (e + 1))`, `P` being the promotions that the model's trials have won so far and
 //! `w` the kind's part (0.6 for refits, 0.2 each for the others): e-LOND (Xu and Ramdas, "Online multiple testing with
-//! e-values", AISTATS 2024). As the factors add up to 1 over all episodes, kinds and candidates, of all promotions at most the share `alpha` is expected
-//! to be false, whatever the dependence between trials; and if no challenger ever improves, the probability that any is
-//! promoted stays below `alpha`. Promotions that were earned keep the test from growing ever harder for a model that lives
-//! long. What the deadline's fallback promotes is outside it.
+//! e-values", AISTATS 2024). As the factors add up to 1 over all episodes, kinds and candidates, of all promotions at most the
+//! share `alpha` is expected to be false, whatever the dependence between trials; and if no challenger ever improves, the
+//! probability that any is promoted stays below `alpha`. Promotions that were earned keep the test from growing ever harder for
+//! a model that lives long. What the deadline's fallback promotes is outside it.
 //!
 //! # Losses that move together
 //! A bet is fair whatever the dependence between rows, but what it finds is a difference of this hour. Where the losses of
