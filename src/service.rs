@@ -301,26 +301,12 @@ impl Service {
         let board = SharedBoard::new(BoardLimits::default());
         board.write().configure(grounds.models.iter().map(|model| model.name().to_owned()));
         let stop = CancellationToken::new();
-        let sharing = match options.pace {
-            Pace::Live => Sharing::Among,
-            Pace::LockStep => Sharing::Alone,
-        };
         let catch_up = match options.pace {
             Pace::Live => Some(Arc::new(CatchUp::new(grounds.most_apart(), grounds.config.epoch_interval))),
             // A partition that is read to its end would hold up the others, because it never becomes idle.
             Pace::LockStep => None,
         };
-        let mut crews = Vec::new();
-        for (spec, factory) in stages(&grounds, (&stop, catch_up.as_ref()), &options.stages)? {
-            let context = RunnerContext {
-                log: Arc::clone(&grounds.log),
-                files: Arc::clone(&grounds.store) as _,
-                policy: epoch_policy(&grounds, options.pace, &spec.name),
-                telemetry: StageMetrics::started(Arc::clone(&exporter), &spec.name, Arc::clone(&grounds.log)),
-                crash: grounds.crash.clone(),
-            };
-            crews.push(Crew::start(spec, factory, context, sharing)?);
-        }
+        let crews = start_crews(&grounds, options, (&stop, catch_up.as_ref()), &exporter)?;
         let crews = Arc::new(Mutex::new(crews));
         let shown = Shown {
             dashboard: Dashboard::new(board.clone(), Arc::clone(&exporter)),
@@ -464,6 +450,31 @@ fn windows_wait(behind: Behind) -> NotReady {
     let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
     let reason = format!("windows stay open for it: it is {by} behind another partition in event time");
     NotReady { part: format!("{topic}/{partition}"), reason }
+}
+
+/// Starts the stages that this process runs.
+fn start_crews(
+    grounds: &Arc<Grounds>,
+    options: &ServiceOptions,
+    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
+    exporter: &Arc<Exporter>,
+) -> Result<Vec<Crew>> {
+    let sharing = match options.pace {
+        Pace::Live => Sharing::Among,
+        Pace::LockStep => Sharing::Alone,
+    };
+    let mut crews = Vec::new();
+    for (spec, factory) in stages(grounds, (stop, catch_up), &options.stages)? {
+        let context = RunnerContext {
+            log: Arc::clone(&grounds.log),
+            files: Arc::clone(&grounds.store) as _,
+            policy: epoch_policy(grounds, options.pace, &spec.name),
+            telemetry: StageMetrics::started(Arc::clone(exporter), &spec.name, Arc::clone(&grounds.log)),
+            crash: grounds.crash.clone(),
+        };
+        crews.push(Crew::start(spec, factory, context, sharing)?);
+    }
+    Ok(crews)
 }
 
 /// Whether this process runs the stage: of several, what goes with the stage is that one's to do.

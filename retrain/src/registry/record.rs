@@ -213,13 +213,7 @@ impl ModelRecord {
                 Ok(())
             }
             LifecycleEvent::EpisodeOpened { request } => {
-                self.episodes += 1;
-                self.in_flight = Some(InFlight {
-                    number: self.episodes,
-                    promotions: self.trials_won,
-                    reigns: self.reigns.len(),
-                    ..InFlight::without_episode(request)
-                });
+                self.open_episode(request);
                 Ok(())
             }
             LifecycleEvent::TrainingAttempted { request, candidate, attempt, claimant } => {
@@ -274,6 +268,16 @@ impl ModelRecord {
                 Ok(())
             }
         }
+    }
+
+    fn open_episode(&mut self, request: &RetrainRequest) {
+        self.episodes += 1;
+        self.in_flight = Some(InFlight {
+            number: self.episodes,
+            promotions: self.trials_won,
+            reigns: self.reigns.len(),
+            ..InFlight::without_episode(request)
+        });
     }
 
     fn add(&mut self, model: &str, version: &ModelVersion, registered_ms: i64) -> Result<(), RegistryError> {
