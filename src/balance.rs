@@ -6,13 +6,13 @@
 use crate::source::EncodedRows;
 use crate::topic_reader::TopicReader;
 use anyhow::{Context, Result, anyhow};
-use ingest::log::{Log, Offset};
-use ingest::partial::{CaptureEpoch, EventCounts};
-use ingest::topics;
+use capture::partial::{CaptureEpoch, EventCounts};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use streams::log::{Log, Offset};
+use streams::topics;
 
 /// What capture has said of a model's events and labels over some epochs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn epochs(log: &Arc<dyn Log>, from: Offset) -> Result<impl Iterator<Item = Resul
                 Err(error) => return Some(Err(error.into())),
             }
         }
-        let record: ingest::log::Record = records.next()?;
+        let record: streams::log::Record = records.next()?;
         let epoch = CaptureEpoch::read(&record).map_err(|reason| anyhow!(reason));
         Some(epoch.with_context(|| format!("reading record {} of {}", record.offset, topics::PARTIALS)))
     }))

@@ -6,15 +6,10 @@ use crate::setup::ModelSetup;
 use crate::topic_reader::TopicReader;
 use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, RecordBatch};
+use capture::archive::parquet_file::to_parquet;
+use capture::learn::{learn_reference, time_span};
+use codec::columns::{EVENT_TIME, LABEL};
 use detectors::reference::{Origin, Reference};
-use ingest::archive::parquet_file::to_parquet;
-use ingest::cloud_event;
-use ingest::columns::{EVENT_TIME, LABEL};
-use ingest::error_chain::sentence;
-use ingest::learn::{learn_reference, time_span};
-use ingest::log::{Log, NewRecord};
-use ingest::store::{Artifacts, Store};
-use ingest::topics;
 use retrain::cross_fit::{cross_fit, promised, promises};
 use retrain::gate::admit_first;
 use retrain::lifecycle::{ArtifactId, LifecycleEvent, Lineage, ModelEvent, ModelVersion};
@@ -24,6 +19,11 @@ use retrain::trainer::{self, TrainedModel, TrainingJob, own_answers};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use streams::cloud_event;
+use streams::error_chain::sentence;
+use streams::log::{Log, NewRecord};
+use streams::store::{Artifacts, Store};
+use streams::topics;
 use tokio_util::sync::CancellationToken;
 
 /// The version of a model that is trained at set-up.
@@ -66,7 +66,7 @@ impl<'a> Bootstrap<'a> {
     }
 
     /// Trains the first version on these rows, and learns its reference from them. The rows have the columns of
-    /// [`ingest::columns::event_schema`] with a label.
+    /// [`codec::columns::event_schema`] with a label.
     ///
     /// # Errors
     /// When the training fails.

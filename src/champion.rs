@@ -4,14 +4,14 @@ use crate::setup::ModelSetup;
 use crate::topic_reader::TopicReader;
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use ingest::cloud_event;
-use ingest::log::Log;
-use ingest::store::{Artifacts, Store};
-use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use retrain::registry::ModelRegistry;
 use retrain::scorer::{ScoredVersion, Scorer};
 use std::sync::Arc;
+use streams::cloud_event;
+use streams::log::Log;
+use streams::store::{Artifacts, Store};
+use streams::topics;
 use tokio_util::sync::CancellationToken;
 
 /// Answers with whichever version is champion.

@@ -6,15 +6,12 @@
 
 use crate::publisher::Publisher;
 use anyhow::Result;
+use capture::catch_up::{Behind, CatchUp};
+use capture::partial::{CaptureEpoch, LedgerEntry};
 use dashboards::board::CapturedRows;
 use dashboards::dashboard::Dashboard;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
-use ingest::catch_up::{Behind, CatchUp};
-use ingest::cloud_event;
-use ingest::log::{Log, LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record};
-use ingest::partial::{CaptureEpoch, LedgerEntry};
-use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use retrain::progress::RetrainEvent;
 use serde::de::DeserializeOwned;
@@ -23,6 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use streams::cloud_event;
+use streams::log::{Log, LogError, LogReader, Offset, PartitionId, Read, ReadBudget, Record};
+use streams::topics;
 
 /// How long a quiet log is waited for before the order to stop is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

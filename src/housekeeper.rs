@@ -8,19 +8,19 @@ use crate::orders::{cause_record, now_ms};
 use crate::service::{Grounds, IsOwn};
 use crate::silence::Silence;
 use anyhow::Result;
-use ingest::archive::compaction::{CompactionPolicy, compact};
-use ingest::capture::Capture;
-use ingest::catch_up::{CatchUp, Quiet};
-use ingest::control::Control;
-use ingest::log::{Log, LogError, NewRecord};
-use ingest::runner::absorbed_again_from;
-use ingest::store::Store;
-use ingest::topics;
+use capture::archive::compaction::{CompactionPolicy, compact};
+use capture::catch_up::{CatchUp, Quiet};
+use capture::stage::Capture;
 use retrain::schedule::Schedule;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use streams::control::Control;
+use streams::log::{Log, LogError, NewRecord};
+use streams::runner::absorbed_again_from;
+use streams::store::Store;
+use streams::topics;
 
 /// How often schedules and retention are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(20);

@@ -219,7 +219,7 @@ fn features(inferred: &InferredFile, known: &KnownColumns) -> String {
         let said = known.kind(column);
         let left_out = match (known.purpose(&column.name), column.kind) {
             (Some(purpose), _) => Some(purpose.to_owned()),
-            (None, _) if ingest::columns::is_reserved(&column.name) => {
+            (None, _) if codec::columns::is_reserved(&column.name) => {
                 Some("is a name of driftline's own: rename it, and map it in `map.features`".to_owned())
             }
             (None, _) if said.is_some() => None,

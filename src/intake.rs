@@ -1,11 +1,11 @@
 //! The edge between HTTP and the log: bodies become records, and are durable before they are acknowledged.
 
 use bytes::Bytes;
+use codec::decode::{self, EventKind, Limits, REDACTED_HEADER, Redactor, RoutedRecord, Router, Source};
 use dashboards::api::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
-use ingest::decode::{self, EventKind, Limits, REDACTED_HEADER, Redactor, RoutedRecord, Router, Source};
-use ingest::log::{Log, NewRecord};
-use ingest::topics;
 use std::sync::Arc;
+use streams::log::{Log, NewRecord};
+use streams::topics;
 
 /// The largest record that is made of a body's events.
 const MOST_RECORD_BYTES: usize = 1 << 20;

@@ -2,13 +2,13 @@
 
 use crate::workshop::random_name;
 use dashboards::api::{Command, CommandError, Commands, Order};
-use ingest::cloud_event::{Attributes, CloudEventError, encode};
-use ingest::log::{Log, NewRecord};
-use ingest::topics;
 use retrain::command::{self, Action};
 use retrain::request::{Cause, CauseKind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use streams::cloud_event::{Attributes, CloudEventError, encode};
+use streams::log::{Log, NewRecord};
+use streams::topics;
 
 /// Appends orders to `causes` and `commands`.
 pub struct LogOrders {

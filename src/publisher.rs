@@ -12,8 +12,6 @@ use crate::service::IsOwn;
 use crate::setup::ModelSetup;
 use anyhow::Result;
 use dashboards::telemetry::PublisherTelemetry;
-use ingest::error_chain::sentence;
-use ingest::store::{Artifacts, Store};
 use retrain::lifecycle::{ArtifactId, ModelEvent};
 use retrain::registry::{ModelRecord, ModelRegistry, RegistryError};
 use retrain::triton::{Publication, publish};
@@ -22,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+use streams::error_chain::sentence;
+use streams::store::{Artifacts, Store};
 
 /// After how long a champion that could not be published is tried again, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

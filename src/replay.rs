@@ -16,15 +16,15 @@ use crate::source::{Encoded, EncodedRecord, EncoderSpec, EventEncoder, LabelRows
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use codec::decode::{Format, REDACTED_HEADER, Source};
 use detectors::schema::ColumnSchema;
-use ingest::control::Control;
-use ingest::decode::{Format, REDACTED_HEADER, Source};
-use ingest::log::{Log, NewRecord, Offset, Transaction};
-use ingest::topics;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use streams::control::Control;
+use streams::log::{Log, NewRecord, Offset, Transaction};
+use streams::topics;
 
 /// Rows that one version answers before the champion may change.
 pub const SERVED_CHUNK_ROWS: usize = 50;

@@ -27,31 +27,31 @@ use crate::setup::{self, ModelSetup};
 use crate::telemetry::StageMetrics;
 use crate::work_folder::WorkFolder;
 use anyhow::{Context, Result, bail};
+use capture::catch_up::{Behind, CatchUp};
+use capture::join::LabelSpace;
+use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::repartition::Repartition;
+use capture::stage::Capture;
+use codec::schemas::Schemas;
 use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
 use dashboards::board::{BoardLimits, SharedBoard};
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::telemetry::{CaptureTelemetry, PublisherTelemetry};
-use ingest::capture::Capture;
-use ingest::catch_up::{Behind, CatchUp};
-use ingest::crash::Crash;
-use ingest::join::LabelSpace;
-use ingest::log::embedded::{Durability, EmbeddedLog, Options};
-use ingest::log::kafka::KafkaLog;
-use ingest::log::{Log, LogError, Retention, TopicSpec};
-use ingest::references::{ReferenceBook, ReferenceShelf};
-use ingest::repartition::Repartition;
-use ingest::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
-use ingest::schemas::Schemas;
-use ingest::stage::StageError;
-use ingest::store::Store;
-use ingest::topics;
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use stages::stages;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::crash::Crash;
+use streams::log::embedded::{Durability, EmbeddedLog, Options};
+use streams::log::kafka::KafkaLog;
+use streams::log::{Log, LogError, Retention, TopicSpec};
+use streams::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
+use streams::stage::StageError;
+use streams::store::Store;
+use streams::topics;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ const LEAST_APART: Duration = Duration::from_secs(600);
 /// How often the partitions of a repartition tell each other how far they are.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
-/// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`ingest::crash`] says.
+/// The variable by which a test has this process kill itself at a step of a stage's transaction, as [`streams::crash`] says.
 const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
 
 /// Whether something that one process of several does is this one's to do now.

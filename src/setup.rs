@@ -3,10 +3,10 @@
 use crate::config::{Config, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
 use crate::source::typed::Wanted;
 use anyhow::{Context, Result};
+use capture::watched::WatchedModel;
+use codec::decode::{Decoder, HashKey, Limits, Source};
+use codec::schemas::Schemas;
 use detectors::schema::ColumnSchema;
-use ingest::decode::{Decoder, HashKey, Limits, Source};
-use ingest::schemas::Schemas;
-use ingest::watched::WatchedModel;
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
 use retrain::scorer::command::{CommandScorer, ScorerProgram};

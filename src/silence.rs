@@ -8,9 +8,9 @@
 //! when they came. Whoever brings history in may pause, and what he brings next must not be late: there the next event or an
 //! end-of-input mark closes the windows.
 
+use capture::catch_up::Quiet;
+use capture::watched::WatchedModel;
 use detectors::windows::floor_to;
-use ingest::catch_up::Quiet;
-use ingest::watched::WatchedModel;
 use std::sync::Arc;
 use std::time::Duration;
 

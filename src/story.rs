@@ -4,15 +4,15 @@ use crate::topic_reader::TopicReader;
 use anyhow::Result;
 use detectors::quality::Quality;
 use detectors::verdict::{Finality, Monitor, MonitorEvent, Severity, Verdict};
-use ingest::cloud_event;
-use ingest::log::Log;
-use ingest::topics;
 use retrain::gate::CandidateKind;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent};
 use retrain::progress::RetrainEvent;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use streams::cloud_event;
+use streams::log::Log;
+use streams::topics;
 
 /// Sums over what happened.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -180,7 +180,7 @@ impl Story {
     }
 }
 
-fn read_all(reader: &mut TopicReader) -> Result<Vec<ingest::log::Record>> {
+fn read_all(reader: &mut TopicReader) -> Result<Vec<streams::log::Record>> {
     let mut all = Vec::new();
     loop {
         let records = reader.read()?;

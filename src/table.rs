@@ -7,11 +7,11 @@ use crate::source::{self, Column, EventTime, FileColumns, RowBatch, SourceError}
 use anyhow::{Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::concat_batches;
-use detectors::schema::{ColumnKind, PREDICTION, Task};
-use ingest::columns::{
+use codec::columns::{
     APPEND_TIME, EVENT_ID, EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION, event_schema,
 };
-use ingest::decode::{Policy, with_predictions};
+use codec::decode::{Policy, with_predictions};
+use detectors::schema::{ColumnKind, PREDICTION, Task};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 
 use dashboards::exporter::Exporter;
 use dashboards::telemetry::{ConsumerName, PartitionName, StageTelemetry as Metrics};
-use ingest::log::{Log, PartitionId};
-use ingest::runner::{EpochFigures, Lag, RestartCause, StageTelemetry};
-use ingest::stage::{StageError, StageSpec};
 use std::sync::Arc;
+use streams::log::{Log, PartitionId};
+use streams::runner::{EpochFigures, Lag, RestartCause, StageTelemetry};
+use streams::stage::{StageError, StageSpec};
 
 /// Metrics of one stage.
 pub struct StageMetrics {
@@ -62,9 +62,9 @@ impl StageTelemetry for StageMetrics {
 mod tests {
     use super::*;
     use dashboards::exporter::ExporterOptions;
-    use ingest::log::embedded::{EmbeddedLog, Options};
     use std::io::Write;
     use std::sync::{Mutex, PoisonError};
+    use streams::log::embedded::{EmbeddedLog, Options};
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -1,7 +1,7 @@
 //! Following a topic of one partition from its start.
 
-use ingest::log::{Log, LogError, Offset, ReadBudget, Record};
 use std::sync::Arc;
+use streams::log::{Log, LogError, Offset, ReadBudget, Record};
 
 /// Where a follower stands in a topic.
 pub struct TopicReader {

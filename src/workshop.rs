@@ -4,15 +4,12 @@
 use crate::setup::{ModelSetup, decoder};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use capture::history::History;
+use capture::learn::learn_reference;
+use capture::segments::Segmenter;
+use codec::columns::event_schema;
+use codec::schemas::Schemas;
 use detectors::reference::Origin;
-use ingest::columns::event_schema;
-use ingest::history::History;
-use ingest::learn::learn_reference;
-use ingest::log::Log;
-use ingest::schemas::Schemas;
-use ingest::segments::Segmenter;
-use ingest::stage::StageError;
-use ingest::store::{Artifacts, Store, StoreError};
 use retrain::lifecycle::ArtifactId;
 use retrain::trainer_stage::TrainerStage;
 use retrain::workshop::{
@@ -21,6 +18,9 @@ use retrain::workshop::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use streams::log::Log;
+use streams::stage::StageError;
+use streams::store::{Artifacts, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// What trainer stages are made of.

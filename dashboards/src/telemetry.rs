@@ -12,11 +12,11 @@ use crate::catalogue::{
     WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
-use ingest::catch_up::Behind;
-use ingest::error_chain::sentence;
+use capture::catch_up::Behind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use streams::error_chain::sentence;
 
 /// One partition of one topic, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::moments::{Moments, StepMoments};
 use crate::profile::{PackedProfile, Profile, ProfileError};
 use crate::quality::{Quality, QualityError};
 use crate::schema::{ColumnKind, ModelSchema};
-use crate::verdict::{Segment, hex};
+use crate::verdict::Segment;
 use crate::windows::{Window, WindowSpec, floor_to};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -273,7 +273,7 @@ impl Reference {
         if parts.slices.is_empty() {
             return Err(ReferenceError::SliceOrder { place: 0 });
         }
-        let id = hex(Sha256::digest(content).get(..16).unwrap_or_default());
+        let id = hex::encode(Sha256::digest(content).get(..16).unwrap_or_default());
         Ok(Self { id, parts })
     }
 

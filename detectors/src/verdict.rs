@@ -307,10 +307,5 @@ pub fn verdict_id(key: VerdictKey<'_>) -> String {
     }
     hasher.update(key.window.start_ms.to_le_bytes());
     hasher.update(key.window.end_ms.to_le_bytes());
-    hex(&hasher.finalize()[..16])
-}
-
-/// Lower-case hexadecimal digits of `bytes`.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hasher.finalize()[..16])
 }

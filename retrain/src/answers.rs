@@ -13,8 +13,8 @@ use crate::encoding::{EncodingError, column_as};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use codec::columns::arrow_type;
 use detectors::schema::{ModelSchema, PREDICTION, Role, Task};
-use ingest::columns::arrow_type;
 use ndarray::Array2;
 use std::sync::Arc;
 

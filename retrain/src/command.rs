@@ -5,10 +5,10 @@
 //! carries them out or refuses them on `retrain`, in order.
 
 use crate::lifecycle::{ArtifactId, ModelVersion};
-use ingest::cloud_event::{Attributes, CloudEventError, encode};
-use ingest::log::NewRecord;
-use ingest::topics;
 use serde::{Deserialize, Serialize};
+use streams::cloud_event::{Attributes, CloudEventError, encode};
+use streams::log::NewRecord;
+use streams::topics;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,11 +11,11 @@ use crate::progress::RetrainEvent;
 use crate::request::Cause;
 use bytes::Bytes;
 use detectors::verdict::MonitorEvent;
-use ingest::cloud_event::{CloudEventError, decode};
-use ingest::log::{NewRecord, Record};
-use ingest::stage::{Delivery, Epoch, Input, Seal, Share, Stage, StageError, StageSpec};
-use ingest::topics;
 use std::collections::BTreeMap;
+use streams::cloud_event::{CloudEventError, decode};
+use streams::log::{NewRecord, Record};
+use streams::stage::{Delivery, Epoch, Input, Seal, Share, Stage, StageError, StageSpec};
+use streams::topics;
 
 /// The stage.
 pub struct ControllerStage {
@@ -132,7 +132,7 @@ mod tests {
     use crate::request::CauseKind;
     use detectors::verdict::{Cut, RowsMatured};
     use detectors::windows::Window;
-    use ingest::cloud_event::{Attributes, encode};
+    use streams::cloud_event::{Attributes, encode};
 
     fn as_read(offset: i64, record: NewRecord) -> (String, Record) {
         let NewRecord { topic, key, value, headers, .. } = record;

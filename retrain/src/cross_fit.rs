@@ -90,7 +90,7 @@ pub fn promises(
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Float64Array, StringArray};
-    use ingest::columns::LABEL;
+    use codec::columns::LABEL;
     use std::sync::Arc;
 
     /// Answers to so many of a hundred rows, of which so many are right, with scores to match.

@@ -11,9 +11,9 @@
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use codec::columns::arrow_type;
 use detectors::schema::{ColumnKind, ModelSchema};
 use detectors::spelling;
-use ingest::columns::arrow_type;
 use ndarray::{Array2, ArrayViewMut1};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

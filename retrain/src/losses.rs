@@ -8,8 +8,8 @@
 use crate::answers::{Outcome, answered, distribution, outcomes, scores_of};
 use crate::encoding::EncodingError;
 use arrow::array::{Array, RecordBatch};
+use codec::columns::LABEL;
 use detectors::schema::Task;
-use ingest::columns::LABEL;
 
 /// The loss of a row without an answer, the largest there is.
 pub const LOSS_OF_NO_ANSWER: f64 = 1.0;

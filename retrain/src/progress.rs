@@ -6,10 +6,10 @@
 use crate::gate::CandidateKind;
 use crate::lifecycle::TrialReport;
 use crate::request::{Cause, RetrainRequest};
-use ingest::cloud_event::{Attributes, CloudEventError, encode, rfc3339};
-use ingest::log::NewRecord;
-use ingest::topics;
 use serde::{Deserialize, Serialize};
+use streams::cloud_event::{Attributes, CloudEventError, encode, rfc3339};
+use streams::log::NewRecord;
+use streams::topics;
 use thiserror::Error;
 
 /// A record of the `retrain` topic.

@@ -15,8 +15,8 @@ use crate::scorer::onnx::append_correction;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
 use bytes::Bytes;
+use codec::columns::LABEL;
 use detectors::schema::{ModelSchema, PREDICTION, Task};
-use ingest::columns::LABEL;
 use thiserror::Error;
 
 /// What is added to a probability before its logarithm is taken.

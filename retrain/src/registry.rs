@@ -10,10 +10,10 @@
 use crate::gate::PromotionPermit;
 use crate::lifecycle::{ArtifactId, LifecycleEvent, ModelEvent, ModelVersion};
 use detectors::schema::ModelSchema;
-use ingest::cloud_event::{Attributes, CloudEventError, encode};
-use ingest::log::NewRecord;
-use ingest::topics;
 use std::collections::BTreeMap;
+use streams::cloud_event::{Attributes, CloudEventError, encode};
+use streams::log::NewRecord;
+use streams::topics;
 use thiserror::Error;
 
 mod record;

@@ -107,5 +107,5 @@ pub fn request_id(model: &str, cause_id: &str) -> String {
     hasher.update((model.len() as u64).to_le_bytes());
     hasher.update(model.as_bytes());
     hasher.update(cause_id.as_bytes());
-    detectors::verdict::hex(&hasher.finalize()[..16])
+    hex::encode(&hasher.finalize()[..16])
 }

@@ -12,9 +12,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{SortColumn, filter_record_batch, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use arrow::error::ArrowError;
+use codec::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION};
 use detectors::schema::{ModelSchema, PREDICTION, Role};
 use detectors::verdict::Segment;
-use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, SEGMENT_PREFIX, VERSION};
 use std::sync::Arc;
 use thiserror::Error;
 

@@ -10,11 +10,11 @@ use crate::trainer::Trainer;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
-use detectors::verdict::{Cut, hex};
+use detectors::verdict::Cut;
 use detectors::windows::Window;
-use ingest::stage::StageError;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use streams::stage::StageError;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ pub struct RowSpan<'a> {
 /// The labelled rows of the log and its archive.
 pub trait LabelledRows: Send {
     /// Every labelled prediction of the span that was on time, of all versions, ordered by log partition, offset and
-    /// index; with the columns of [`ingest::columns::event_schema`], `label` filled from the join (the last one wins).
+    /// index; with the columns of [`codec::columns::event_schema`], `label` filled from the join (the last one wins).
     ///
     /// # Errors
     /// When the log or the archive cannot be read.
@@ -137,7 +137,7 @@ pub enum ArtifactError {
 impl ArtifactId {
     /// The address of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(hex(&Sha256::digest(bytes)))
+        Self(hex::encode(Sha256::digest(bytes)))
     }
 
     /// Whether these are the bytes of this address.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use ingest::decode::Format;
+use codec::decode::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;

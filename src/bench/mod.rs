@@ -24,17 +24,17 @@ use crate::service::{Grounds, Service};
 use crate::workshop::random_name;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use codec::decode::Format;
 use events::Density;
-use ingest::decode::Format;
-use ingest::log::kafka::{KafkaOptions, delete_topics};
-use ingest::log::{Log, NewRecord, Offset, PartitionId};
-use ingest::partition::partition_of;
-use ingest::stage::{Share, StageSpec};
-use ingest::topics;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use streams::log::kafka::{KafkaOptions, delete_topics};
+use streams::log::{Log, NewRecord, Offset, PartitionId};
+use streams::partition::partition_of;
+use streams::stage::{Share, StageSpec};
+use streams::topics;
 use tempfile::TempDir;
 
 /// How long a measurement may take.

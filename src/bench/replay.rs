@@ -10,17 +10,17 @@ use crate::cli::{BenchReplayArgs, Exit};
 use crate::output::say;
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, ensure};
+use capture::stage::Capture;
 use detectors::verdict::{MonitorEvent, Verdict};
-use ingest::capture::Capture;
-use ingest::cloud_event;
-use ingest::control::Control;
-use ingest::log::{Log, ReadBudget};
-use ingest::monitor::MonitorStage;
-use ingest::topics;
+use monitor::MonitorStage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+use streams::cloud_event;
+use streams::control::Control;
+use streams::log::{Log, ReadBudget};
+use streams::topics;
 
 const READ: ReadBudget = ReadBudget { records: 1_000, bytes: 8 << 20 };
 

@@ -16,14 +16,14 @@ use crate::output::say;
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use ingest::decode::Format;
-use ingest::log::NewRecord;
-use ingest::partition::partition_of;
-use ingest::topics;
+use codec::decode::Format;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use streams::log::NewRecord;
+use streams::partition::partition_of;
+use streams::topics;
 
 /// How far events may be behind others.
 const DISORDER_MS: i64 = 1_000;

@@ -16,14 +16,14 @@ use crate::output::{say, say_all};
 use crate::service::{Grounds, Pace, Service, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use ingest::capture::Capture;
-use ingest::log::kafka::{KafkaOptions, drain};
-use ingest::log::{Log, Offset, ReadBudget};
-use ingest::topics;
+use capture::stage::Capture;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use streams::log::kafka::{KafkaOptions, drain};
+use streams::log::{Log, Offset, ReadBudget};
+use streams::topics;
 
 const FORMATS: [BenchFormat; 3] = [BenchFormat::Messagepack, BenchFormat::Json, BenchFormat::Arrow];
 const EVENTS_PER_RECORD: [u64; 3] = [256, 16, 1];

@@ -21,11 +21,11 @@ use crate::setup::UnknownModel;
 use crate::source::{Files, ScoreColumnsError, SourceError};
 use anyhow::{Context, Result};
 use clap::Parser;
-use ingest::error_chain;
-use ingest::log::LogError;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use streams::error_chain;
+use streams::log::LogError;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
@@ -74,7 +74,7 @@ fn start_logging(verbose: u8, command: &Command) {
     let level = match (verbose, command) {
         (0, Command::Demo(_)) => "error",
         // What becomes of bad rows stands in its balance, in terms of the file.
-        (0, Command::Replay(_)) => "warn,driftline=info,ingest::capture=error,dashboards::telemetry=error",
+        (0, Command::Replay(_)) => "warn,driftline=info,capture::stage=error,dashboards::telemetry=error",
         (0, _) => "warn,driftline=info",
         (1, _) => "info,driftline=debug",
         _ => "debug",

@@ -13,19 +13,19 @@ use crate::table::{TableSpec, file_name};
 use crate::workshop::random_name;
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
+use capture::history::History;
+use capture::learn::learn_reference;
+use codec::decode::Policy;
 use detectors::reference::Origin;
 use detectors::verdict::{Cut, Position};
-use ingest::decode::Policy;
-use ingest::history::History;
-use ingest::learn::learn_reference;
-use ingest::store::{Artifacts, digest};
-use ingest::topics;
 use retrain::command::{Action, Command};
 use retrain::lifecycle::ArtifactId;
 use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use streams::store::{Artifacts, digest};
+use streams::topics;
 
 /// The version of a model that is served elsewhere and was not given a name.
 const DEFAULT_VERSION: &str = "default";

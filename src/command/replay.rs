@@ -15,12 +15,12 @@ use crate::setup::{self, ModelSetup};
 use crate::story::{Story, Sums};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use ingest::log::LogError;
-use ingest::store::digest;
 use input::{Input, Rows};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::log::LogError;
+use streams::store::digest;
 
 pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;

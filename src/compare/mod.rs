@@ -19,6 +19,8 @@ use crate::source::{Files, SourceError};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use capture::learn::learn_layouts;
+use capture::scan::{self, Batches, MOST_SAMPLED, RowSample};
 use columns::Columns;
 use datafusion::common::DataFusionError;
 use detectors::layout::ColumnLayout;
@@ -28,8 +30,6 @@ use detectors::schema::{ColumnKind, ColumnSchema};
 use detectors::statistics::{Pair, Statistic};
 use detectors::verdict::TestResult;
 use domain::DomainLimits;
-use ingest::learn::learn_layouts;
-use ingest::scan::{self, Batches, MOST_SAMPLED, RowSample};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -278,7 +278,7 @@ impl Table {
     fn new(columns: &[ColumnSchema], (reference, declared): (PathBuf, Vec<String>)) -> Self {
         let wanted =
             |column: &ColumnSchema| Wanted { from: column.name.clone(), name: column.name.clone(), kind: column.kind };
-        let field = |column: &ColumnSchema| Field::new(&column.name, ingest::columns::arrow_type(column.kind), true);
+        let field = |column: &ColumnSchema| Field::new(&column.name, codec::columns::arrow_type(column.kind), true);
         Self {
             wanted: Arc::new(columns.iter().map(wanted).collect()),
             schema: Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())),

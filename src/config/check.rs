@@ -5,7 +5,7 @@
 
 use super::validate::length;
 use super::{AWAITED_EPOCH, Config, ModelConfig, ScorerConfig, Serving, TrainerConfig};
-use ingest::decode::Policy;
+use codec::decode::Policy;
 use std::fmt;
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 //! Every message names the file, the line and the path of the setting, and says how to mend it. A validator reports a
 //! [`Problem`] with its path; the line is found afterwards in the text, so that validation needs no positions.
 
+use codec::decode::PrivacyError;
 use detectors::windows::WindowSpecError;
 use humantime::format_duration;
-use ingest::decode::PrivacyError;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;

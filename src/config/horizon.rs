@@ -9,8 +9,8 @@
 //! Deliberately absent: bounds in bytes, which are no time. What they delete comes from the archive too, and where it is not
 //! there either, capture stops and names the offsets.
 
+use capture::watched::WatchedModel;
 use humantime::format_duration as span;
-use ingest::watched::WatchedModel;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;

@@ -6,12 +6,12 @@
 use super::error::{ConfigError, Problem, Validated, refuse};
 use super::secret::{SecretSource, secret};
 use super::validate::out_of_range;
-use ingest::log::LogError;
-use ingest::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
-use ingest::topics;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use streams::log::LogError;
+use streams::log::kafka::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
+use streams::topics;
 
 /// The most that a name on the broker may begin with; the longest name that follows has to fit too.
 const MOST_PREFIX_LETTERS: usize = 100;

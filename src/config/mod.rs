@@ -29,10 +29,10 @@ pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerCo
 pub use schemas::SchemasConfig;
 pub use secret::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 
+use capture::archive::RollPolicy;
+use capture::archive::compaction::CompactionPolicy;
+use codec::decode::{HashKey, Policy};
 use error::{Misfit, Validated, refuse};
-use ingest::archive::RollPolicy;
-use ingest::archive::compaction::CompactionPolicy;
-use ingest::decode::{HashKey, Policy};
 use raw::{RawApi, RawArchive, RawArtifacts, RawConfig, RawLog};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ pub struct LogConfig {
     /// Where it is.
     pub place: LogPlace,
     /// What may be deleted from the input topics.
-    pub retention: ingest::log::Retention,
+    pub retention: streams::log::Retention,
 }
 
 /// Where the log is.
@@ -295,7 +295,7 @@ fn horizons(config: &Config) -> Validated<()> {
 }
 
 fn log(raw: RawLog, folder: &Path) -> Validated<LogConfig> {
-    let retention = ingest::log::Retention {
+    let retention = streams::log::Retention {
         age: raw.retention.age.map(|age| positive("log.retention.age", age.0)).transpose()?,
         bytes_per_partition: raw.retention.bytes.map(|bytes| bytes.0),
     };

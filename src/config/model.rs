@@ -4,11 +4,9 @@
 //! a class that is named exists.
 
 use crate::source::FileColumns;
+use capture::watched::WatchedModel;
+use codec::decode::{FeatureOrigins, HashKey, Mapping, MappingSettings, Origin, Policy, Privacy, PrivacyError, Source};
 use detectors::schema::{ModelSchema, Task};
-use ingest::decode::{
-    FeatureOrigins, HashKey, Mapping, MappingSettings, Origin, Policy, Privacy, PrivacyError, Source,
-};
-use ingest::watched::WatchedModel;
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
 use retrain::scorer::command::Lifetime;

@@ -7,8 +7,8 @@
 use super::kafka::RawKafka;
 use super::quantity::{ByteSize, Moment, Span};
 use crate::ordered::Ordered;
+use codec::decode::{MappingSettings, Policy};
 use detectors::panel::PanelPolicy;
-use ingest::decode::{MappingSettings, Policy};
 use retrain::policy::RetrainPolicy;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, de};

@@ -5,7 +5,7 @@
 
 use super::error::{ConfigError, Problem, Validated, refuse};
 use super::secret::{SecretSource, secret};
-use ingest::schemas::{RegistrySettings, SchemaId, Schemas};
+use codec::schemas::{RegistrySettings, SchemaId, Schemas};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -3,10 +3,10 @@
 //! They come from files or from the environment and never stand in the configuration; they are never printed.
 
 use super::error::{ConfigError, Problem, Validated, refuse};
-use ingest::decode::HashKey;
-use ingest::log::kafka::Secret;
+use codec::decode::HashKey;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use streams::secret::Secret;
 
 /// The environment variable that may hold the key; it goes before the file.
 pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";

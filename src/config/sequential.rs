@@ -6,8 +6,8 @@
 
 use super::error::{Problem, Validated, refuse};
 use super::raw::RawSequential;
+use capture::watched::{SequentialPolicy, WatchedModel};
 use detectors::schema::Task;
-use ingest::watched::{SequentialPolicy, WatchedModel};
 
 /// The shortest run length that the detectors can be set to with any sense.
 const LEAST_STEPS: f64 = 2.0;

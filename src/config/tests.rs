@@ -4,9 +4,9 @@ use super::*;
 use crate::source::EventTime;
 use detectors::schema::{ColumnKind, Task};
 
+use capture::watched::SequentialPolicy;
+use codec::decode::PrivacyError;
 use expect_test::{Expect, expect, expect_file};
-use ingest::decode::PrivacyError;
-use ingest::watched::SequentialPolicy;
 use retrain::policy::RetrainPolicy;
 
 const EXAMPLE: &str = include_str!("../../driftline.example.yaml");

@@ -9,15 +9,15 @@ use super::raw::{
 use super::sequential::sequential;
 use crate::ordered::Ordered;
 use crate::source::{EventTime, FileColumns, ScoreColumns};
+use capture::join::{AbsentMeans, LabelPolicy};
+use capture::segments::{SegmentSource, SegmentSpec, Segmenter};
+use capture::watched::{SequentialPolicy, WatchedModel};
+use codec::columns::event_schema;
+use codec::decode::{HashKey, Mapping, MappingError, MappingSettings, Policy, Privacy, PrivacyError};
 use detectors::panel::{PanelPolicy, PolicyError as PanelError};
 use detectors::schema::{ModelSchema, Task};
 use detectors::spelling;
 use detectors::windows::WindowSpec;
-use ingest::columns::event_schema;
-use ingest::decode::{HashKey, Mapping, MappingError, MappingSettings, Policy, Privacy, PrivacyError};
-use ingest::join::{AbsentMeans, LabelPolicy};
-use ingest::segments::{SegmentSource, SegmentSpec, Segmenter};
-use ingest::watched::{SequentialPolicy, WatchedModel};
 use retrain::policy::{PolicyError as RetrainError, RetrainPolicy};
 use retrain::scorer::command::Lifetime;
 use retrain::trainer::TrainingError;
@@ -151,7 +151,7 @@ fn features(path: &str, raw: Ordered<RawFeature>, task: Task) -> Validated<(Mode
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             return refuse(at, Problem::BadFeatureName { name });
         }
-        if ingest::columns::is_reserved(&name) {
+        if codec::columns::is_reserved(&name) {
             return refuse(at, Problem::ReservedName { name });
         }
         if feature.privacy != Policy::Keep {

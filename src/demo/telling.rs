@@ -9,11 +9,11 @@ use crate::story::{Happening, Story, Sums};
 use anyhow::Result;
 use console::style;
 use detectors::verdict::{Finality, Monitor, Severity, Verdict};
-use ingest::log::Log;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use streams::log::Log;
 
 /// A window's accuracy as it was judged.
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use crate::config::{Config, Finding, LogPlace};
 use crate::setup::ModelSetup;
 use crate::topic_reader::TopicReader;
 use anyhow::Result;
-use ingest::log::embedded::{EmbeddedLog, Options};
-use ingest::log::{Log, LogError};
-use ingest::references::{ReferenceBook, ReferenceShelf};
-use ingest::topics;
+use capture::references::{ReferenceBook, ReferenceShelf};
 use std::sync::Arc;
+use streams::log::embedded::{EmbeddedLog, Options};
+use streams::log::{Log, LogError};
+use streams::topics;
 
 /// What to do for the models whose references do not fit, on these grounds.
 ///

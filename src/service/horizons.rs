@@ -4,12 +4,12 @@
 use super::Grounds;
 use crate::config::{ArchiveKept, Kept, check_horizon};
 use anyhow::Result;
-use ingest::archive::Archive;
-use ingest::capture::{Capture, unarchived_column};
-use ingest::log::LogError;
-use ingest::stage::StageSpec;
-use ingest::topics;
+use capture::archive::Archive;
+use capture::stage::{Capture, unarchived_column};
 use std::time::Duration;
+use streams::log::LogError;
+use streams::stage::StageSpec;
+use streams::topics;
 
 /// Refuses a start that runs capture (`only` names the stages, none means all) with a label horizon that is longer.
 ///

@@ -12,10 +12,10 @@ use super::{Cell, Column, RowBatch, SourceError};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Task};
-use ingest::partition::partition_of;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
+use streams::partition::partition_of;
 
 mod labels;
 mod msgpack;

@@ -86,7 +86,7 @@ impl Files {
     pub fn lasting_name(&self) -> Result<PathBuf, SourceError> {
         let Some(spooled) = &self.spooled else {
             let paths: Vec<_> = self.given.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect();
-            let digest = ingest::store::digest(&paths.join(&0));
+            let digest = streams::store::digest(&paths.join(&0));
             let of_several = || format!("{} ({})", self.name().display(), digest.get(..8).unwrap_or_default());
             return Ok(if paths.len() == 1 { self.name() } else { PathBuf::from(of_several()) });
         };
@@ -97,7 +97,7 @@ impl Files {
         let opened = File::open(file).map_err(unreadable)?;
         opened.take(KNOWN_BY_BYTES).read_to_end(&mut beginning).map_err(unreadable)?;
         beginning.extend(length.to_le_bytes());
-        let digest = ingest::store::digest(&beginning);
+        let digest = streams::store::digest(&beginning);
         Ok(PathBuf::from(format!("standard input {}", digest.get(..8).unwrap_or_default())))
     }
 

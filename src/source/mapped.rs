@@ -7,8 +7,8 @@ use super::cell::has_path;
 use super::{EventTime, FileColumns, ScoreColumns};
 use crate::config::ModelConfig;
 use arrow::datatypes::Schema;
+use codec::decode::{FeatureOrigins, MappingSettings, Origin, Scalar, TimeOrigin};
 use detectors::schema::{ModelSchema, Task};
-use ingest::decode::{FeatureOrigins, MappingSettings, Origin, Scalar, TimeOrigin};
 use std::collections::BTreeMap;
 
 /// What a map says of a file's columns.

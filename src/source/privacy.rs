@@ -4,7 +4,7 @@ use super::{Column, RowBatch, SourceError};
 use arrow::array::{ArrayRef, StringBuilder, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
-use ingest::decode::{Policy, Source};
+use codec::decode::{Policy, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

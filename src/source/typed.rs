@@ -38,13 +38,13 @@ pub fn columns(file: &Path, rows: &RowBatch, wanted: &[Wanted]) -> Result<Record
             ColumnKind::Numeric => numbers(file, rows, &column)?,
             ColumnKind::Categorical => categories(rows, &column),
         });
-        fields.push(Field::new(&want.name, ingest::columns::arrow_type(want.kind), true));
+        fields.push(Field::new(&want.name, codec::columns::arrow_type(want.kind), true));
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|error| SourceError::rows(file, rows.first_row, &error))
 }
 
-/// As [`columns`], and behind them the column [`ingest::columns::WRONG_TYPE`]: values that are not of their kind are null and
+/// As [`columns`], and behind them the column [`codec::columns::WRONG_TYPE`]: values that are not of their kind are null and
 /// listed there, but for those of the columns named in `strict`.
 ///
 /// # Errors
@@ -70,14 +70,14 @@ pub fn judged_columns(
                 fitting_numbers(rows, &column)
             }
         });
-        fields.push(Field::new(&want.name, ingest::columns::arrow_type(want.kind), true));
+        fields.push(Field::new(&want.name, codec::columns::arrow_type(want.kind), true));
     }
     let mut list = ListBuilder::new(UInt16Builder::new()).with_field(Field::new_list_field(DataType::UInt16, false));
     for places in odd {
         list.append_option((!places.is_empty()).then(|| places.into_iter().map(Some)));
     }
     arrays.push(Arc::new(list.finish()));
-    fields.push(ingest::scan::wrong_type());
+    fields.push(capture::scan::wrong_type());
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|error| SourceError::rows(file, rows.first_row, &error))
 }

@@ -12,17 +12,17 @@ mod settings;
 mod table;
 
 use arrow::array::AsArray;
+use capture::partial::{CaptureEpoch, PartialBody};
+use codec::decode::REASON_HEADER;
 use detectors::profile::{Fault, Profile};
 use detectors::quality::Quality;
 use driftline_tests::{Answer, On, Running, Sent, Workplace, all, archived_files};
 use files::{BadFile, COLUMNS, Ending, FILES};
-use ingest::decode::REASON_HEADER;
-use ingest::log::{Log, NewRecord, Retention, TopicSpec};
-use ingest::partial::{CaptureEpoch, PartialBody};
-use ingest::topics;
 use records::RECORDS;
 use requests::{REQUESTS, Request};
 use rows::{BROKEN, HEADS, STREAMS, VALUES};
+use streams::log::{Log, NewRecord, Retention, TopicSpec};
+use streams::topics;
 
 use settings::{Configuration, SETTINGS, Setting, VALID};
 use std::collections::BTreeMap;
@@ -351,7 +351,7 @@ fn ids(place: &Workplace, log: &dyn Log) -> BTreeMap<(To, String), i64> {
     let mut ids = BTreeMap::new();
     for (topic, rows) in archived_files(log, &place.store().unwrap()).unwrap() {
         let to = if topic == topics::LABELS { To::Labels } else { To::Events };
-        for id in rows.column_by_name(ingest::columns::EVENT_ID).unwrap().as_string::<i32>() {
+        for id in rows.column_by_name(codec::columns::EVENT_ID).unwrap().as_string::<i32>() {
             *ids.entry((to, id.unwrap().to_owned())).or_default() += 1;
         }
     }

@@ -1,19 +1,19 @@
 //! Predictions wait for their labels while their topics forget them: a restart has them from the archive, or says that it
 //! cannot. And a label horizon for which nothing keeps them is refused at the start.
 
+use capture::archive::Archive;
+use capture::partial::{CaptureEpoch, EventCounts};
+use capture::stage::Capture;
 use driftline_tests::{Answer, On, Running, Sent, Workplace, all};
-use ingest::archive::Archive;
-use ingest::capture::Capture;
-use ingest::log::{Log, Retention, TopicSpec};
-use ingest::partial::{CaptureEpoch, EventCounts};
-use ingest::stage::{Share, StageSpec};
-use ingest::topics;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::SystemTime;
+use streams::log::{Log, Retention, TopicSpec};
+use streams::stage::{Share, StageSpec};
+use streams::topics;
 
 const PARTITIONS: u32 = 2;
 const ROWS: i64 = 200;

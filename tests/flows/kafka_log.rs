@@ -2,10 +2,6 @@
 
 use bytes::Bytes;
 use driftline_tests::kafka::{fresh_prefix, shared};
-use ingest::log::kafka::{KafkaLog, KafkaOptions};
-use ingest::log::{
-    Committed, Log, LogError, NewRecord, Progress, Read, ReadBudget, Retention, TopicSpec, Transaction, conformance,
-};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -13,6 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use streams::log::kafka::{KafkaLog, KafkaOptions};
+use streams::log::{
+    Committed, Log, LogError, NewRecord, Progress, Read, ReadBudget, Retention, TopicSpec, Transaction, conformance,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };

@@ -3,13 +3,9 @@
 //! counted once, whoever dies.
 
 use arrow::array::AsArray;
+use capture::partial::{CaptureEpoch, EventCounts, LedgerEntry};
+use codec::columns::EVENT_ID;
 use driftline_tests::{On, Running, Workplace, all, archived_files};
-use ingest::columns::EVENT_ID;
-use ingest::control::Control;
-use ingest::log::kafka::{KafkaLog, KafkaOptions};
-use ingest::log::{Log, ReadBudget};
-use ingest::partial::{CaptureEpoch, EventCounts, LedgerEntry};
-use ingest::topics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -19,6 +15,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use streams::control::Control;
+use streams::log::kafka::{KafkaLog, KafkaOptions};
+use streams::log::{Log, ReadBudget};
+use streams::topics;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALL: ReadBudget = ReadBudget { records: 4_096, bytes: 64 << 20 };

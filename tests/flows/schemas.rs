@@ -1,13 +1,13 @@
 //! Records of Avro whose registry is down at first: they wait, none is set aside, and each is counted once when it is up.
 
 use arrow::array::AsArray;
+use codec::decode::REASON_HEADER;
 use driftline_tests::{On, Workplace, all, archived_files};
-use ingest::decode::REASON_HEADER;
-use ingest::log::{NewRecord, Retention, TopicSpec};
-use ingest::topics;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use streams::log::{NewRecord, Retention, TopicSpec};
+use streams::topics;
 
 const CONFIGURATION: &str = "
 version: 1
@@ -163,7 +163,7 @@ fn check(place: &Workplace) {
     let log = place.log().unwrap();
     let mut distances = BTreeMap::new();
     for (_, rows) in archived_files(log.as_ref(), &place.store().unwrap()).unwrap() {
-        let ids = rows.column_by_name(ingest::columns::EVENT_ID).unwrap().as_string::<i32>();
+        let ids = rows.column_by_name(codec::columns::EVENT_ID).unwrap().as_string::<i32>();
         let km = rows.column_by_name("km").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
         let zone =
             arrow::compute::cast(rows.column_by_name("zone").unwrap(), &arrow::datatypes::DataType::Utf8).unwrap();

@@ -1,10 +1,10 @@
 //! What one model's trouble may not do to others, or to the rest of its own.
 
 use driftline_tests::{On, Running, Sent, Workplace, all};
-use ingest::log::{NewRecord, Retention, TopicSpec};
-use ingest::topics;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
+use streams::log::{NewRecord, Retention, TopicSpec};
+use streams::topics;
 
 const DAY_MS: i64 = 86_400_000;
 

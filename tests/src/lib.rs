@@ -13,17 +13,17 @@ pub use running::{Answer, Running, Sent};
 use anyhow::{Context, Result, bail};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use capture::archive::index::ArchiveIndex;
+use capture::archive::parquet_file::from_parquet;
 use detectors::verdict::{Finality, MonitorEvent, Verdict};
-use ingest::archive::index::ArchiveIndex;
-use ingest::archive::parquet_file::from_parquet;
-use ingest::cloud_event;
-use ingest::log::{Log, ReadBudget, Record};
-use ingest::store::Store;
-use ingest::topics;
 use retrain::lifecycle::ModelEvent;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use streams::cloud_event;
+use streams::log::{Log, ReadBudget, Record};
+use streams::store::Store;
+use streams::topics;
 
 /// A folder in which driftline runs.
 pub struct Workplace {
@@ -152,10 +152,10 @@ fn archived(log: &dyn Log, store: &Store) -> Result<Vec<ArchivedRow>> {
     let mut archived = Vec::new();
     for (topic, rows) in archived_files(log, store)? {
         let column = |name: &str| rows.column_by_name(name).with_context(|| format!("{topic} has no {name}"));
-        let partitions = column(ingest::columns::PARTITION)?.as_primitive::<Int32Type>().values().to_vec();
-        let offsets = column(ingest::columns::OFFSET)?.as_primitive::<Int64Type>().values().to_vec();
-        let indices = column(ingest::columns::INDEX)?.as_primitive::<Int32Type>().values().to_vec();
-        let ids = column(ingest::columns::EVENT_ID)?.as_string::<i32>().iter().map(Option::unwrap_or_default);
+        let partitions = column(codec::columns::PARTITION)?.as_primitive::<Int32Type>().values().to_vec();
+        let offsets = column(codec::columns::OFFSET)?.as_primitive::<Int64Type>().values().to_vec();
+        let indices = column(codec::columns::INDEX)?.as_primitive::<Int32Type>().values().to_vec();
+        let ids = column(codec::columns::EVENT_ID)?.as_string::<i32>().iter().map(Option::unwrap_or_default);
         let rows = partitions.into_iter().zip(offsets).zip(indices).zip(ids);
         archived.extend(rows.map(|(((partition, offset), index), id)| ArchivedRow {
             topic: topic.clone(),

@@ -2,11 +2,11 @@
 
 use crate::kafka;
 use anyhow::Result;
-use ingest::log::Log;
-use ingest::log::embedded::{EmbeddedLog, Options};
-use ingest::log::kafka::{KafkaLog, KafkaOptions};
 use std::path::Path;
 use std::sync::Arc;
+use streams::log::Log;
+use streams::log::embedded::{EmbeddedLog, Options};
+use streams::log::kafka::{KafkaLog, KafkaOptions};
 
 /// What stands in a flow's configuration where its log goes.
 const PLACE: &str = "LOG";

@@ -3,16 +3,16 @@
 
 use crate::on::On;
 use anyhow::{Context, Result};
-use ingest::archive::Archive;
-use ingest::capture::Capture;
-use ingest::log::Log;
-use ingest::monitor::MonitorStage;
-use ingest::stage::{Share, StageSpec};
+use capture::archive::Archive;
+use capture::stage::Capture;
+use monitor::MonitorStage;
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::sync::Arc;
+use streams::log::Log;
+use streams::stage::{Share, StageSpec};
 
 /// A look at what is committed.
 pub enum Progress {

@@ -1,11 +1,11 @@
 //! The end of a program's output: read through a pipe for as long as it writes, and forgotten but for the last bytes.
 
-use ingest::outside::plain;
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::outside::plain;
 
 /// Bytes of output that are kept.
 const KEPT_BYTES: usize = 4 << 10;

@@ -42,11 +42,11 @@ use crate::process::CommandSpec;
 use crate::rows_file;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
-use ingest::error_chain::sentence;
 use result::TrainingResult;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use streams::error_chain::sentence;
 use tokio_util::sync::CancellationToken;
 
 /// Trains by running a program.

@@ -7,7 +7,7 @@ use crate::lifecycle::{ArtifactId, LifecycleEvent, ModelVersion};
 use crate::progress::{RefusedCommand, RetrainEvent};
 use crate::registry::RegistryError;
 use bytes::Bytes;
-use ingest::stage::StageError;
+use streams::stage::StageError;
 
 /// What a command comes to: events that were checked, or the reason of a refusal.
 type Outcome = Result<Vec<LifecycleEvent>, String>;

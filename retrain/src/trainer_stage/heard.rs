@@ -4,8 +4,8 @@ use crate::controller::Fact;
 use crate::policy::RetrainPolicy;
 use detectors::verdict::{MonitorEvent, RowsMatured};
 use detectors::windows::Window;
-use ingest::log::Offset;
 use std::collections::VecDeque;
+use streams::log::Offset;
 
 /// What is remembered of a model without an episode, for one that begins with it but is read of later.
 const KEPT_WHILE_IDLE: usize = 4_096;

@@ -30,13 +30,13 @@ use crate::workshop::{Apprentice, Workshop};
 use bytes::Bytes;
 use detectors::verdict::MonitorEvent;
 use heard::{Heard, HeardEvent};
-use ingest::cloud_event::{CONTROL_PARTITION, decode};
-use ingest::log::{NewRecord, Offset, Record};
-use ingest::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
-use ingest::topics;
 use running::Running;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, VecDeque};
+use streams::cloud_event::{CONTROL_PARTITION, decode};
+use streams::log::{NewRecord, Offset, Record};
+use streams::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
+use streams::topics;
 
 /// Names the instance and the number of the write, by which an instance knows its own records again.
 const WRITER_HEADER: &str = "driftline-writer";

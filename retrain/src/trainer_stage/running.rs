@@ -18,10 +18,10 @@ use arrow::array::RecordBatch;
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use detectors::verdict::{Cut, RowsMatured};
 use detectors::windows::Window;
-use ingest::error_chain::sentence;
-use ingest::log::Offset;
-use ingest::stage::StageError;
 use std::collections::{BTreeMap, VecDeque};
+use streams::error_chain::sentence;
+use streams::log::Offset;
+use streams::stage::StageError;
 
 /// Spans after which it is said how an episode stands, where nothing else happens.
 const TELL_EVERY: u32 = 20;

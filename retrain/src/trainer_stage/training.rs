@@ -16,11 +16,11 @@ use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
-use ingest::error_chain::sentence;
-use ingest::stage::StageError;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use std::collections::BTreeMap;
+use streams::error_chain::sentence;
+use streams::stage::StageError;
 use tokio_util::sync::CancellationToken;
 
 /// The metric of a version whose reference was learned from its own answers to its training rows.

@@ -15,7 +15,7 @@ use crate::source::{
 use anyhow::Result;
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, Schema};
-use ingest::columns::{EVENT_ID, EVENT_TIME};
+use codec::columns::{EVENT_ID, EVENT_TIME};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,11 +10,11 @@ use crate::output::{note, say};
 use crate::remote::Remote;
 use crate::source::{Encoded, EncodedRecord, EncodedRows, EventEncoder, LabelRows, LabelTimes};
 use anyhow::Result;
-use ingest::partial::EventCounts;
-use ingest::topics;
+use capture::partial::EventCounts;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use streams::topics;
 
 const NOT_ANSWERED: &str =
     "the rows have no --prediction: a running service does not answer them; stop it, and replay in lock-step";

@@ -3,8 +3,8 @@
 use super::*;
 use crate::cli::{Command, CommandLine};
 use clap::Parser;
-use ingest::topics;
 use std::path::Path;
+use streams::topics;
 use tempfile::TempDir;
 
 const CONFIGURATION: &str = "
@@ -151,7 +151,7 @@ fn rows_in_any_order_come_to_the_same_windows_and_doubled_ones_are_told_of() {
     let rows = loans(6..12);
     let (mut reversed, mut shuffled) = (rows.clone(), rows.clone());
     reversed.reverse();
-    shuffled.sort_by_key(|row| ingest::store::digest(row.as_bytes()));
+    shuffled.sort_by_key(|row| streams::store::digest(row.as_bytes()));
     let folder = house(&[("in_order.csv", &file_of(&rows))]);
     let (balance, in_order) = replayed(&folder, &["in_order.csv"], ALL).unwrap();
     assert!(balance.is_whole(), "{balance}");

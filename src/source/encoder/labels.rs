@@ -6,9 +6,9 @@
 use super::{Due, Encoded, EncodedRows, EncoderSpec, EventId, Label, Partitioned, WaitingLabel, msgpack};
 use crate::source::time::millis;
 use crate::source::{Cell, Column, RowBatch, SourceError};
-use ingest::partition::partition_of;
 use std::collections::HashMap;
 use std::time::Duration;
+use streams::partition::partition_of;
 
 /// Where the times of labels come from.
 #[derive(Debug, Clone)]

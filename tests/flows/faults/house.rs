@@ -3,13 +3,9 @@
 use super::Line;
 use super::ledger::Ledger;
 use super::stream::{CONFIGURATION, MODEL, RETRAINED, Row, Stream};
+use capture::archive::Archive;
+use capture::stage::Capture;
 use driftline_tests::{On, Running, Workplace};
-use ingest::archive::Archive;
-use ingest::capture::Capture;
-use ingest::log::{Log, ReadBudget};
-use ingest::partition::partition_of;
-use ingest::stage::{Share, StageSpec};
-use ingest::topics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
@@ -20,6 +16,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use streams::log::{Log, ReadBudget};
+use streams::partition::partition_of;
+use streams::stage::{Share, StageSpec};
+use streams::topics;
 
 /// How long a producer tries, and how long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -3,17 +3,17 @@
 use super::oracle::{Counted, Pane};
 use super::profile::merged;
 use super::stream::{MODEL, VERSION, WINDOW_MS};
+use capture::archive::index::ArchiveIndex;
+use capture::partial::{CaptureEpoch, EventCounts, PartialBody};
+use capture::references::{ReferenceBook, ReferenceShelf};
 use detectors::profile::Profile;
 use detectors::reference::Reference;
 use detectors::verdict::{Monitor, Position};
 use driftline_tests::{ArchivedRow, Workplace, all};
-use ingest::archive::index::ArchiveIndex;
-use ingest::log::{Log, Record};
-use ingest::partial::{CaptureEpoch, EventCounts, PartialBody};
-use ingest::references::{ReferenceBook, ReferenceShelf};
-use ingest::topics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use streams::log::{Log, Record};
+use streams::topics;
 
 /// The header of a dead letter that names its record.
 const OFFSET_HEADER: &str = "__connect.errors.offset";
@@ -205,7 +205,7 @@ fn whole(log: &dyn Log, topic: &str) -> Vec<Vec<Record>> {
 fn records(log: &dyn Log, (topic, partition): (&str, u32)) -> Vec<Record> {
     let (mut next, mut records) = (log.bounds(topic, partition).unwrap().first, Vec::new());
     loop {
-        let budget = ingest::log::ReadBudget { records: 4_096, bytes: 64 << 20 };
+        let budget = streams::log::ReadBudget { records: 4_096, bytes: 64 << 20 };
         let read = log.read(topic, partition, next, budget).unwrap();
         let Some(last) = read.last() else { return records };
         next = last.offset + 1;

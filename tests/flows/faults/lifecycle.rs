@@ -2,12 +2,12 @@
 //! that the registry admits.
 
 use driftline_tests::{Workplace, all};
-use ingest::cloud_event;
-use ingest::topics;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent};
 use retrain::progress::RetrainEvent;
 use retrain::registry::ModelRegistry;
 use std::collections::BTreeMap;
+use streams::cloud_event;
+use streams::topics;
 
 /// What was done about one request.
 #[derive(Debug, Default)]

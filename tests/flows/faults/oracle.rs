@@ -9,10 +9,10 @@ use arrow::array::{ArrayRef, Float64Array, ListArray, StringArray};
 use arrow::datatypes::UInt16Type;
 use detectors::profile::Profile;
 use detectors::reference::Reference;
-use ingest::log::Record;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use streams::log::Record;
 
 /// The start of a pane, and whether its rows were late.
 pub(super) type Pane = (i64, bool);

@@ -3,9 +3,9 @@
 use super::house::House;
 use super::stream::{Row, now_ms};
 use driftline_tests::On;
-use ingest::topics;
 use rand::{RngCore, SeedableRng};
 use std::time::Instant;
+use streams::topics;
 
 const ROWS: usize = 300;
 const PARTITIONS: u32 = 2;

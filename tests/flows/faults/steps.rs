@@ -1,12 +1,12 @@
-//! Death at every step of a transaction, stage by stage: the process kills itself there (`ingest::crash`), and another
+//! Death at every step of a transaction, stage by stage: the process kills itself there (`streams::crash`), and another
 //! goes on.
 
 use super::all;
 use super::house::House;
 use super::lifecycle::Lifecycle;
 use driftline_tests::{On, Running, Sent};
-use ingest::crash::Step;
 use std::time::{Duration, Instant};
+use streams::crash::Step;
 
 /// The variable that plans a crash.
 const CRASH: &str = "DRIFTLINE_TEST_CRASH";

@@ -2,11 +2,11 @@
 
 use super::house::House;
 use driftline_tests::{On, Running};
-use ingest::log::{Retention, TopicSpec};
-use ingest::topics;
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
+use streams::log::{Retention, TopicSpec};
+use streams::topics;
 
 const ROWS: usize = 300;
 const PARTITIONS: u32 = 2;

@@ -1,20 +1,20 @@
 //! What a finished log says of windows, held against the oracle's table.
 
 use anyhow::{Context, Result};
+use capture::partial::{CaptureEpoch, PartialBody};
+use capture::references::{ReferenceBook, ReferenceShelf};
 use detectors::layout::ColumnLayout;
 use detectors::profile::{CategoricalProfile, ColumnProfile, NumericProfile, Profile};
 use detectors::reference::Reference;
 use detectors::verdict::{Finality, MonitorEvent, Verdict};
 use driftline_tests::{Workplace, all};
-use ingest::cloud_event;
-use ingest::partial::{CaptureEpoch, PartialBody};
-use ingest::references::{ReferenceBook, ReferenceShelf};
-use ingest::topics;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use streams::cloud_event;
+use streams::topics;
 
 /// How far a metric may lie from the oracle's, relative to it where it is above 1: the oracle has twelve digits.
 const TOLERANCE: f64 = 1e-9;

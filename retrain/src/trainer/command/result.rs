@@ -5,11 +5,11 @@
 //! Names and texts stand in the registry for good, so they are kept short and free of control characters.
 
 use crate::lifecycle::ArtifactFormat;
-use ingest::outside::plain;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use streams::outside::plain;
 
 /// The most bytes that a result file may have.
 pub(super) const MOST_BYTES: u64 = 1 << 20;

@@ -155,7 +155,7 @@ fn a_sample_lies_in_the_folder_of_its_job() {
     rows_file::write(&sample, &answers::from_numbers([1.0]).unwrap()).unwrap();
     let result = format!(r#"{{"artifact_format": "onnx", "sample": "{}"}}"#, sample.display());
     let trainer = shell(&format!("printf x > artifact; printf '{result}' > result.json"));
-    let message = ingest::error_chain::sentence(&case(binary(), "own").train(&trainer).unwrap_err());
+    let message = streams::error_chain::sentence(&case(binary(), "own").train(&trainer).unwrap_err());
     assert!(message.contains("it lies outside of the job's folder"), "{message}");
 }
 
@@ -187,7 +187,7 @@ fn whoever_will_answer_for_an_artifact_is_held_against_its_sample() {
     };
     assert_eq!(train_with(&sample).unwrap().artifact.as_ref(), b"x");
     let error = train_with(&others).unwrap_err();
-    assert!(ingest::error_chain::sentence(&error).contains("prediction differs by"), "{error:?}");
+    assert!(streams::error_chain::sentence(&error).contains("prediction differs by"), "{error:?}");
 }
 
 #[test]

@@ -13,13 +13,13 @@ use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::workshop::{ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
+use codec::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Task};
 use detectors::verdict::{Cut, RowsMatured};
 use detectors::windows::Window;
-use ingest::cloud_event::{Attributes, encode};
-use ingest::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use streams::cloud_event::{Attributes, encode};
 use tokio_util::sync::CancellationToken;
 
 pub(super) const SPAN_MS: i64 = 1000;

@@ -1,0 +1,161 @@
+//! Records of the same columns that follow one another, decoded as one table.
+//!
+//! What a look at a column costs hardly depends on how many values it has, so records of few rows cost by their number. What
+//! records hold is decided together only where the answer is the plainest: every row of all of them is good.
+//!
+//! Invariants:
+//! - Wherever anything else is the case, each record is decoded by itself, so that rows stand in the order of the log and
+//!   faults are told of the record they are in.
+//! - What is gathered is decoded before any other record is, and before what was decoded is taken.
+//! - It holds [`MOST_ROWS`] rows and [`MOST_BYTES`] of values at the most, or one record.
+
+use super::share::Share;
+use super::table::{Budget, Table, written_bytes};
+use super::{Batch, Span};
+use crate::decode::builders::Place;
+use crate::decode::builders::append::Hashes;
+use crate::decode::{Decoder, Rows, Task};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use bytes::Bytes;
+use std::sync::Arc;
+use streams::log::Record;
+
+/// Rows that are decoded at a time; behind a few thousand nothing more is won.
+const MOST_ROWS: usize = 8_192;
+/// Bytes of values written out that are decoded at a time.
+const MOST_BYTES: usize = 32 << 20;
+
+/// Records that wait to be decoded together.
+#[derive(Default)]
+pub(in crate::decode) struct Gathered {
+    arrivals: Vec<Arrival>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// A record whose columns have been read.
+pub(super) struct Arrival {
+    /// Its offset and value, as dead letters need them.
+    pub(super) record: Record,
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+    /// What a dead letter holds, where it is not the row as JSON.
+    pub(super) letter: Option<Bytes>,
+}
+
+/// What records decoded together have in common, beside their columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) rows: Rows,
+    pub(super) redacted: bool,
+    pub(super) hashes: Hashes,
+}
+
+impl Gathered {
+    /// Whether the record can be decoded together with those that wait.
+    fn suits(&self, arrival: &Arrival) -> bool {
+        let Some(first) = self.arrivals.first() else { return true };
+        let schemas = first.batches.first().zip(arrival.batches.first());
+        first.kind == arrival.kind && schemas.is_some_and(|(a, b)| Arc::ptr_eq(a.schema_ref(), b.schema_ref()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES
+    }
+
+    fn push(&mut self, arrival: Arrival, bytes: usize) {
+        self.rows += arrival.batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.arrivals.push(arrival);
+    }
+
+    /// All rows as one table, and where each of them stands; `None` where they do not fit together.
+    fn table(&self) -> Option<(Table, Vec<Span>)> {
+        let batches: Vec<_> = self.arrivals.iter().flat_map(|arrival| &arrival.batches).collect();
+        let schema = batches.first()?.schema();
+        let whole = concat_batches(&schema, batches.iter().copied()).ok()?;
+        let table = Table::new(&whole, &mut Budget::new(self.bytes)).ok()?;
+        Some((table, self.arrivals.iter().flat_map(Arrival::spans).collect()))
+    }
+}
+
+impl Arrival {
+    /// The rows of each of its batches.
+    fn spans(&self) -> Vec<Span> {
+        let mut first_row = 0;
+        let span = |batch: &RecordBatch| {
+            let place = Place { index: first_row, ..self.place };
+            // Rows of a record number fewer than i32 holds; the limit of a record is far below.
+            first_row += batch.num_rows() as i32;
+            Span { place, rows: batch.num_rows() }
+        };
+        self.batches.iter().map(span).collect()
+    }
+
+    /// Bytes of its values once written out; `None` where that cannot be told.
+    fn written_bytes(&self) -> Option<usize> {
+        let columns = self.batches.iter().flat_map(RecordBatch::columns);
+        columns.map(|column| written_bytes(column).ok()).sum()
+    }
+}
+
+impl Decoder {
+    /// Puts a record to those of its kind, and decodes those that wait where it does not fit to them, or enough are there.
+    pub(super) fn gather(&mut self, arrival: Arrival) {
+        if !self.gathered.suits(&arrival) {
+            self.decode_gathered();
+        }
+        match arrival.written_bytes().filter(|bytes| *bytes <= MOST_BYTES) {
+            Some(bytes) => self.gathered.push(arrival, bytes),
+            None => {
+                self.decode_gathered();
+                self.decode_arrival(&arrival);
+            }
+        }
+        if self.gathered.is_full() {
+            self.decode_gathered();
+        }
+    }
+
+    /// Decodes the records that wait.
+    pub(in crate::decode) fn decode_gathered(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        match self.shares_of_all(&gathered) {
+            Some((shares, rows)) => shares.iter().for_each(|share| self.append(share, rows)),
+            None => gathered.arrivals.iter().for_each(|arrival| self.decode_arrival(arrival)),
+        }
+    }
+
+    /// Shares of all the rows, if every one of them is good.
+    fn shares_of_all(&self, gathered: &Gathered) -> Option<(Vec<Share>, Rows)> {
+        let (first, kind) = (gathered.arrivals.first()?, gathered.arrivals.first()?.kind);
+        if gathered.arrivals.len() < 2 {
+            return None;
+        }
+        let (table, spans) = gathered.table()?;
+        let batch = Batch { table: &table, spans: &spans, hashes: kind.hashes, letter: None };
+        let mapped = self.mapped.clone();
+        let mapped = mapped.as_deref().unwrap_or_default();
+        let task = Task { place: first.place, rows: kind.rows, mapped, redacted: kind.redacted };
+        let (shares, rest) = self.share_out(&batch, &task).ok()?;
+        rest.is_empty().then_some((shares, kind.rows))
+    }
+
+    fn decode_arrival(&mut self, arrival: &Arrival) {
+        let mapped = self.mapped.clone();
+        let Arrival { record, batches, place, kind, letter } = arrival;
+        let mapped = mapped.as_deref().unwrap_or_default();
+        let task = Task { place: *place, rows: kind.rows, mapped, redacted: kind.redacted };
+        let bytes = record.value.as_ref().map_or(0, Bytes::len);
+        let tables = match super::table::tables(batches, bytes) {
+            Ok(tables) => tables,
+            Err(fault) => return self.refuse(record, fault),
+        };
+        for (table, span) in tables.iter().zip(arrival.spans()) {
+            let batch = Batch { table, spans: &[span], hashes: kind.hashes, letter: letter.as_ref() };
+            self.decode_batch(record, &batch, &task);
+        }
+    }
+}

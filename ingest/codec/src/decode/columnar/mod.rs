@@ -1,0 +1,162 @@
+//! Records that are columns: Arrow IPC streams, and Avro once arrow has made columns of it (see `avro`).
+//!
+//! What a stream looks like (`application/vnd.apache.arrow.stream`, one schema, any number of batches, not compressed):
+//! - Columns are named as the wire format's fields: `id`, `time`, `model`, `version`, `prediction`, `label`, `sampling_rate`,
+//!   `weight`. Order does not matter; other columns are ignored.
+//! - Features are a struct column `features`, as a table of dicts gives it in pyarrow and polars, or flat columns
+//!   `features.<name>`, as a data frame with prefixed names gives them. So are `score.<class>` beside the plain `score`, and
+//!   `segment.<dimension>`.
+//! - `time` is an integer in milliseconds, a timestamp of any unit (in UTC, whatever zone it is shown in), or RFC 3339 text.
+//! - Numbers are integers and floats of any width, or decimals; text is plain, large, a view or dictionary-encoded.
+//!   Timestamps and dates elsewhere than in `time` count as integers, in milliseconds.
+//! - A null is a value that is not there: of an unknown feature, only values are counted.
+//!
+//! Invariants:
+//! - A row is judged as the same row in JSON would be. Good rows are told by looking at columns; every other row is written
+//!   as JSON and put before the judge of rows, whose word is final and whose dead letter it becomes. So is every row of a
+//!   batch whose columns are of another shape: features as a list in schema order, or a record that a mapping reads.
+//! - Rows keep their order.
+//! - A stream that cannot be read is one bad record, of which nothing arrives.
+
+mod arrays;
+mod avro;
+mod fit;
+mod gathered;
+mod heads;
+mod route;
+mod row;
+mod share;
+mod stream;
+mod table;
+
+pub(super) use gathered::Gathered;
+pub(super) use route::{Outgoing, Sorted};
+pub(super) use stream::Layout;
+
+use super::builders::Place;
+use super::builders::append::Hashes;
+use super::cursor::{Spoilt, Text};
+use super::dead_letter::Identity;
+use super::fault::Read;
+use super::head::Cell;
+use super::json::Json;
+use super::{Decoder, Format, LOG_WIDTH, Rows, Task};
+use bytes::Bytes;
+use gathered::{Arrival, Kind};
+use heads::Heads;
+use share::{Share, Sharing};
+use std::sync::Arc;
+use stream::Stream;
+use streams::log::{Headers, Record};
+use table::{FEATURES, Table, unconvertible};
+
+/// The key of a stream's metadata that says that its columns are stored as privacy allows.
+const REDACTED: &str = "driftline.redacted";
+
+/// Rows, and where they stand in the log.
+struct Batch<'a> {
+    table: &'a Table,
+    /// In the order of the rows, all of which they cover.
+    spans: &'a [Span],
+    hashes: Hashes,
+    /// What a dead letter holds, where it is not the row as JSON.
+    letter: Option<&'a Bytes>,
+}
+
+/// Rows that follow one another in a record.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// Of the first.
+    place: Place,
+    rows: usize,
+}
+
+impl Span {
+    /// The places of its rows.
+    fn places(self) -> impl Iterator<Item = Place> {
+        // Rows of a record number fewer than i32 holds; the limit of a record is far below.
+        (0..self.rows).map(move |row| Place { index: self.place.index + row as i32, ..self.place })
+    }
+}
+
+impl Decoder {
+    /// Takes in a record that is a stream. It is decoded with those that follow it.
+    pub(super) fn take_stream(&mut self, record: &Record, value: &Bytes, task: &Task<'_>) {
+        let stream = match Stream::read(value, &self.limits, self.layout.as_ref()) {
+            Ok(stream) => stream,
+            Err(fault) => {
+                self.decode_gathered();
+                return self.refuse(record, fault);
+            }
+        };
+        let redacted = stream.layout.schema().metadata().contains_key(REDACTED);
+        let hashes = if redacted { Hashes::Made } else { Hashes::Due };
+        self.layout = Some(Arc::clone(&stream.layout));
+        let record = Record { key: None, value: record.value.clone(), headers: Headers::default(), ..*record };
+        let kind = Kind { rows: task.rows, redacted: task.redacted, hashes };
+        self.gather(Arrival { record, batches: stream.batches, place: task.place, kind, letter: None });
+    }
+
+    fn decode_batch(&mut self, record: &Record, batch: &Batch<'_>, task: &Task<'_>) {
+        match self.share_out(batch, task) {
+            Ok((shares, rest)) => {
+                shares.iter().for_each(|share| self.append(share, task.rows));
+                rest.into_iter().for_each(|row| self.decode_as_row(record, batch, row, task));
+            }
+            Err(fault) => self.refuse(record, fault),
+        }
+    }
+
+    /// Shares of the rows that are good, and the rows that are to be looked at one by one.
+    fn share_out(&self, batch: &Batch<'_>, task: &Task<'_>) -> Read<(Vec<Share>, Vec<usize>)> {
+        let everything = || (0..batch.table.rows).collect();
+        let Some(heads) = Heads::of(batch.table)? else { return Ok((Vec::new(), everything())) };
+        let sharing = Sharing { batch, heads, decoder: self, rows: task.rows };
+        let (shares, is_taken) = sharing.shares().map_err(unconvertible)?;
+        let rest: Vec<_> = (0..).zip(&is_taken).filter(|(_, taken)| !**taken).map(|(row, _)| row).collect();
+        // A mapping may read what is no event v1, and rows that it takes would no longer be in their order.
+        let is_complete = batch.table.within(FEATURES).next().is_some() || task.rows == Rows::Labels;
+        // The router has taken those out of the streams that it wrote, and what is hashed must not be hashed again.
+        let is_routed = batch.hashes == Hashes::Made;
+        if task.mapped.is_empty() || is_routed || (rest.is_empty() && is_complete) {
+            return Ok((shares, rest));
+        }
+        Ok((Vec::new(), everything()))
+    }
+
+    fn append(&mut self, share: &Share, rows: Rows) {
+        let Some(source) = self.sources.get_mut(share.source) else { return };
+        self.directory.meet(share.source);
+        self.directory.count(share.source, share.rows.places.len(), LOG_WIDTH + share.rows.columns.len());
+        self.latest_ms = self.latest_ms.max(share.rows.latest_ms());
+        for (name, values) in &share.unknown {
+            source.count_unknown(name, *values);
+        }
+        match rows {
+            Rows::Labels => source.label_builder(&mut self.full_labels).append(&share.rows),
+            Rows::Events => {
+                let version = Cell::Text(Text::plain(share.version.as_bytes()));
+                if let Some(together) = self.events.get_mut(source.built_by) {
+                    let owner = source.owner(version, together);
+                    together.append(owner, &share.rows);
+                }
+            }
+        }
+    }
+
+    /// Judges a row as the JSON event it would have been.
+    fn decode_as_row(&mut self, record: &Record, batch: &Batch<'_>, row: usize, task: &Task<'_>) {
+        let mut json = Vec::new();
+        row::write_row(&mut json, batch.table, row);
+        let json = Bytes::from(json);
+        let place = batch.spans.iter().flat_map(|span| span.places()).nth(row).unwrap_or(task.place);
+        let spoilt = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
+        for row in spoilt {
+            let row = Spoilt { index: place.index as u32, ..row };
+            match batch.letter {
+                Some(letter) => self.bury(record, row, Identity::read(&json, Format::Json), letter.clone()),
+                None => self.quarantine(record, &json, row, Format::Json),
+            }
+        }
+    }
+}
