@@ -13,28 +13,28 @@ pub mod ordered;
 pub mod source;
 pub mod table;
 
-pub mod instance;
 pub mod service;
 pub mod setup;
+pub mod trainer_deps;
+pub mod transactional_id;
 pub mod work_folder;
-pub mod workshop;
 
 pub mod bootstrap;
 pub mod champion;
-pub mod follower;
-pub mod housekeeper;
 pub mod intake;
+pub mod maintenance;
 pub mod orders;
+pub mod projector;
 pub mod publisher;
 pub mod silence;
 pub mod telemetry;
 pub mod topic_reader;
 
 pub mod balance;
-pub mod narrator;
+pub mod event_feed;
 pub mod remote;
 pub mod replay;
-pub mod story;
+pub mod reporter;
 
 pub mod bench;
 pub mod demo;

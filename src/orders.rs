@@ -1,6 +1,6 @@
 //! The edge between people's orders and the log: a training becomes a cause, the rest commands to the registry's writer.
 
-use crate::workshop::random_name;
+use crate::trainer_deps::random_name;
 use dashboards::api::{Command, CommandError, Commands, Order};
 use retrain::command::{self, Action};
 use retrain::request::{Cause, CauseKind};

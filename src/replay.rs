@@ -35,7 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a replay stands; kept in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ReplayProgress {
     /// Rows appended.
     pub rows: u64,
     /// Labels appended that came without their rows.
@@ -48,7 +48,7 @@ pub struct Place {
     pub ledger_from: Offset,
 }
 
-impl Place {
+impl ReplayProgress {
     /// Where the replay of this name stands; `None` where there was none.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ pub struct Replay<'a> {
     file: PathBuf,
     /// Whether the model's windows are judged by labels too.
     waits_for_labels: bool,
-    place: Place,
+    place: ReplayProgress,
     started: Option<(Instant, i64)>,
 }
 
@@ -109,20 +109,20 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// When the log or the registry cannot be read.
     pub fn new(service: &'a Service, setup: &Arc<ModelSetup>, spec: ReplaySpec) -> Result<Self> {
-        let grounds = service.grounds();
+        let context = service.context();
         let group = group(&spec.name);
-        grounds.log.take_over(&group)?;
-        let place = match Place::of(grounds.log.as_ref(), &spec.name)? {
+        context.log.fence(&group)?;
+        let place = match ReplayProgress::of(context.log.as_ref(), &spec.name)? {
             Some(place) => place,
             None => {
                 // What is still to be said of earlier events is not said of these.
                 service.wait_until_quiet(PATIENCE)?;
-                Place { ledger_from: balance::end_of_ledger(&grounds.log)?, ..Place::default() }
+                ReplayProgress { ledger_from: balance::end_of_ledger(&context.log)?, ..ReplayProgress::default() }
             }
         };
         let champion = match spec.encoder.prediction {
             Some(_) => None,
-            None => Some(Champion::new(Arc::clone(setup), Arc::clone(&grounds.store), Arc::clone(&grounds.log))?),
+            None => Some(Champion::new(Arc::clone(setup), Arc::clone(&context.store), Arc::clone(&context.log))?),
         };
         let renamed = &spec.encoder.renamed;
         let wanted = |feature: &ColumnSchema| Wanted {
@@ -149,7 +149,7 @@ impl<'a> Replay<'a> {
     }
 
     /// How far an earlier replay of the same name had come.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> ReplayProgress {
         self.place
     }
 
@@ -159,7 +159,7 @@ impl<'a> Replay<'a> {
     /// When the log cannot be read.
     pub fn balance(&self) -> Result<Balance> {
         let model = &self.spec.encoder.model;
-        let captured = Captured::since(&self.service.grounds().log, self.place.ledger_from, model)?;
+        let captured = Captured::since(&self.service.context().log, self.place.ledger_from, model)?;
         Ok(Balance::of(self.place.rows, self.encoder.rows(), captured))
     }
 
@@ -175,8 +175,8 @@ impl<'a> Replay<'a> {
     pub fn run(
         &mut self,
         rows: impl Iterator<Item = Result<RowBatch, SourceError>>,
-        mut go_on: impl FnMut(Place, Option<&RecordBatch>) -> Result<bool>,
-    ) -> Result<Place> {
+        mut go_on: impl FnMut(ReplayProgress, Option<&RecordBatch>) -> Result<bool>,
+    ) -> Result<ReplayProgress> {
         self.service.wait_until_quiet(PATIENCE)?;
         for batch in rows {
             for chunk in chunks(&batch?, self.chunk_rows()) {
@@ -202,7 +202,7 @@ impl<'a> Replay<'a> {
         let answers = self.answer(rows)?;
         let encoded = self.encoder.encode(rows, answers.as_ref())?;
         self.keep_pace(encoded.latest_ms);
-        let place = Place { rows: after, ..self.place };
+        let place = ReplayProgress { rows: after, ..self.place };
         let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
         self.append(encoded, heartbeat.map(|control| (control, self.topics_moved())), place)?;
         Ok(answers)
@@ -212,21 +212,25 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// When the service fails.
-    pub fn run_labels(&mut self, labels: &LabelRows, mut go_on: impl FnMut(Place) -> Result<bool>) -> Result<Place> {
+    pub fn run_labels(
+        &mut self,
+        labels: &LabelRows,
+        mut go_on: impl FnMut(ReplayProgress) -> Result<bool>,
+    ) -> Result<ReplayProgress> {
         self.service.wait_until_quiet(PATIENCE)?;
         *self.encoder.rows_mut() = labels.rows().clone();
         while let Some(encoded) = labels.encode(self.place.labels, PLAIN_CHUNK_ROWS) {
             let heartbeat = encoded.latest_ms.map(Control::Heartbeat);
             let sent: u64 = encoded.labels.iter().map(|record| u64::from(record.events)).sum();
-            let place = Place { labels: self.place.labels + sent, ..self.place };
+            let place = ReplayProgress { labels: self.place.labels + sent, ..self.place };
             self.append(encoded, heartbeat.map(|control| (control, &[topics::LABELS][..])), place)?;
             if !go_on(self.place)? {
                 return Ok(self.place);
             }
         }
         // The last prediction may be later than the last label.
-        let watermark_ms = balance::watermark_ms(&self.service.grounds().log)?;
-        let disorder = self.service.grounds().config().max_disorder;
+        let watermark_ms = balance::watermark_ms(&self.service.context().log)?;
+        let disorder = self.service.context().config().max_disorder;
         let event_ms =
             watermark_ms.map(|at| at.saturating_add(i64::try_from(disorder.as_millis()).unwrap_or(i64::MAX)));
         self.end(Encoded { latest_ms: labels.latest_ms().max(event_ms), ..Encoded::default() })?;
@@ -259,23 +263,23 @@ impl<'a> Replay<'a> {
             Ending::Mark => last.latest_ms.map(|time_ms| (Control::EndOfInput(time_ms), self.topics_moved())),
             Ending::Open => None,
         };
-        self.append(last, mark, Place { finished: true, ..self.place })
+        self.append(last, mark, ReplayProgress { finished: true, ..self.place })
     }
 
     /// Appends the records, what moves the time of some topics, and the place in the file as one, and waits until the service
     /// has done with them.
-    fn append(&mut self, encoded: Encoded, control: Option<(Control, &[&str])>, place: Place) -> Result<()> {
+    fn append(&mut self, encoded: Encoded, control: Option<(Control, &[&str])>, place: ReplayProgress) -> Result<()> {
         let mut records: Vec<_> =
             encoded.events.into_iter().map(|record| new_record(topics::INFERENCES, record)).collect();
         records.extend(encoded.labels.into_iter().map(|record| new_record(topics::LABELS, record)));
         if let Some((control, moved)) = control {
-            for partition in 0..self.service.grounds().partitions {
+            for partition in 0..self.service.context().partitions {
                 records.extend(moved.iter().map(|topic| control.to_record(topic, partition)));
             }
         }
         let snapshot = Some(Bytes::from(serde_json::to_vec(&place)?));
         let transaction = Transaction { records, progress: Vec::new(), snapshot };
-        self.service.grounds().log.commit(&self.group, &transaction)?;
+        self.service.context().log.commit(&self.group, &transaction)?;
         self.place = place;
         self.service.wait_until_quiet(PATIENCE)
     }

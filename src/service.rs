@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Where the configuration lists an input below `log.kafka.repartition`, a repartition makes it from the users' topic first.
-//! [`Grounds`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
+//! [`ServiceContext`] are what everything stands on: the log, the object store and the models. A [`Service`] is the stages running
 //! on them. Each stage has a thread of its own; the API has a small runtime.
 
 mod fit;
@@ -17,26 +17,26 @@ pub use fit::{check_references, check_references_of};
 pub use stages::{UnknownStage, check_stages};
 
 use crate::config::{AWAITED_EPOCH, ArtifactLocation, Config, LogPlace};
-use crate::follower::{CaptureFollowed, Follower, Shown};
-use crate::housekeeper::{Housekeeper, Housekeeping};
-use crate::instance::Instance;
 use crate::intake::LogIntake;
+use crate::maintenance::{Maintenance, MaintenanceThread};
 use crate::orders::LogOrders;
+use crate::projector::{CaptureFollowed, Projector, Shown};
 use crate::publisher::{Publisher, Publishing};
 use crate::setup::{self, ModelSetup};
 use crate::telemetry::StageMetrics;
+use crate::transactional_id::TransactionalId;
 use crate::work_folder::WorkFolder;
 use anyhow::{Context, Result, bail};
-use capture::catch_up::{Behind, CatchUp};
 use capture::join::LabelSpace;
-use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::references::{ReferenceCache, ReferenceRegistry};
 use capture::repartition::Repartition;
 use capture::stage::Capture;
+use capture::watermark_alignment::{Behind, WatermarkAlignment};
 use codec::schemas::Schemas;
 use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
-use dashboards::board::{BoardLimits, SharedBoard};
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
+use dashboards::read_model::{BoardLimits, SharedReadModel};
 use dashboards::telemetry::{CaptureTelemetry, PublisherTelemetry};
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
@@ -48,7 +48,9 @@ use streams::crash::Crash;
 use streams::log::embedded::{Durability, EmbeddedLog, Options};
 use streams::log::kafka::KafkaLog;
 use streams::log::{Log, LogError, Retention, TopicSpec};
-use streams::runner::{Crew, EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, wait_until_quiet};
+use streams::runner::{
+    EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, StageWorkers, wait_until_quiet,
+};
 use streams::stage::StageError;
 use streams::store::Store;
 use streams::topics;
@@ -83,7 +85,7 @@ const CRASH_VARIABLE: &str = "DRIFTLINE_TEST_CRASH";
 pub type IsOwn = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the service stands on.
-pub struct Grounds {
+pub struct ServiceContext {
     /// The log.
     pub log: Arc<dyn Log>,
     /// Artifacts and archived files.
@@ -101,11 +103,11 @@ pub struct Grounds {
     /// Where ids that wait for labels are held.
     label_space: Arc<LabelSpace>,
     /// References that stages have read.
-    shelf: Arc<ReferenceShelf>,
+    shelf: Arc<ReferenceCache>,
     config: Config,
     crash: Crash,
     /// The name that this process bears on a log that is shared.
-    _instance: Option<Instance>,
+    _instance: Option<TransactionalId>,
 }
 
 /// How the service keeps time.
@@ -128,7 +130,7 @@ pub struct ServiceOptions {
     pub stages: Vec<String>,
 }
 
-impl Grounds {
+impl ServiceContext {
     /// Opens the log and the store, and creates the topics.
     ///
     /// # Errors
@@ -151,8 +153,8 @@ impl Grounds {
         let work_folder = WorkFolder::take(&config.log.directory.join("trainings"))?;
         let label_space = Arc::new(LabelSpace::new(config.log.directory.join("labels"), config.label_memory));
         let (store, config) = (Arc::new(store?), config.clone());
-        let shelf = ReferenceShelf::new(Arc::clone(&store) as _);
-        let grounds = Self {
+        let shelf = ReferenceCache::new(Arc::clone(&store) as _);
+        let context = Self {
             log,
             store,
             models,
@@ -166,7 +168,7 @@ impl Grounds {
             crash,
             _instance,
         };
-        Ok(grounds)
+        Ok(context)
     }
 
     /// The setup of a model.
@@ -189,8 +191,8 @@ impl Grounds {
         longest.saturating_mul(WINDOWS_APART).max(LEAST_APART)
     }
 
-    fn references(&self) -> ReferenceBook {
-        ReferenceBook::new(Arc::clone(&self.shelf))
+    fn references(&self) -> ReferenceRegistry {
+        ReferenceRegistry::new(Arc::clone(&self.shelf))
     }
 }
 
@@ -202,7 +204,7 @@ fn planned_crash() -> Result<Crash> {
     Ok(crash)
 }
 
-fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Instance>)> {
+fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<TransactionalId>)> {
     Ok(match &config.log.place {
         LogPlace::Embedded(durability) => {
             let synchronous = match durability {
@@ -214,8 +216,8 @@ fn open_log(config: &Config, crash: &Crash) -> Result<(Arc<dyn Log>, Option<Inst
         }
         LogPlace::Kafka(kafka) => {
             let options = kafka.options(&config.file)?.with_crash(crash.clone());
-            let instance = Instance::take(&config.log.directory)?;
-            (KafkaLog::connect(options, instance.name())?, Some(instance))
+            let transactional_id = TransactionalId::take(&config.log.directory)?;
+            (KafkaLog::connect(options, transactional_id.name())?, Some(transactional_id))
         }
     })
 }
@@ -271,12 +273,12 @@ pub struct StageFailedForGood;
 
 /// The stages, running.
 pub struct Service {
-    grounds: Arc<Grounds>,
-    crews: Arc<Mutex<Vec<Crew>>>,
-    follower: Follower,
-    housekeeper: Option<Housekeeper>,
+    context: Arc<ServiceContext>,
+    workers: Arc<Mutex<Vec<StageWorkers>>>,
+    projector: Projector,
+    maintenance: Option<MaintenanceThread>,
     api: Option<RunningApi>,
-    board: SharedBoard,
+    read_model: SharedReadModel,
     stop: CancellationToken,
 }
 
@@ -291,59 +293,59 @@ impl Service {
     ///
     /// # Errors
     /// When a stage or the API cannot be started.
-    pub fn start(grounds: Arc<Grounds>, options: &ServiceOptions) -> Result<Self> {
-        horizons::check_horizons(&grounds, &options.stages)?;
+    pub fn start(context: Arc<ServiceContext>, options: &ServiceOptions) -> Result<Self> {
+        horizons::check_horizons(&context, &options.stages)?;
         let exporter = Arc::new(Exporter::new(&ExporterOptions {
             most_series_per_metric: MOST_SERIES,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("DRIFTLINE_REVISION").map(str::to_owned),
         })?);
-        let board = SharedBoard::new(BoardLimits::default());
-        board.write().configure(grounds.models.iter().map(|model| model.name().to_owned()));
+        let read_model = SharedReadModel::new(BoardLimits::default());
+        read_model.write().configure(context.models.iter().map(|model| model.name().to_owned()));
         let stop = CancellationToken::new();
-        let catch_up = match options.pace {
-            Pace::Live => Some(Arc::new(CatchUp::new(grounds.most_apart(), grounds.config.epoch_interval))),
+        let watermark_alignment = match options.pace {
+            Pace::Live => Some(Arc::new(WatermarkAlignment::new(context.most_apart(), context.config.epoch_interval))),
             // A partition that is read to its end would hold up the others, because it never becomes idle.
             Pace::LockStep => None,
         };
-        let crews = start_crews(&grounds, options, (&stop, catch_up.as_ref()), &exporter)?;
-        let crews = Arc::new(Mutex::new(crews));
+        let workers = start_crews(&context, options, (&stop, watermark_alignment.as_ref()), &exporter)?;
+        let workers = Arc::new(Mutex::new(workers));
         let shown = Shown {
-            dashboard: Dashboard::new(board.clone(), Arc::clone(&exporter)),
-            capture: CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), catch_up.clone()),
+            dashboard: Dashboard::new(read_model.clone(), Arc::clone(&exporter)),
+            capture: CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), watermark_alignment.clone()),
             publisher: Publisher::start(Publishing {
-                models: &grounds.models,
-                store: &grounds.store,
+                models: &context.models,
+                store: &context.store,
                 telemetry: PublisherTelemetry::new(Arc::clone(&exporter)),
-                is_own: runs(&grounds, &crews, TrainerStage::spec().name),
+                is_own: runs(&context, &workers, TrainerStage::spec().name),
             })?,
         };
-        let follower = Follower::start(Arc::clone(&grounds.log), shown)?;
-        let housekeeper = match options.pace {
+        let projector = Projector::start(Arc::clone(&context.log), shown)?;
+        let maintenance = match options.pace {
             Pace::Live => {
-                let is_own = runs(&grounds, &crews, ControllerStage::spec().name);
-                Some(Housekeeper::start(Housekeeping::of(&grounds, catch_up.clone(), is_own))?)
+                let is_own = runs(&context, &workers, ControllerStage::spec().name);
+                Some(MaintenanceThread::start(Maintenance::of(&context, watermark_alignment.clone(), is_own))?)
             }
             Pace::LockStep => None,
         };
         let services = |readiness| Services {
-            intake: intake(&grounds),
-            commands: orders(&grounds),
-            board: board.clone(),
+            intake: intake(&context),
+            commands: orders(&context),
+            read_model: read_model.clone(),
             exporter,
             readiness,
             closing: stop.clone(),
         };
         let api = match options.listen {
-            Some(listen) => Some(serve(listen, services(readiness(&crews, catch_up)), &grounds.config)?),
+            Some(listen) => Some(serve(listen, services(readiness(&workers, watermark_alignment)), &context.config)?),
             None => None,
         };
-        Ok(Self { grounds, crews, follower, housekeeper, api, board, stop })
+        Ok(Self { context, workers, projector, maintenance, api, read_model, stop })
     }
 
     /// What it stands on.
-    pub fn grounds(&self) -> &Arc<Grounds> {
-        &self.grounds
+    pub fn context(&self) -> &Arc<ServiceContext> {
+        &self.context
     }
 
     /// Where the API listens.
@@ -352,8 +354,8 @@ impl Service {
     }
 
     /// What the API shows.
-    pub fn board(&self) -> &SharedBoard {
-        &self.board
+    pub fn read_model(&self) -> &SharedReadModel {
+        &self.read_model
     }
 
     /// Waits until every stage has read, sealed and committed everything there is.
@@ -361,9 +363,9 @@ impl Service {
     /// # Errors
     /// When a stage has ended or failed meanwhile, or does not come to rest within `patience`.
     pub fn wait_until_quiet(&self, patience: Duration) -> Result<()> {
-        let handles = running(&self.crews);
+        let handles = running(&self.workers);
         let handles: Vec<_> = handles.iter().map(Arc::as_ref).collect();
-        if wait_until_quiet(&handles, self.grounds.log.as_ref(), patience)? {
+        if wait_until_quiet(&handles, self.context.log.as_ref(), patience)? {
             return Ok(());
         }
         let states: Vec<_> = handles.iter().map(|handle| handle.status()).collect();
@@ -373,7 +375,7 @@ impl Service {
 
     /// Whether a stage has failed for good; one that was told to end has not.
     pub fn has_failed_for_good(&self) -> bool {
-        running(&self.crews).iter().any(|handle| handle.ends_within(Duration::ZERO))
+        running(&self.workers).iter().any(|handle| handle.ends_within(Duration::ZERO))
     }
 
     /// Seals, commits and ends every stage.
@@ -382,13 +384,13 @@ impl Service {
     /// When a stage could not be ended in order; what it had not committed is read again at the next start.
     pub fn shutdown(self) -> Result<()> {
         self.stop.cancel();
-        if let Some(housekeeper) = self.housekeeper {
-            housekeeper.stop();
+        if let Some(maintenance) = self.maintenance {
+            maintenance.stop();
         }
-        let crews = std::mem::take(&mut *self.crews.lock().unwrap_or_else(PoisonError::into_inner));
-        crews.iter().for_each(Crew::stop);
-        let ended: Vec<_> = crews.into_iter().map(Crew::join).collect();
-        self.follower.stop();
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        workers.iter().for_each(StageWorkers::stop);
+        let ended: Vec<_> = workers.into_iter().map(StageWorkers::join).collect();
+        self.projector.stop();
         if let Some(api) = self.api {
             api.runtime.block_on(api.server).context("ending the API")??;
         }
@@ -399,8 +401,8 @@ impl Service {
 
 /// Capture gathers for the configured time, unless windows wait for it; the others commit as soon as there is nothing more to
 /// read. A repartition that has more to read commits often, because its partitions go on by what they tell each other.
-fn epoch_policy(grounds: &Grounds, pace: Pace, stage: &str) -> EpochPolicy {
-    let config = &grounds.config;
+fn epoch_policy(context: &ServiceContext, pace: Pace, stage: &str) -> EpochPolicy {
+    let config = &context.config;
     let captures = stage == Capture::spec().name;
     let tells = config.log.repartitioned().iter().any(|topic| stage == Repartition::spec(topic).name);
     let never = Duration::from_secs(u64::from(u32::MAX));
@@ -408,38 +410,41 @@ fn epoch_policy(grounds: &Grounds, pace: Pace, stage: &str) -> EpochPolicy {
     EpochPolicy {
         interval: if captures { config.epoch_interval } else { awaited },
         awaited,
-        bytes: if captures { captured_bytes(grounds) } else { MOST_EPOCH_BYTES },
+        bytes: if captures { captured_bytes(context) } else { MOST_EPOCH_BYTES },
         seal_when: if captures && pace == Pace::Live { SealWhen::Interval } else { SealWhen::CaughtUp },
         idle_after: if pace == Pace::Live { config.idle_after } else { never },
     }
 }
 
 /// One runner captures all of a log of this process' own, and one each partition of a log that is shared.
-fn captured_bytes(grounds: &Grounds) -> usize {
-    let runners = if grounds.log.is_shared() { grounds.partitions } else { 1 };
+fn captured_bytes(context: &ServiceContext) -> usize {
+    let runners = if context.log.is_shared() { context.partitions } else { 1 };
     let (least, most) = CAPTURED_BYTES_OF_ONE;
     (CAPTURED_BYTES / runners.max(1) as usize).clamp(least, most)
 }
 
-fn intake(grounds: &Grounds) -> Arc<LogIntake> {
-    let sources: Vec<_> = grounds.models.iter().map(|model| model.source.clone()).collect();
-    Arc::new(LogIntake::new(Arc::clone(&grounds.log), &sources, grounds.partitions))
+fn intake(context: &ServiceContext) -> Arc<LogIntake> {
+    let sources: Vec<_> = context.models.iter().map(|model| model.source.clone()).collect();
+    Arc::new(LogIntake::new(Arc::clone(&context.log), &sources, context.partitions))
 }
 
-fn orders(grounds: &Grounds) -> Arc<LogOrders> {
-    let models = grounds.models.iter().map(|model| model.name().to_owned()).collect();
-    Arc::new(LogOrders::new(Arc::clone(&grounds.log), models))
+fn orders(context: &ServiceContext) -> Arc<LogOrders> {
+    let models = context.models.iter().map(|model| model.name().to_owned()).collect();
+    Arc::new(LogOrders::new(Arc::clone(&context.log), models))
 }
 
 /// What keeps the service from being ready: stages that are replaying, have failed or have ended, and partitions for which
 /// windows stay open.
-fn readiness(crews: &Arc<Mutex<Vec<Crew>>>, catch_up: Option<Arc<CatchUp>>) -> api::Readiness {
-    let crews = Arc::clone(crews);
+fn readiness(
+    workers: &Arc<Mutex<Vec<StageWorkers>>>,
+    watermark_alignment: Option<Arc<WatermarkAlignment>>,
+) -> api::Readiness {
+    let workers = Arc::clone(workers);
     Arc::new(move || {
-        let statuses = running(&crews).into_iter().map(|handle| handle.status());
+        let statuses = running(&workers).into_iter().map(|handle| handle.status());
         let standing = statuses.filter(|status| !matches!(status.state, StageState::Running));
         let stages = standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) });
-        let behind = catch_up.iter().flat_map(|catch_up| catch_up.behind());
+        let behind = watermark_alignment.iter().flat_map(|watermark_alignment| watermark_alignment.behind());
         stages.chain(behind.filter(Behind::holds_windows).map(windows_wait)).collect()
     })
 }
@@ -454,44 +459,44 @@ fn windows_wait(behind: Behind) -> NotReady {
 
 /// Starts the stages that this process runs.
 fn start_crews(
-    grounds: &Arc<Grounds>,
+    context: &Arc<ServiceContext>,
     options: &ServiceOptions,
-    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
+    (stop, watermark_alignment): (&CancellationToken, Option<&Arc<WatermarkAlignment>>),
     exporter: &Arc<Exporter>,
-) -> Result<Vec<Crew>> {
+) -> Result<Vec<StageWorkers>> {
     let sharing = match options.pace {
         Pace::Live => Sharing::Among,
         Pace::LockStep => Sharing::Alone,
     };
-    let mut crews = Vec::new();
-    for (spec, factory) in stages(grounds, (stop, catch_up), &options.stages)? {
+    let mut workers = Vec::new();
+    for (spec, factory) in stages(context, (stop, watermark_alignment), &options.stages)? {
         let context = RunnerContext {
-            log: Arc::clone(&grounds.log),
-            files: Arc::clone(&grounds.store) as _,
-            policy: epoch_policy(grounds, options.pace, &spec.name),
-            telemetry: StageMetrics::started(Arc::clone(exporter), &spec.name, Arc::clone(&grounds.log)),
-            crash: grounds.crash.clone(),
+            log: Arc::clone(&context.log),
+            files: Arc::clone(&context.store) as _,
+            policy: epoch_policy(context, options.pace, &spec.name),
+            telemetry: StageMetrics::started(Arc::clone(exporter), &spec.name, Arc::clone(&context.log)),
+            crash: context.crash.clone(),
         };
-        crews.push(Crew::start(spec, factory, context, sharing)?);
+        workers.push(StageWorkers::start(spec, factory, context, sharing)?);
     }
-    Ok(crews)
+    Ok(workers)
 }
 
 /// Whether this process runs the stage: of several, what goes with the stage is that one's to do.
-fn runs(grounds: &Grounds, crews: &Arc<Mutex<Vec<Crew>>>, stage: String) -> IsOwn {
-    if !grounds.log.is_shared() {
+fn runs(context: &ServiceContext, workers: &Arc<Mutex<Vec<StageWorkers>>>, stage: String) -> IsOwn {
+    if !context.log.is_shared() {
         return Arc::new(|| true);
     }
-    let crews = Arc::clone(crews);
+    let workers = Arc::clone(workers);
     Arc::new(move || {
-        let crews = crews.lock().unwrap_or_else(PoisonError::into_inner);
-        crews.iter().any(|crew| crew.stage() == stage && !crew.handles().is_empty())
+        let workers = workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().any(|workers| workers.stage() == stage && !workers.handles().is_empty())
     })
 }
 
 /// The runners at work now.
-fn running(crews: &Mutex<Vec<Crew>>) -> Vec<Arc<StageHandle>> {
-    crews.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(Crew::handles).collect()
+fn running(workers: &Mutex<Vec<StageWorkers>>) -> Vec<Arc<StageHandle>> {
+    workers.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(StageWorkers::handles).collect()
 }
 
 fn serve(listen: SocketAddr, services: Services, config: &Config) -> Result<RunningApi> {

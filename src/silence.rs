@@ -4,12 +4,12 @@
 //! would stay open until the next. So once every partition is idle, and the clock is past a moment at which something is due
 //! by more than the allowed disorder, a heartbeat says so in the log: a replay closes the same windows at the same place.
 //!
-//! This decides when, from facts alone; the housekeeper writes it. Deliberately absent: doing so for events that were old
+//! This decides when, from facts alone; maintenance writes it. Deliberately absent: doing so for events that were old
 //! when they came. Whoever brings history in may pause, and what he brings next must not be late: there the next event or an
 //! end-of-input mark closes the windows.
 
-use capture::catch_up::Quiet;
 use capture::watched::WatchedModel;
+use capture::watermark_alignment::Quiet;
 use detectors::windows::floor_to;
 use std::sync::Arc;
 use std::time::Duration;

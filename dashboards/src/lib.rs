@@ -9,8 +9,8 @@ mod family;
 pub mod exporter;
 pub mod telemetry;
 
-pub mod board;
 pub mod dashboard;
+pub mod read_model;
 
 pub mod api;
 

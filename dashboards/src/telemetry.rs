@@ -12,7 +12,7 @@ use crate::catalogue::{
     WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
-use capture::catch_up::Behind;
+use capture::watermark_alignment::Behind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

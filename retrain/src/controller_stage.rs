@@ -101,7 +101,7 @@ impl Stage for ControllerStage {
     }
 
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError> {
-        // The snapshot holds everything up to the committed offset, so nothing is ever read again muted.
+        // The snapshot holds everything up to the committed offset, so nothing is ever replayed.
         let Input::Records { topic, partition, records, delivery: Delivery::Live } = input else { return Ok(()) };
         for record in records {
             self.absorb_record(topic, record).map_err(|error| StageError::Unreadable {

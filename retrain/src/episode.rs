@@ -361,7 +361,7 @@ impl Episode {
         }
         self.entrants.retain(|entrant| !over.contains(&entrant.candidate.number));
         if let Some(Order::Promote(number, _)) = orders.last() {
-            let overtaken = self.crown(*number);
+            let overtaken = self.promote(*number);
             // The others are told first, while they still run against the champion that they lost to.
             orders.splice(orders.len() - 1..orders.len() - 1, overtaken);
         }
@@ -369,7 +369,7 @@ impl Episode {
     }
 
     /// Makes a challenger the champion; rejects those that can hardly be better, and tries the others against it.
-    fn crown(&mut self, number: u32) -> Vec<Order> {
+    fn promote(&mut self, number: u32) -> Vec<Order> {
         let Some(place) = self.place(number) else { return Vec::new() };
         let winner = self.entrants.remove(place);
         let Some(version) = winner.trial.as_ref().map(|trial| trial.terms().challenger.clone()) else {

@@ -35,7 +35,7 @@ pub mod lifecycle;
 pub mod registry;
 pub mod trainer_stage;
 
-pub mod workshop;
+pub mod trainer_deps;
 
 pub mod triton;
 

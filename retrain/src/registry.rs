@@ -5,7 +5,7 @@
 //! writer of the model appends and everybody, the writer included, folds when it is read.
 //!
 //! Invariants: the champion is a registered version; a promotion needs the gate's permit, given against the champion that
-//! still reigns; a version's name is never used twice.
+//! is champion; a version's name is never used twice.
 
 use crate::gate::PromotionPermit;
 use crate::lifecycle::{ArtifactId, LifecycleEvent, ModelEvent, ModelVersion};
@@ -18,7 +18,7 @@ use thiserror::Error;
 
 mod record;
 
-pub use record::{CandidateRecord, InFlight, ModelRecord, Reign, Right, Settlement, VersionRecord};
+pub use record::{CandidateRecord, InFlight, ModelRecord, Right, Settlement, Tenure, VersionRecord};
 
 /// Every model and what has become of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -168,7 +168,7 @@ impl ModelRegistry {
     /// The event that makes the permit's version champion.
     ///
     /// # Errors
-    /// When the version does not exist, reigns already, or another champion reigns than the one the permit was given
+    /// When the version does not exist, is champion already, or another version is champion than the one the permit was given
     /// against.
     pub fn promote(&self, permit: PromotionPermit) -> Result<LifecycleEvent, RegistryError> {
         let (model, version) = (permit.model(), permit.version());
@@ -198,7 +198,7 @@ impl ModelRegistry {
             let (model, version) = owned();
             return Err(RegistryError::IsChampion { model, version });
         }
-        if !record.reigns().iter().any(|reign| reign.version == version) {
+        if !record.tenures().iter().any(|tenure| tenure.version == version) {
             let (model, version) = owned();
             return Err(RegistryError::NeverChampion { model, version });
         }

@@ -20,8 +20,8 @@ pub use throughput::kafka;
 use crate::cli::BenchFormat;
 use crate::command::reference::first_references;
 use crate::config::Config;
-use crate::service::{Grounds, Service};
-use crate::workshop::random_name;
+use crate::service::{Service, ServiceContext};
+use crate::trainer_deps::random_name;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use codec::decode::Format;
@@ -65,7 +65,7 @@ impl BenchFormat {
 }
 
 /// The topics of a measurement, and the folder in which its stages work.
-struct Place<'a> {
+struct BenchSetup<'a> {
     bootstrap: &'a str,
     folder: &'a Path,
     prefix: String,
@@ -104,7 +104,7 @@ fn folder_with_reference() -> Result<TempDir> {
     Ok(folder)
 }
 
-impl<'a> Place<'a> {
+impl<'a> BenchSetup<'a> {
     /// New topics for so many models, whose events lie so dense.
     fn new(bootstrap: &'a str, folder: &'a Path, (partitions, models): (u32, u32), density: Density) -> Self {
         let prefix = format!("driftline-bench-{}-", random_name());
@@ -112,12 +112,12 @@ impl<'a> Place<'a> {
     }
 
     /// What stages of one kind stand on: the same inputs, and topics of their own.
-    fn grounds(&self, kind: &str, settings: &Settings<'_>) -> Result<Arc<Grounds>> {
+    fn context(&self, kind: &str, settings: &Settings<'_>) -> Result<Arc<ServiceContext>> {
         let text = self.configuration(kind, settings)?;
-        let grounds = Arc::new(Grounds::open(&Config::parse(&text, &self.folder.join("bench.yaml"))?)?);
+        let context = Arc::new(ServiceContext::open(&Config::parse(&text, &self.folder.join("bench.yaml"))?)?);
         self.is_used.set(true);
-        first_references(&grounds)?;
-        Ok(grounds)
+        first_references(&context)?;
+        Ok(context)
     }
 
     fn configuration(&self, kind: &str, settings: &Settings<'_>) -> Result<String> {
@@ -144,7 +144,7 @@ models:{models}
     }
 
     /// Loads the topic, each event in the partition of its id; says how many events and bytes that were.
-    fn load(&self, grounds: &Grounds, format: Format, (per_record, events): (u64, u64)) -> Result<(u64, u64)> {
+    fn load(&self, context: &ServiceContext, format: Format, (per_record, events): (u64, u64)) -> Result<(u64, u64)> {
         let mut waiting = vec![Vec::new(); self.partitions as usize];
         let (mut batch, mut held, mut records, mut bytes) = (Vec::new(), 0, 0, 0);
         for event in 0..events {
@@ -160,11 +160,11 @@ models:{models}
             held += value.len();
             batch.push(record(partition, value));
             if held > APPEND_BYTES {
-                grounds.log.append(&std::mem::take(&mut batch))?;
+                context.log.append(&std::mem::take(&mut batch))?;
                 bytes += std::mem::take(&mut held) as u64;
             }
         }
-        grounds.log.append(&batch)?;
+        context.log.append(&batch)?;
         ensure!(
             records >= u64::from(self.partitions) * 4,
             "{records} records are too few: measure with more events (--events)"
@@ -173,7 +173,7 @@ models:{models}
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for BenchSetup<'_> {
     fn drop(&mut self) {
         if !self.is_used.get() {
             return;

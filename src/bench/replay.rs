@@ -5,10 +5,10 @@
 
 use super::events::Density;
 use super::memory::{MemoryWatch, most_mib};
-use super::{PATIENCE, Place, Settings, folder_with_reference, lasts, until_committed, with_service};
+use super::{BenchSetup, PATIENCE, Settings, folder_with_reference, lasts, until_committed, with_service};
 use crate::cli::{BenchReplayArgs, Exit};
 use crate::output::say;
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use anyhow::{Context, Result, ensure};
 use capture::stage::Capture;
 use detectors::verdict::{MonitorEvent, Verdict};
@@ -52,15 +52,15 @@ struct Replayed {
 /// When the brokers cannot be reached, a stage fails, or the passes differ.
 pub fn replay(args: &BenchReplayArgs, json: bool) -> Result<Exit> {
     let folder = folder_with_reference()?;
-    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::SPARSE);
+    let place = BenchSetup::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::SPARSE);
     let settings = Settings { options: "compression.type: zstd", ..Settings::default() };
-    let grounds = place.grounds("first", &settings)?;
+    let context = place.context("first", &settings)?;
     let mut loaded = (0, 0);
-    let first = pass(grounds, |grounds| {
-        loaded = place.load(grounds, args.format.of_events(), (args.per_record, args.events))?;
-        end_of_input(grounds, place.density.time_ms(loaded.0))
+    let first = pass(context, |context| {
+        loaded = place.load(context, args.format.of_events(), (args.per_record, args.events))?;
+        end_of_input(context, place.density.time_ms(loaded.0))
     })?;
-    let second = pass(place.grounds("second", &settings)?, |_| Ok(()))?;
+    let second = pass(place.context("second", &settings)?, |_| Ok(()))?;
     let differing = differing(&first.verdicts, &second.verdicts);
     let ((events, bytes), partitions, verdicts) = (loaded, args.partitions, first.verdicts.len());
     let replayed = Replayed { events, bytes, partitions, compression: "zstd", first, second, verdicts, differing };
@@ -71,14 +71,14 @@ pub fn replay(args: &BenchReplayArgs, json: bool) -> Result<Exit> {
 }
 
 /// One run of capture and the monitor, until everything is judged.
-fn pass(grounds: Arc<Grounds>, meanwhile: impl FnOnce(&Grounds) -> Result<()>) -> Result<Pass> {
+fn pass(context: Arc<ServiceContext>, meanwhile: impl FnOnce(&ServiceContext) -> Result<()>) -> Result<Pass> {
     let (memory, started) = (MemoryWatch::start()?, Instant::now());
     let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
     let options = ServiceOptions { pace: Pace::Live, listen: None, stages };
-    let service = Service::start(Arc::clone(&grounds), &options)?;
+    let service = Service::start(Arc::clone(&context), &options)?;
     with_service(service, |service| {
-        meanwhile(&grounds)?;
-        let (log, partitions) = (grounds.log.as_ref(), grounds.partitions);
+        meanwhile(&context)?;
+        let (log, partitions) = (context.log.as_ref(), context.partitions);
         let read = [(Capture::spec(), topics::INFERENCES), (MonitorStage::spec(), topics::PARTIALS)];
         for (stage, topic) in &read {
             until_committed(log, (stage, topic), &lasts(log, topic, partitions)?)?;
@@ -91,10 +91,10 @@ fn pass(grounds: Arc<Grounds>, meanwhile: impl FnOnce(&Grounds) -> Result<()>) -
 }
 
 /// Has every window close, however its events were spread.
-fn end_of_input(grounds: &Grounds, time_ms: i64) -> Result<()> {
+fn end_of_input(context: &ServiceContext, time_ms: i64) -> Result<()> {
     let end = Control::EndOfInput(time_ms);
-    let ends: Vec<_> = (0..grounds.partitions).map(|partition| end.to_record(topics::INFERENCES, partition)).collect();
-    Ok(grounds.log.append(&ends)?)
+    let ends: Vec<_> = (0..context.partitions).map(|partition| end.to_record(topics::INFERENCES, partition)).collect();
+    Ok(context.log.append(&ends)?)
 }
 
 /// All that was judged, by id.

@@ -10,10 +10,10 @@ use super::events::Density;
 use super::memory::{MemoryWatch, Sample, growth_mib_per_minute, most_mib};
 use super::report::Rate;
 use super::throughput::{Meter, bytes_of};
-use super::{Place, Settings, events, folder_with_reference, record, with_service};
+use super::{BenchSetup, Settings, events, folder_with_reference, record, with_service};
 use crate::cli::{BenchSteadyArgs, Exit};
 use crate::output::say;
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use codec::decode::Format;
@@ -75,17 +75,17 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
         "half the time holds no two windows: measure for longer (--minutes), or with shorter ones (--window)"
     );
     let folder = folder_with_reference()?;
-    let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
+    let place = BenchSetup::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
     let log = format!("retention: {{bytes: {}}}", args.retention_bytes);
     let file = "max_disorder: 1s\nidle_after: 2s";
     let window = humantime::format_duration(args.window).to_string();
-    let grounds = place.grounds("steady", &Settings { file, log: &log, window: &window, ..Settings::default() })?;
+    let context = place.context("steady", &Settings { file, log: &log, window: &window, ..Settings::default() })?;
     let load = Load::new(args)?;
-    let (internal, log) = ((topics::PARTIALS, grounds.monitors), Arc::clone(&grounds.log));
+    let (internal, log) = ((topics::PARTIALS, context.monitors), Arc::clone(&context.log));
     let stages = ["capture", "monitor"].map(str::to_owned).to_vec();
     let listen = Some(([127, 0, 0, 1], 0).into());
-    let service = Service::start(Arc::clone(&grounds), &ServiceOptions { pace: Pace::Live, listen, stages })?;
-    let (delays, samples, sent) = with_service(service, |service| measure(service, grounds, load))?;
+    let service = Service::start(Arc::clone(&context), &ServiceOptions { pace: Pace::Live, listen, stages })?;
+    let (delays, samples, sent) = with_service(service, |service| measure(service, context, load))?;
     ensure!(!delays.is_empty(), "no window was judged: measure for longer (--minutes)");
     let delay =
         |share: f64| delays.get(((delays.len() - 1) as f64 * share).round() as usize).copied().unwrap_or(f64::NAN);
@@ -109,11 +109,11 @@ pub fn steady(args: &BenchSteadyArgs, json: bool) -> Result<Exit> {
 }
 
 /// Sends the load: the delays of windows in ascending order, the memory over time, and what was sent.
-fn measure(service: &Service, grounds: Arc<Grounds>, load: Load) -> Result<(Vec<f64>, Vec<Sample>, Sent)> {
+fn measure(service: &Service, context: Arc<ServiceContext>, load: Load) -> Result<(Vec<f64>, Vec<Sample>, Sent)> {
     let address = service.address().context("the service has no address")?;
     let memory = MemoryWatch::start()?;
     let (say, ended) = sync_channel(MOST_ENDED);
-    let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&grounds, &say))?;
+    let producer = std::thread::Builder::new().name("produce".to_owned()).spawn(move || load.run(&context, &say))?;
     let delays = delays(&format!("http://{address}/metrics"), &ended);
     // Nobody looks for windows any more: one that still produces ends.
     drop(ended);
@@ -191,7 +191,7 @@ impl Load {
     }
 
     /// Sends batches at their times.
-    fn run(mut self, grounds: &Grounds, ended: &SyncSender<Ended>) -> Result<Sent> {
+    fn run(mut self, context: &ServiceContext, ended: &SyncSender<Ended>) -> Result<Sent> {
         let started = Instant::now();
         let (mut sent, mut bytes, mut batches, mut next_end_ms) = (0, 0, 0_u32, None);
         let mut half = None;
@@ -207,7 +207,7 @@ impl Load {
             let records: Vec<_> = (sent..wanted).filter_map(|number| self.record(number, now_ms)).collect();
             sent = wanted;
             bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len) as u64).sum::<u64>();
-            grounds.log.append(&records)?;
+            context.log.append(&records)?;
             let watermark_ms = now_ms as i64 - DISORDER_MS;
             let end_ms = next_end_ms.get_or_insert((watermark_ms / self.window_ms + 1) * self.window_ms);
             while *end_ms <= watermark_ms {

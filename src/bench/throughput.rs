@@ -10,10 +10,10 @@
 
 use super::events::Density;
 use super::report::{Figures, Rate, Report};
-use super::{PATIENCE, Place, Settings, folder_with_reference, until_committed, with_service};
+use super::{BenchSetup, PATIENCE, Settings, folder_with_reference, until_committed, with_service};
 use crate::cli::{BenchFormat, BenchKafkaArgs, Exit};
 use crate::output::{say, say_all};
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use capture::stage::Capture;
@@ -46,7 +46,7 @@ pub fn kafka(args: &BenchKafkaArgs, json: bool) -> Result<Exit> {
         // As a stream of its own, an event takes ten times the bytes.
         let is_wide = per_record == 1 && format == BenchFormat::Arrow;
         let events = if is_wide { args.events / 4 } else { args.events };
-        let place = Place::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
+        let place = BenchSetup::new(&args.bootstrap, folder.path(), (args.partitions, args.models), Density::DENSE);
         let figures = place.measure(format, (per_record, events))?;
         match json {
             true => say(format_args!("{}", serde_json::to_string(&figures)?))?,
@@ -60,9 +60,9 @@ pub fn kafka(args: &BenchKafkaArgs, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-impl Place<'_> {
+impl BenchSetup<'_> {
     fn measure(&self, format: BenchFormat, (per_record, events): (u64, u64)) -> Result<Figures> {
-        let alone = self.grounds("alone", &Settings::default())?;
+        let alone = self.context("alone", &Settings::default())?;
         let (events, bytes) = self.load(&alone, format.of_events(), (per_record, events))?;
         let options = KafkaOptions::new(self.bootstrap).with_prefix(&self.prefix).with_input_prefix(&self.prefix);
         let meter = Meter::start()?;
@@ -70,7 +70,7 @@ impl Place<'_> {
         let capture = run(Arc::clone(&alone), (events, &["capture"]))?;
         let internal_bytes = bytes_of(alone.log.as_ref(), (topics::PARTIALS, alone.monitors))?;
         let labels = "labels: {mature: {after: 1d}, horizon: 2d, max_pending: 200000000}";
-        let joined = self.grounds("joined", &Settings { model: labels, ..Settings::default() })?;
+        let joined = self.context("joined", &Settings { model: labels, ..Settings::default() })?;
         let join_and_archive = run(joined, (events, &["capture", "archive"]))?;
         let format = format.name();
         let (models, partitions) = (self.models, self.partitions);
@@ -104,16 +104,16 @@ impl Place<'_> {
 }
 
 /// Runs the stages until all of the topic is committed.
-fn run(grounds: Arc<Grounds>, (events, stages): (u64, &[&str])) -> Result<Rate> {
-    let log = Arc::clone(&grounds.log);
-    let partitions = 0..grounds.partitions;
+fn run(context: Arc<ServiceContext>, (events, stages): (u64, &[&str])) -> Result<Rate> {
+    let log = Arc::clone(&context.log);
+    let partitions = 0..context.partitions;
     let bounds =
         partitions.map(|partition| Ok(log.bounds(topics::INFERENCES, partition)?)).collect::<Result<Vec<_>>>()?;
     // The last offset is the mark of the transaction that loaded the last records.
     let starts: Vec<_> = bounds.iter().map(|bounds| bounds.first + 1).collect();
     let ends: Vec<_> = bounds.iter().map(|bounds| bounds.end - 1).collect();
     let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
-    let service = Service::start(grounds, &ServiceOptions { pace: Pace::LockStep, listen: None, stages })?;
+    let service = Service::start(context, &ServiceOptions { pace: Pace::LockStep, listen: None, stages })?;
     with_service(service, |service| {
         let first = until_committed(log.as_ref(), (&Capture::spec(), topics::INFERENCES), &starts)?;
         let (meter, started) = (Meter::start()?, Instant::now());

@@ -6,11 +6,11 @@ use crate::bootstrap::{Bootstrap, FirstVersion};
 use crate::cli::{Exit, ReferenceArgs};
 use crate::config::{Config, ModelConfig};
 use crate::output::{note, say};
-use crate::service::Grounds;
+use crate::service::ServiceContext;
 use crate::setup::{self, ModelSetup, decoder};
 use crate::source::{self, EventTime, FileColumns, Files, MappedColumns};
 use crate::table::{TableSpec, file_name};
-use crate::workshop::random_name;
+use crate::trainer_deps::random_name;
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use capture::history::History;
@@ -56,15 +56,15 @@ pub(super) fn reference(args: &ReferenceArgs, json: bool) -> Result<Exit> {
         }
         _ => rows_of_file(args, &config, &setup)?,
     };
-    let grounds = Grounds::open(&config)?;
+    let context = ServiceContext::open(&config)?;
     let (rows, origin) = match given {
         Given::File(rows, origin) => (rows, origin),
         Given::Archive(span_ms) => {
             let origin = Origin::Archive { from_ms: span_ms.start, until_ms: span_ms.end };
-            (archived(&grounds, &setup, span_ms)?, origin)
+            (archived(&context, &setup, span_ms)?, origin)
         }
     };
-    let told = learn(&grounds, &setup, args.model_version.as_deref(), (&rows, origin))?;
+    let told = learn(&context, &setup, args.model_version.as_deref(), (&rows, origin))?;
     if json {
         say(format_args!("{}", json!({"model": setup.name(), "rows": rows.num_rows(), "did": told})))?;
     } else {
@@ -86,14 +86,14 @@ pub(super) fn check_files(config: &Config) -> Result<()> {
 }
 
 /// Learns the references that the configuration names and that are not there yet.
-pub(crate) fn first_references(grounds: &Grounds) -> Result<()> {
-    if grounds.config().models.values().all(|model| model.reference.is_none()) {
+pub(crate) fn first_references(context: &ServiceContext) -> Result<()> {
+    if context.config().models.values().all(|model| model.reference.is_none()) {
         return Ok(());
     }
-    let (mut set_up, mut made, mut registered) = (bootstrap(grounds)?, Vec::new(), Instant::now());
-    for model in grounds.config().models.values() {
+    let (mut set_up, mut made, mut registered) = (bootstrap(context)?, Vec::new(), Instant::now());
+    for model in context.config().models.values() {
         let Some(reference) = &model.reference else { continue };
-        let setup = grounds.model(model.name.as_str())?;
+        let setup = context.model(model.name.as_str())?;
         if set_up.is_done(setup.name()) {
             continue;
         }
@@ -113,12 +113,12 @@ pub(crate) fn first_references(grounds: &Grounds) -> Result<()> {
 
 /// Learns what is missing: the first version with its reference, or a reference for a version that is there.
 fn learn(
-    grounds: &Grounds,
+    context: &ServiceContext,
     setup: &Arc<ModelSetup>,
     version: Option<&str>,
     (rows, origin): (&RecordBatch, Origin),
 ) -> Result<String> {
-    let mut set_up = bootstrap(grounds)?;
+    let mut set_up = bootstrap(context)?;
     let Some(champion) = set_up.champion(setup.name()) else {
         let (first, told) = learn_first(&set_up, setup, version, (rows, origin))?;
         set_up.register(vec![first])?;
@@ -128,7 +128,7 @@ fn learn(
         bail!("{} has a champion: name the version whose reference this is with --model-version", setup.name());
     };
     let reference = learn_reference(&setup.watched, version, rows, origin)?;
-    let artifact = ArtifactId(grounds.store.put(reference.to_bytes()?.into())?);
+    let artifact = ArtifactId(context.store.put(reference.to_bytes()?.into())?);
     let action = Action::SetReference { version: version.to_owned(), reference: reference.id().to_owned(), artifact };
     let command = Command {
         id: random_name(),
@@ -137,7 +137,7 @@ fn learn(
         expected_champion: Some(champion.to_owned()),
         action,
     };
-    grounds.log.append(&[command.to_record()?])?;
+    context.log.append(&[command.to_record()?])?;
     Ok(format!("learned a reference for version {version}; the service takes it up when it runs"))
 }
 
@@ -194,17 +194,17 @@ fn check_stored(config: &Config, setup: &ModelSetup) -> Result<()> {
 }
 
 /// Every row of the log and the archive with event time in the span.
-pub(super) fn archived(grounds: &Grounds, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> Result<RecordBatch> {
+pub(super) fn archived(context: &ServiceContext, setup: &Arc<ModelSetup>, span_ms: Range<i64>) -> Result<RecordBatch> {
     let mut positions = Vec::new();
     for topic in [topics::INFERENCES, topics::LABELS] {
-        for partition in 0..grounds.partitions {
-            let offset = grounds.log.bounds(topic, partition)?.end;
+        for partition in 0..context.partitions {
+            let offset = context.log.bounds(topic, partition)?.end;
             positions.push(Position { topic: topic.to_owned(), partition, offset });
         }
     }
     let models = vec![Arc::clone(&setup.watched)];
-    let decoder = decoder(std::slice::from_ref(setup), &grounds.schemas);
-    let mut history = History::new(Arc::clone(&grounds.log), Arc::clone(&grounds.store), models, decoder);
+    let decoder = decoder(std::slice::from_ref(setup), &context.schemas);
+    let mut history = History::new(Arc::clone(&context.log), Arc::clone(&context.store), models, decoder);
     Ok(history.rows(setup.name(), &Cut { at_ms: span_ms.end, positions }, span_ms)?)
 }
 

@@ -7,12 +7,12 @@ mod send;
 use crate::balance::{self, Balance};
 use crate::cli::{Exit, ReplayArgs};
 use crate::config::Config;
-use crate::narrator::Narrator;
+use crate::event_feed::{EventFeed, Sums};
 use crate::output::note;
-use crate::replay::{Ending, PATIENCE, Place, Replay, ReplaySpec};
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::replay::{Ending, PATIENCE, Replay, ReplayProgress, ReplaySpec};
+use crate::reporter::Reporter;
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use crate::setup::{self, ModelSetup};
-use crate::story::{Story, Sums};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use input::{Input, Rows};
@@ -28,12 +28,12 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
     // What is wrong with the files or the references is found before anything is written.
     let input = Input::read(args, &setup, &config)?;
     super::reference::check_files(&config)?;
-    let grounds = match Grounds::open(&config) {
-        Ok(grounds) => Arc::new(grounds),
+    let context = match ServiceContext::open(&config) {
+        Ok(context) => Arc::new(context),
         Err(error) if is_in_use(&error) => return send::send(&input, &config, json),
         Err(error) => return Err(error),
     };
-    let (balance, sums) = in_lock_step(&input, &grounds, (&setup, json))?;
+    let (balance, sums) = in_lock_step(&input, &context, (&setup, json))?;
     report::report(&balance, &sums, json)?;
     if args.columns.label.is_some() && !args.no_end_mark {
         tell_of_labels(&setup, &sums);
@@ -44,23 +44,24 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Exit> {
 /// Has the stages of this process take the rows, each chunk before the next.
 fn in_lock_step(
     input: &Input<'_>,
-    grounds: &Arc<Grounds>,
+    context: &Arc<ServiceContext>,
     (setup, json): (&Arc<ModelSetup>, bool),
 ) -> Result<(Balance, Sums)> {
-    super::reference::first_references(grounds)?;
+    super::reference::first_references(context)?;
     let spec = spec(input.args, input);
-    if Place::of(grounds.log.as_ref(), &spec.name)?.is_none() {
-        input.refuse_if_late(balance::watermark_ms(&grounds.log)?)?;
+    if ReplayProgress::of(context.log.as_ref(), &spec.name)?.is_none() {
+        input.refuse_if_late(balance::watermark_ms(&context.log)?)?;
     }
-    let mut story = Story::new(&grounds.log)?;
+    let mut event_feed = EventFeed::new(&context.log)?;
     let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: Vec::new() };
-    let service = Service::start(Arc::clone(grounds), &options)?;
+    let service = Service::start(Arc::clone(context), &options)?;
     let bar = bar(json);
-    let mut narrator = Narrator::default();
-    let replayed = through(&service, setup, (spec, input), &mut |rows| tell((&mut story, &mut narrator), rows, &bar));
+    let mut reporter = Reporter::default();
+    let replayed =
+        through(&service, setup, (spec, input), &mut |rows| tell((&mut event_feed, &mut reporter), rows, &bar));
     bar.finish_and_clear();
     service.shutdown()?;
-    Ok((replayed?, story.sums().clone()))
+    Ok((replayed?, event_feed.sums().clone()))
 }
 
 /// What a balance makes of the process' end.
@@ -107,8 +108,8 @@ fn through(
             replay.balance()?
         );
     }
-    let mut go_on = |place: Place| after_chunk(place.rows + place.labels).map(|()| true);
-    match input.rows(service.grounds(), setup)? {
+    let mut go_on = |place: ReplayProgress| after_chunk(place.rows + place.labels).map(|()| true);
+    match input.rows(service.context(), setup)? {
         Rows::Whole(rows) => replay.run(rows, |place, _| go_on(place))?,
         Rows::Labels(labels) => replay.run_labels(&labels, go_on)?,
     };
@@ -141,14 +142,16 @@ fn bar(json: bool) -> ProgressBar {
 }
 
 /// Prints what is worth telling above the progress bar.
-fn tell((story, narrator): (&mut Story, &mut Narrator), rows: u64, bar: &ProgressBar) -> Result<()> {
-    for happening in story.read()? {
-        if let Some(sentence) = narrator.sentence(&happening) {
+fn tell((event_feed, reporter): (&mut EventFeed, &mut Reporter), rows: u64, bar: &ProgressBar) -> Result<()> {
+    for happening in event_feed.read()? {
+        if let Some(sentence) = reporter.sentence(&happening) {
             bar.suspend(|| note(format_args!("  {sentence}")));
         }
     }
     bar.set_position(rows);
-    bar.set_message(story.sums().champion.clone().map(|champion| format!("champion {champion}")).unwrap_or_default());
+    bar.set_message(
+        event_feed.sums().champion.clone().map(|champion| format!("champion {champion}")).unwrap_or_default(),
+    );
     Ok(())
 }
 

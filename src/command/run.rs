@@ -4,7 +4,9 @@ use crate::bootstrap::Bootstrap;
 use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, StageFailure, check};
 use crate::output::note;
-use crate::service::{Grounds, Pace, Service, ServiceOptions, StageFailedForGood, check_references, check_stages};
+use crate::service::{
+    Pace, Service, ServiceContext, ServiceOptions, StageFailedForGood, check_references, check_stages,
+};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +22,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     check_stages(&args.stages, &config)?;
     super::reference::check_files(&config)?;
     check(&config).iter().for_each(|finding| tracing::warn!("{finding}"));
-    let grounds = Arc::new(Grounds::open(&config)?);
-    super::reference::first_references(&grounds)?;
-    check_references(&grounds)?.iter().for_each(|finding| tracing::warn!("{finding}"));
+    let context = Arc::new(ServiceContext::open(&config)?);
+    super::reference::first_references(&context)?;
+    check_references(&context)?.iter().for_each(|finding| tracing::warn!("{finding}"));
     let listen = Some(config.api.listen);
     let options = ServiceOptions { pace: Pace::Live, listen, stages: args.stages.clone() };
-    let service = Service::start(Arc::clone(&grounds), &options)?;
+    let service = Service::start(Arc::clone(&context), &options)?;
     let signals = Signals::listen()?;
     if let Some(address) = service.address() {
         note(format_args!("driftline: metrics and API at http://{address}"));
@@ -84,7 +86,7 @@ impl Signals {
     }
 }
 
-/// What first versions are made with, on these grounds.
-pub(super) fn bootstrap(grounds: &Grounds) -> Result<Bootstrap<'_>> {
-    Bootstrap::read(&grounds.log, (&grounds.store, grounds.work_folder.path()))
+/// What first versions are made with, in this context.
+pub(super) fn bootstrap(context: &ServiceContext) -> Result<Bootstrap<'_>> {
+    Bootstrap::read(&context.log, (&context.store, context.work_folder.path()))
 }

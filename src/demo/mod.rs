@@ -13,11 +13,11 @@ use crate::cli::{DemoArgs, Exit, Speed};
 use crate::config::Config;
 use crate::output::{note, say};
 use crate::replay::{Ending, Replay, ReplaySpec};
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use crate::setup::ModelSetup;
 use crate::source::{EncoderSpec, EventId, EventTime, FileColumns, LabelDelay, RowBatch, SourceError};
 use crate::table::TableSpec;
-use crate::workshop::random_name;
+use crate::trainer_deps::random_name;
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use ending::Ending as Outcome;
@@ -46,12 +46,12 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     let temporary =
         tempfile::Builder::new().prefix("driftline-demo-").tempdir().context("making a temporary folder")?;
     let directory = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let grounds = Arc::new(Grounds::open(&configuration(&directory, args.kafka.as_deref())?)?);
-    let setup = Arc::clone(grounds.model(MODEL)?);
-    let mut teller = Teller::new(&grounds.log, json)?;
+    let context = Arc::new(ServiceContext::open(&configuration(&directory, args.kafka.as_deref())?)?);
+    let setup = Arc::clone(context.model(MODEL)?);
+    let mut teller = Teller::new(&context.log, json)?;
     teller.opening(&directory);
     let reference = reference(&setup, args.seed)?;
-    let mut set_up = Bootstrap::read(&grounds.log, (&grounds.store, grounds.work_folder.path()))?;
+    let mut set_up = Bootstrap::read(&context.log, (&context.store, context.work_folder.path()))?;
     if !set_up.is_done(MODEL) {
         let first = set_up.train(&setup, &reference)?;
         set_up.register(vec![first])?;
@@ -59,7 +59,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     teller.learned(reference.num_rows());
     let listen = Some(free_address(args.listen));
     let service =
-        Service::start(Arc::clone(&grounds), &ServiceOptions { pace: Pace::LockStep, listen, stages: Vec::new() })?;
+        Service::start(Arc::clone(&context), &ServiceOptions { pace: Pace::LockStep, listen, stages: Vec::new() })?;
     teller.listening(service.address());
     let replayed = stream(&service, &setup, (args.seed, &mut teller));
     let outcome = replayed.map(|events| Outcome::of(&teller, events, started.elapsed()));
@@ -122,7 +122,7 @@ fn stream(service: &Service, setup: &Arc<ModelSetup>, (seed, teller): (u64, &mut
         prediction: None,
         scores: Vec::new(),
         segments: Vec::new(),
-        partitions: service.grounds().partitions,
+        partitions: service.context().partitions,
     };
     let spec = ReplaySpec { name: format!("demo-{seed}"), encoder, speed: Speed::Max, ending: Ending::Mark };
     let mut replay = Replay::new(service, setup, spec)?;

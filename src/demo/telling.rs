@@ -2,10 +2,10 @@
 
 use super::ending::Ending;
 use super::simulation::Phase;
-use crate::narrator::Narrator;
+use crate::event_feed::{EventFeed, FeedEvent, Sums};
 use crate::output::note;
+use crate::reporter::Reporter;
 use crate::source::rfc3339;
-use crate::story::{Happening, Story, Sums};
 use anyhow::Result;
 use console::style;
 use detectors::verdict::{Finality, Monitor, Severity, Verdict};
@@ -24,10 +24,10 @@ pub(super) struct JudgedWindow {
     pub(super) labelled: i64,
 }
 
-/// Tells the story and remembers it.
+/// Reports events and remembers them.
 pub(super) struct Teller {
-    story: Story,
-    narrator: Narrator,
+    event_feed: EventFeed,
+    reporter: Reporter,
     silent: bool,
     told: BTreeSet<String>,
     phases: Vec<Phase>,
@@ -42,8 +42,8 @@ pub(super) struct Teller {
 impl Teller {
     pub(super) fn new(log: &Arc<dyn Log>, silent: bool) -> Result<Self> {
         Ok(Self {
-            story: Story::new(log)?,
-            narrator: Narrator::default(),
+            event_feed: EventFeed::new(log)?,
+            reporter: Reporter::default(),
             silent,
             told: BTreeSet::new(),
             phases: vec![Phase::ConceptChange, Phase::CovariateShift, Phase::Control],
@@ -56,7 +56,7 @@ impl Teller {
     }
 
     pub(super) fn sums(&self) -> &Sums {
-        self.story.sums()
+        self.event_feed.sums()
     }
 
     pub(super) fn opening(&self, directory: &Path) {
@@ -78,13 +78,13 @@ impl Teller {
 
     /// Reads on in the log, and tells what is new.
     pub(super) fn read(&mut self) -> Result<()> {
-        for happening in self.story.read()? {
-            if let Happening::Verdict(verdict) = &happening {
+        for happening in self.event_feed.read()? {
+            if let FeedEvent::Verdict(verdict) = &happening {
                 self.keep(verdict);
             }
             self.tell(&happening);
         }
-        self.promoted = self.story.sums().champion.clone().filter(|_| self.story.sums().promotions > 0);
+        self.promoted = self.event_feed.sums().champion.clone().filter(|_| self.event_feed.sums().promotions > 0);
         Ok(())
     }
 
@@ -127,11 +127,11 @@ impl Teller {
         self.say(&format!("{} {}", style(rfc3339(next.start_ms())).dim(), style(what).bold()));
     }
 
-    /// Tells a happening the first time that one of its kind comes up.
-    fn tell(&mut self, happening: &Happening) {
-        let Some(sentence) = self.narrator.sentence(happening) else { return };
+    /// Reports an event the first time that one of its kind comes up.
+    fn tell(&mut self, happening: &FeedEvent) {
+        let Some(sentence) = self.reporter.sentence(happening) else { return };
         let kind = match happening {
-            Happening::Verdict(verdict) => format!("{} {}", verdict.monitor.name(), verdict.version),
+            FeedEvent::Verdict(verdict) => format!("{} {}", verdict.monitor.name(), verdict.version),
             _ => sentence.clone(),
         };
         if self.told.insert(kind) {

@@ -3,23 +3,23 @@
 //! A configuration may change while the log and its references are of the one before. Such a model is `learning` until it has
 //! a reference that fits; that is no reason to refuse the start, because events are counted and others have no part in it.
 
-use super::{Grounds, open_store};
+use super::{ServiceContext, open_store};
 use crate::config::{Config, Finding, LogPlace};
 use crate::setup::ModelSetup;
 use crate::topic_reader::TopicReader;
 use anyhow::Result;
-use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::references::{ReferenceCache, ReferenceRegistry};
 use std::sync::Arc;
 use streams::log::embedded::{EmbeddedLog, Options};
 use streams::log::{Log, LogError};
 use streams::topics;
 
-/// What to do for the models whose references do not fit, on these grounds.
+/// What to do for the models whose references do not fit, in this context.
 ///
 /// # Errors
 /// When the references cannot be read.
-pub fn check_references(grounds: &Grounds) -> Result<Vec<Finding>> {
-    findings(Arc::clone(&grounds.log), Arc::clone(&grounds.shelf), &grounds.models)
+pub fn check_references(context: &ServiceContext) -> Result<Vec<Finding>> {
+    findings(Arc::clone(&context.log), Arc::clone(&context.shelf), &context.models)
 }
 
 /// The same of a configuration whose embedded log no one uses, as it would be found at a start; `None` where the log cannot be
@@ -38,12 +38,12 @@ pub fn check_references_of(config: &Config, models: &[Arc<ModelSetup>]) -> Resul
         Err(LogError::InUse { .. }) => return Ok(None),
         log => log?,
     };
-    let shelf = ReferenceShelf::new(Arc::new(open_store(config)?));
+    let shelf = ReferenceCache::new(Arc::new(open_store(config)?));
     findings(log, shelf, models).map(Some)
 }
 
-fn findings(log: Arc<dyn Log>, shelf: Arc<ReferenceShelf>, models: &[Arc<ModelSetup>]) -> Result<Vec<Finding>> {
-    let mut book = ReferenceBook::new(shelf).watching(models.iter().map(|model| &model.watched));
+fn findings(log: Arc<dyn Log>, shelf: Arc<ReferenceCache>, models: &[Arc<ModelSetup>]) -> Result<Vec<Finding>> {
+    let mut book = ReferenceRegistry::new(shelf).watching(models.iter().map(|model| &model.watched));
     let mut events = match TopicReader::new(log, topics::MODELS) {
         // A log without the topic has never been started on.
         Err(LogError::NoSuchPartition { .. }) => return Ok(Vec::new()),

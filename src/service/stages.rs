@@ -1,18 +1,18 @@
-//! The stages in the order of the data, each with what builds it from the grounds that it stands on.
+//! The stages in the order of the data, each with what builds it from the service context.
 //!
-//! A stage is built anew at the start of each of its lives, so that nothing of an earlier one is left. Deliberately absent:
+//! A stage is built anew at the start of each of its runs, so that nothing of an earlier one is left. Deliberately absent:
 //! starting them, which is the service's.
 
-use super::Grounds;
+use super::ServiceContext;
 use crate::config::Config;
 use crate::setup::decoder;
-use crate::workshop::{WorkshopParts, random_name};
+use crate::trainer_deps::{WorkshopParts, random_name};
 use anyhow::Result;
 use capture::archive::Archive;
 use capture::archive::reader::ArchiveReader;
-use capture::catch_up::CatchUp;
 use capture::repartition::{Repartition, RepartitionSpec};
 use capture::stage::{Capture, CaptureSpec};
+use capture::watermark_alignment::WatermarkAlignment;
 use codec::decode::{EventKind, Limits, Splitter};
 use monitor::{MonitorSpec, MonitorStage};
 use retrain::controller_stage::ControllerStage;
@@ -54,58 +54,58 @@ type NamedStage = (StageSpec, StageFactory);
 
 /// The stages of these names; without names, all of them.
 pub(super) fn stages(
-    grounds: &Arc<Grounds>,
-    (stop, catch_up): (&CancellationToken, Option<&Arc<CatchUp>>),
+    context: &Arc<ServiceContext>,
+    (stop, watermark_alignment): (&CancellationToken, Option<&Arc<WatermarkAlignment>>),
     only: &[String],
 ) -> Result<Vec<NamedStage>> {
-    check_stages(only, &grounds.config)?;
+    check_stages(only, &context.config)?;
     let mut stages: Vec<_> =
-        grounds.config.log.repartitioned().iter().map(|topic| repartition(grounds, topic)).collect();
+        context.config.log.repartitioned().iter().map(|topic| repartition(context, topic)).collect();
     stages.extend([
-        capture(grounds, catch_up),
-        archive(grounds),
-        monitor(grounds),
-        controller(grounds),
-        trainer(grounds, stop),
+        capture(context, watermark_alignment),
+        archive(context),
+        monitor(context),
+        controller(context),
+        trainer(context, stop),
     ]);
     stages.retain(|(spec, _)| only.is_empty() || only.contains(&spec.name));
     Ok(stages)
 }
 
-fn repartition(grounds: &Arc<Grounds>, topic: &'static str) -> NamedStage {
-    let grounds = Arc::clone(grounds);
+fn repartition(context: &Arc<ServiceContext>, topic: &'static str) -> NamedStage {
+    let context = Arc::clone(context);
     let kind = if topic == topics::LABELS { EventKind::Label } else { EventKind::Inference };
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
         let source = topics::source_of(topic);
-        let sources = grounds.log.partitions(&source);
-        let models = grounds.models.iter().map(|model| model.source.clone()).collect();
-        let splitter = Splitter::new(models, Limits::default(), kind, grounds.partitions);
+        let sources = context.log.partitions(&source);
+        let models = context.models.iter().map(|model| model.source.clone()).collect();
+        let splitter = Splitter::new(models, Limits::default(), kind, context.partitions);
         Ok(Box::new(Repartition::new(RepartitionSpec {
             topic,
             sources: sources.map_err(|error| StageError::failed(format!("looking for {source}"), error))?,
-            partitions: grounds.partitions,
-            disorder: grounds.config.max_disorder,
-            life: random_name(),
-            splitter: splitter.with_schemas(Arc::clone(&grounds.schemas)),
+            partitions: context.partitions,
+            disorder: context.config.max_disorder,
+            incarnation: random_name(),
+            splitter: splitter.with_schemas(Arc::clone(&context.schemas)),
         })))
     };
     (Repartition::spec(topic), Arc::new(factory))
 }
 
-fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStage {
-    let (grounds, catch_up) = (Arc::clone(grounds), catch_up.map(Arc::clone));
+fn capture(context: &Arc<ServiceContext>, watermark_alignment: Option<&Arc<WatermarkAlignment>>) -> NamedStage {
+    let (context, watermark_alignment) = (Arc::clone(context), watermark_alignment.map(Arc::clone));
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
         let spec = CaptureSpec {
-            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
-            partitions: grounds.partitions,
-            monitors: grounds.monitors,
+            models: context.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: context.partitions,
+            monitors: context.monitors,
             record_bytes: PARTIALS_BYTES,
-            disorder: grounds.config.max_disorder,
-            catch_up: catch_up.clone(),
-            decoder: decoder(&grounds.models, &grounds.schemas),
-            references: grounds.references(),
-            label_space: Arc::clone(&grounds.label_space),
-            archive: Some(ArchiveReader::new(Arc::clone(&grounds.log), Arc::clone(&grounds.store))),
+            disorder: context.config.max_disorder,
+            watermark_alignment: watermark_alignment.clone(),
+            decoder: decoder(&context.models, &context.schemas),
+            references: context.references(),
+            label_space: Arc::clone(&context.label_space),
+            archive: Some(ArchiveReader::new(Arc::clone(&context.log), Arc::clone(&context.store))),
         };
         let capture = Capture::new(spec).map_err(|error| StageError::failed("setting up capture", error))?;
         Ok(Box::new(capture))
@@ -113,31 +113,31 @@ fn capture(grounds: &Arc<Grounds>, catch_up: Option<&Arc<CatchUp>>) -> NamedStag
     (Capture::spec(), Arc::new(factory))
 }
 
-fn archive(grounds: &Arc<Grounds>) -> NamedStage {
-    let grounds = Arc::clone(grounds);
+fn archive(context: &Arc<ServiceContext>) -> NamedStage {
+    let context = Arc::clone(context);
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
-        let roll = grounds.config.archive.roll;
-        Ok(Box::new(Archive::new(decoder(&grounds.models, &grounds.schemas), roll, random_name())))
+        let roll = context.config.archive.roll;
+        Ok(Box::new(Archive::new(decoder(&context.models, &context.schemas), roll, random_name())))
     };
     (Archive::spec(), Arc::new(factory))
 }
 
-fn monitor(grounds: &Arc<Grounds>) -> NamedStage {
-    let grounds = Arc::clone(grounds);
+fn monitor(context: &Arc<ServiceContext>) -> NamedStage {
+    let context = Arc::clone(context);
     let factory = move || -> Result<Box<dyn Stage>, StageError> {
         let spec = MonitorSpec {
-            models: grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
-            partitions: grounds.partitions,
-            disorder: grounds.config.max_disorder,
-            references: grounds.references(),
+            models: context.models.iter().map(|model| Arc::clone(&model.watched)).collect(),
+            partitions: context.partitions,
+            disorder: context.config.max_disorder,
+            references: context.references(),
         };
         Ok(Box::new(MonitorStage::new(spec)))
     };
     (MonitorStage::spec(), Arc::new(factory))
 }
 
-fn controller(grounds: &Arc<Grounds>) -> NamedStage {
-    let trained = grounds.models.iter().filter(|model| model.trainer.is_some());
+fn controller(context: &Arc<ServiceContext>) -> NamedStage {
+    let trained = context.models.iter().filter(|model| model.trainer.is_some());
     let policies: std::collections::BTreeMap<_, _> =
         trained.map(|model| (model.name().to_owned(), model.retrain.clone())).collect();
     let factory =
@@ -145,13 +145,13 @@ fn controller(grounds: &Arc<Grounds>) -> NamedStage {
     (ControllerStage::spec(), Arc::new(factory))
 }
 
-fn trainer(grounds: &Arc<Grounds>, stop: &CancellationToken) -> NamedStage {
+fn trainer(context: &Arc<ServiceContext>, stop: &CancellationToken) -> NamedStage {
     let parts = WorkshopParts {
-        log: Arc::clone(&grounds.log),
-        store: Arc::clone(&grounds.store),
-        models: grounds.models.clone(),
-        schemas: Arc::clone(&grounds.schemas),
-        work_directory: grounds.work_folder.path().to_owned(),
+        log: Arc::clone(&context.log),
+        store: Arc::clone(&context.store),
+        models: context.models.clone(),
+        schemas: Arc::clone(&context.schemas),
+        work_directory: context.work_folder.path().to_owned(),
         stop: stop.clone(),
     };
     let factory = move || -> Result<Box<dyn Stage>, StageError> { Ok(Box::new(parts.stage()?)) };

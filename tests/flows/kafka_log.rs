@@ -102,10 +102,10 @@ fn a_process_that_was_taken_over_commits_nothing_any_more() {
     for name in ["in", "out"] {
         first.log.ensure_topic(&topic(name)).unwrap();
     }
-    first.log.take_over("g").unwrap();
+    first.log.fence("g").unwrap();
     first.log.commit("g", &epoch("first", 1)).unwrap();
     let second = first.again();
-    second.take_over("g").unwrap();
+    second.fence("g").unwrap();
     let error = first.log.commit("g", &epoch("zombie", 2)).unwrap_err();
     assert!(matches!(&error, LogError::Displaced { group } if group == "g"), "{error}");
     second.commit("g", &epoch("second", 2)).unwrap();

@@ -22,8 +22,8 @@ pub use health::{NotReady, Readiness};
 pub use intake::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
 pub use models::{Command, CommandError, Commands, Order};
 
-use crate::board::SharedBoard;
 use crate::exporter::Exporter;
+use crate::read_model::SharedReadModel;
 use crate::telemetry::HttpTelemetry;
 use admission::Admission;
 use axum::Router;
@@ -45,7 +45,7 @@ pub struct Services {
     /// Where commands go.
     pub commands: Arc<dyn Commands>,
     /// What is shown.
-    pub board: SharedBoard,
+    pub read_model: SharedReadModel,
     /// The metrics.
     pub exporter: Arc<Exporter>,
     /// Whether the service is ready.

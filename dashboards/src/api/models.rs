@@ -6,7 +6,7 @@
 use crate::api::Api;
 use crate::api::error::{Problem, ProblemKind};
 use crate::api::extract::{InBody, InPath, InQuery, Limit};
-use crate::board::{ModelDetail, ModelSummary, RequestView, VersionView, WindowQuery, WindowView};
+use crate::read_model::{ModelDetail, ModelSummary, RequestView, VersionView, WindowQuery, WindowView};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -91,28 +91,28 @@ pub trait Commands: Send + Sync {
 }
 
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<ModelSummary>> {
-    Json(api.services.board.read().models())
+    Json(api.services.read_model.read().models())
 }
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     InPath(model): InPath<String>,
 ) -> Result<Json<ModelDetail>, Problem> {
-    api.services.board.read().model(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
+    api.services.read_model.read().model(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
 }
 
 pub(super) async fn versions(
     State(api): State<Arc<Api>>,
     InPath(model): InPath<String>,
 ) -> Result<Json<Vec<VersionView>>, Problem> {
-    api.services.board.read().versions(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
+    api.services.read_model.read().versions(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
 }
 
 pub(super) async fn requests(
     State(api): State<Arc<Api>>,
     InPath(model): InPath<String>,
 ) -> Result<Json<Vec<RequestView>>, Problem> {
-    api.services.board.read().requests(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
+    api.services.read_model.read().requests(&model).map(Json).ok_or_else(|| Problem::unknown_model(&model))
 }
 
 #[derive(Deserialize)]
@@ -130,7 +130,7 @@ pub(super) async fn windows(
     InQuery(wanted): InQuery<WindowParameters>,
 ) -> Result<Json<Vec<WindowView>>, Problem> {
     let query = WindowQuery { limit: wanted.limit.get(), segment: wanted.segment, monitor: wanted.monitor };
-    api.services.board.read().windows(&model, &query).map(Json).ok_or_else(|| Problem::unknown_model(&model))
+    api.services.read_model.read().windows(&model, &query).map(Json).ok_or_else(|| Problem::unknown_model(&model))
 }
 
 #[derive(Deserialize)]

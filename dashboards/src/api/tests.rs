@@ -1,9 +1,9 @@
 //! The promises of the API: each status, what is said with it, and that good rows arrive.
 
 use super::*;
-use crate::board::BoardLimits;
 use crate::dashboard::Dashboard;
 use crate::fixtures::{event, exporter, first_promoted, judged, registered, request, verdict};
+use crate::read_model::BoardLimits;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -94,8 +94,8 @@ impl Fixture {
 
     fn with(options: ApiOptions) -> Self {
         let (intake, orders) = (Arc::new(Lines::default()), Arc::new(Orders::default()));
-        let (exporter, board) = (exporter(), SharedBoard::new(BoardLimits::default()));
-        let mut dashboard = Dashboard::new(board.clone(), exporter.clone());
+        let (exporter, read_model) = (exporter(), SharedReadModel::new(BoardLimits::default()));
+        let mut dashboard = Dashboard::new(read_model.clone(), exporter.clone());
         dashboard.model_event(&event(0, registered("v1")));
         dashboard.model_event(&event(0, first_promoted("v1")));
         dashboard.monitor_event(&judged(verdict("a", 1)));
@@ -106,7 +106,7 @@ impl Fixture {
         let services = Services {
             intake: intake.clone(),
             commands: orders.clone(),
-            board,
+            read_model,
             exporter: exporter.clone(),
             readiness: Arc::new(move || asked.lock().unwrap().clone()),
             closing: closing.clone(),
@@ -463,7 +463,7 @@ async fn a_closing_server_stops() {
     let services = Services {
         intake: fixture.intake.clone(),
         commands: fixture.orders.clone(),
-        board: SharedBoard::default(),
+        read_model: SharedReadModel::default(),
         exporter: fixture.exporter.clone(),
         readiness: Arc::new(Vec::new),
         closing: fixture.closing.clone(),

@@ -21,14 +21,14 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     InQuery(wanted): InQuery<VerdictParameters>,
 ) -> Json<Vec<Arc<Verdict>>> {
-    Json(api.services.board.read().verdicts(wanted.model.as_deref(), wanted.limit.get()))
+    Json(api.services.read_model.read().verdicts(wanted.model.as_deref(), wanted.limit.get()))
 }
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     InPath(id): InPath<String>,
 ) -> Result<Json<Arc<Verdict>>, Problem> {
-    api.services.board.read().verdict(&id).map(Json).ok_or_else(|| {
+    api.services.read_model.read().verdict(&id).map(Json).ok_or_else(|| {
         let detail = format!("no verdict `{id}` is at hand: older ones are in the topic `verdicts` and its archive");
         Problem::new(ProblemKind::NotFound, detail)
     })

@@ -7,12 +7,12 @@
 mod lifecycle_series;
 mod verdict_series;
 
-use crate::board::{CapturedRows, RetrainState, SharedBoard};
 use crate::catalogue::{
     EPISODE_LOSS, EPISODE_NEEDED_ROWS, EPISODE_ROWS, EPISODE_TARGET_LOSS, EPISODES, Metric, RETRAIN_REFUSALS,
     RETRAIN_REQUESTS, RETRAIN_STATE,
 };
 use crate::exporter::Exporter;
+use crate::read_model::{CapturedRows, RetrainState, SharedReadModel};
 use detectors::verdict::MonitorEvent;
 use lifecycle_series::LifecycleSeries;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent};
@@ -25,9 +25,9 @@ use verdict_series::VerdictSeries;
 /// What is shown of an episode while it lasts.
 const EPISODE_GAUGES: [&Metric; 4] = [&EPISODE_ROWS, &EPISODE_NEEDED_ROWS, &EPISODE_LOSS, &EPISODE_TARGET_LOSS];
 
-/// Board and metrics, kept by one writer.
+/// ReadModel and metrics, kept by one writer.
 pub struct Dashboard {
-    board: SharedBoard,
+    read_model: SharedReadModel,
     exporter: Arc<Exporter>,
     verdicts: VerdictSeries,
     lifecycle: LifecycleSeries,
@@ -37,9 +37,9 @@ pub struct Dashboard {
 
 impl Dashboard {
     /// A dashboard before anything was read.
-    pub fn new(board: SharedBoard, exporter: Arc<Exporter>) -> Self {
+    pub fn new(read_model: SharedReadModel, exporter: Arc<Exporter>) -> Self {
         Self {
-            board,
+            read_model,
             exporter,
             verdicts: VerdictSeries::default(),
             lifecycle: LifecycleSeries::default(),
@@ -49,7 +49,7 @@ impl Dashboard {
 
     /// Empties board and series, before the topics are read again from their start.
     pub fn reset(&mut self) {
-        self.board.clear();
+        self.read_model.clear();
         verdict_series::clear(&self.exporter);
         lifecycle_series::clear(&self.exporter);
         for metric in
@@ -57,17 +57,17 @@ impl Dashboard {
         {
             self.exporter.remove_where(metric, |_| true);
         }
-        *self = Self::new(self.board.clone(), Arc::clone(&self.exporter));
+        *self = Self::new(self.read_model.clone(), Arc::clone(&self.exporter));
     }
 
     /// Takes in that rows of a model were captured in a committed epoch.
     pub fn captured(&mut self, model: &str, rows: CapturedRows) {
-        self.board.write().record_captured(model, rows);
+        self.read_model.write().record_captured(model, rows);
     }
 
     /// Takes in a record of `verdicts`.
     pub fn monitor_event(&mut self, event: &MonitorEvent) {
-        self.board.write().record_monitor_event(event);
+        self.read_model.write().record_monitor_event(event);
         if let MonitorEvent::Verdict(verdict) = event {
             self.verdicts.show(verdict, &self.exporter);
         }
@@ -75,7 +75,7 @@ impl Dashboard {
 
     /// Takes in a record of `models`.
     pub fn model_event(&mut self, event: &ModelEvent) {
-        self.board.write().record_model_event(event);
+        self.read_model.write().record_model_event(event);
         self.lifecycle.show(event, &self.exporter);
         if let Some(kept) = self.lifecycle.kept_versions(event) {
             self.verdicts.forget_versions(&event.model, &kept, &self.exporter);
@@ -89,7 +89,7 @@ impl Dashboard {
 
     /// Takes in a record of `retrain`.
     pub fn retrain_request(&mut self, request: &RetrainRequest) {
-        self.board.write().record_request(request);
+        self.read_model.write().record_request(request);
         if self.requests.insert(request.id.clone()) {
             self.exporter.add(&RETRAIN_REQUESTS, &[&request.model, request.cause.kind.name()], 1);
         }
@@ -98,7 +98,7 @@ impl Dashboard {
 
     /// Takes in how an episode stands.
     pub fn episode(&mut self, progress: &EpisodeProgress) {
-        self.board.write().record_progress(progress);
+        self.read_model.write().record_progress(progress);
         let labels = [progress.model.as_str()];
         self.exporter.set(&EPISODE_ROWS, &labels, progress.rows as f64);
         self.exporter.set(&EPISODE_NEEDED_ROWS, &labels, progress.rows_needed as f64);
@@ -110,12 +110,12 @@ impl Dashboard {
 
     /// Takes in a cause that leads to no request.
     pub fn refused(&mut self, refused: &RefusedCause) {
-        self.board.write().record_refused(refused);
+        self.read_model.write().record_refused(refused);
         self.exporter.add(&RETRAIN_REFUSALS, &[&refused.cause.model, refused.why.name()], 1);
     }
 
     fn show_retrain_state(&self, model: &str) {
-        let now = self.board.read().retrain_state(model);
+        let now = self.read_model.read().retrain_state(model);
         for state in RetrainState::ALL {
             self.exporter.set(&RETRAIN_STATE, &[model, state.name()], f64::from(u8::from(state == now)));
         }

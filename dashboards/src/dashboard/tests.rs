@@ -1,11 +1,11 @@
 //! The promises of the dashboard: which series a log leads to.
 
 use super::*;
-use crate::board::BoardLimits;
 use crate::fixtures::{
     attempted, ended, event, exporter, first_promoted, judged, opened, progress, promoted, quality, registered,
     request, test, trained, values, verdict,
 };
+use crate::read_model::BoardLimits;
 use detectors::verdict::{Finality, Severity, Verdict, Why};
 use expect_test::expect;
 use retrain::lifecycle::EpisodeOutcome;
@@ -13,7 +13,7 @@ use retrain::progress::{Refusal, RefusedCause};
 
 fn dashboard() -> (Dashboard, Arc<Exporter>) {
     let exporter = exporter();
-    (Dashboard::new(SharedBoard::new(BoardLimits::default()), exporter.clone()), exporter)
+    (Dashboard::new(SharedReadModel::new(BoardLimits::default()), exporter.clone()), exporter)
 }
 
 #[test]

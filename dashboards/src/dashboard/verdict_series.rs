@@ -7,12 +7,12 @@
 //! A slice that has had no rows while [`KEPT_WINDOWS`] windows of its model have passed loses its series: a version that was
 //! replaced elsewhere, or a value of a segment that comes no more. So those of what is alive find room.
 
-use crate::board::segment_name;
 use crate::catalogue::{
     DRIFT_P_VALUE, DRIFT_SCORE, DRIFT_THRESHOLD, LABEL_COVERAGE, Metric, QUALITY, VERDICTS, WINDOW_END, WINDOW_ROWS,
     WINDOW_SEVERITY,
 };
 use crate::exporter::Exporter;
+use crate::read_model::segment_name;
 use detectors::verdict::{Finality, Monitor, Severity, Verdict};
 use std::collections::HashMap;
 

@@ -27,7 +27,7 @@ mod event;
 use bytes::Bytes;
 use capture::join::{LabelPolicy, LabelSpace};
 use capture::learn::learn_reference;
-use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::references::{ReferenceCache, ReferenceRegistry};
 use capture::segments::{SegmentSource, SegmentSpec};
 use capture::stage::{Capture, CaptureSpec};
 use capture::watched::{SequentialPolicy, WatchedModel};
@@ -110,9 +110,9 @@ impl House {
                 monitors: 1,
                 record_bytes: usize::MAX,
                 disorder: Duration::from_secs(1),
-                catch_up: None,
+                watermark_alignment: None,
                 decoder: decoder(),
-                references: ReferenceBook::new(ReferenceShelf::new(Arc::clone(&store) as _)),
+                references: ReferenceRegistry::new(ReferenceCache::new(Arc::clone(&store) as _)),
                 label_space: Arc::clone(&space),
                 archive: None,
             };

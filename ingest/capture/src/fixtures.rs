@@ -19,7 +19,7 @@ pub use totals::{Totals, assert_alike, tree};
 use crate::archive::reader::ArchiveReader;
 use crate::join::{LabelPolicy, LabelSpace};
 use crate::learn::learn_reference;
-use crate::references::{ReferenceBook, ReferenceShelf};
+use crate::references::{ReferenceCache, ReferenceRegistry};
 use crate::segments::{SegmentSource, SegmentSpec};
 use crate::stage::{Capture, CaptureSpec};
 use crate::watched::{SequentialPolicy, WatchedModel};
@@ -338,7 +338,7 @@ impl<'a> Run<'a> {
         self.resume.extend(resume_from.into_iter().map(|point| ((point.topic, point.partition), point.offset)));
     }
 
-    /// Starts anew from what is committed, as the runner does: all that is muted first.
+    /// Starts anew from what is committed, as the runner does: replayed records first.
     pub fn crash(&mut self) {
         let archive = self.past.map(|(past, _)| past.reader());
         self.capture = capture_with(self.watched, self.announced, (&self.space, archive));
@@ -352,8 +352,8 @@ impl<'a> Run<'a> {
             assert!(from <= committed, "a restart begins no later than where it had committed");
             let from = self.recall(place, resume, (from, committed));
             let half = from + (committed - from) / 2;
-            self.absorb(place, (from, half), Delivery::Muted);
-            self.absorb(place, (half, committed), Delivery::Muted);
+            self.absorb(place, (from, half), Delivery::Replayed);
+            self.absorb(place, (half, committed), Delivery::Replayed);
         }
     }
 
@@ -381,8 +381,8 @@ impl<'a> Run<'a> {
     }
 }
 
-pub fn book(announced: &Announced) -> ReferenceBook {
-    ReferenceBook::new(ReferenceShelf::new(Arc::clone(&announced.artifacts) as _))
+pub fn book(announced: &Announced) -> ReferenceRegistry {
+    ReferenceRegistry::new(ReferenceCache::new(Arc::clone(&announced.artifacts) as _))
 }
 
 pub fn announce(stage: &mut dyn Stage, announced: &Announced) {
@@ -417,7 +417,7 @@ pub fn capture_with(
         // So few that most epochs are told in several records.
         record_bytes: 2_000,
         disorder: Duration::from_millis(DISORDER_MS as u64),
-        catch_up: None,
+        watermark_alignment: None,
         decoder: decoder(watched),
         references: book(announced),
         label_space: Arc::clone(space),

@@ -15,9 +15,9 @@ pub mod scan;
 
 pub mod references;
 
-pub mod catch_up;
 pub mod partial;
 pub mod stage;
+pub mod watermark_alignment;
 
 pub mod archive;
 pub mod history;

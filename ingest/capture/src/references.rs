@@ -31,8 +31,8 @@ pub struct ChosenReference {
 }
 
 /// The references of all models, as far as `models` has been read.
-pub struct ReferenceBook {
-    shelf: Arc<ReferenceShelf>,
+pub struct ReferenceRegistry {
+    shelf: Arc<ReferenceCache>,
     /// What references have to fit; one of a model that is not among these fits always.
     watched: BTreeMap<Arc<str>, Arc<WatchedModel>>,
     models: BTreeMap<String, ModelReferences>,
@@ -45,7 +45,7 @@ struct Announced {
 }
 
 /// References by their artifacts, each held once for all books of a process: every partition of a stage has its own book.
-pub struct ReferenceShelf {
+pub struct ReferenceCache {
     artifacts: Arc<dyn Artifacts>,
     by_artifact: Mutex<HashMap<String, Arc<Reference>>>,
 }
@@ -88,9 +88,9 @@ enum Event {
     Other,
 }
 
-impl ReferenceBook {
+impl ReferenceRegistry {
     /// A book without references.
-    pub fn new(shelf: Arc<ReferenceShelf>) -> Self {
+    pub fn new(shelf: Arc<ReferenceCache>) -> Self {
         Self { shelf, watched: BTreeMap::new(), models: BTreeMap::new() }
     }
 
@@ -197,7 +197,7 @@ fn misfit(watched: &WatchedModel, reference: &Reference) -> Option<String> {
         .then(|| "it was learned for windows of another size".to_owned())
 }
 
-impl ReferenceShelf {
+impl ReferenceCache {
     /// A shelf that holds nothing yet.
     pub fn new(artifacts: Arc<dyn Artifacts>) -> Arc<Self> {
         Arc::new(Self { artifacts, by_artifact: Mutex::default() })
@@ -234,9 +234,9 @@ mod tests {
     #[test]
     fn books_of_a_shelf_hold_the_same_reference_and_know_what_each_has_read() {
         let announced = fixtures::announced(&Arc::new(fixtures::watched()));
-        let shelf = ReferenceShelf::new(Arc::clone(&announced.artifacts) as _);
-        let [mut first, mut second] = [Arc::clone(&shelf), shelf].map(ReferenceBook::new);
-        let chosen = |book: &ReferenceBook| book.choose(fixtures::MODEL, "1").map(|chosen| chosen.reference);
+        let shelf = ReferenceCache::new(Arc::clone(&announced.artifacts) as _);
+        let [mut first, mut second] = [Arc::clone(&shelf), shelf].map(ReferenceRegistry::new);
+        let chosen = |book: &ReferenceRegistry| book.choose(fixtures::MODEL, "1").map(|chosen| chosen.reference);
         first.absorb(&announced.record).unwrap();
         assert!(chosen(&second).is_none(), "the second has not read of it");
         second.absorb(&announced.record).unwrap();

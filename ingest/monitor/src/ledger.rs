@@ -29,7 +29,7 @@ pub(super) struct Reached {
 }
 
 /// How one entry joins what has been counted.
-enum Standing {
+enum EntryState {
     Fresh,
     Counted,
     /// It covers no record.
@@ -152,10 +152,10 @@ impl Ledger {
         let mut overlap: Option<&LedgerEntry> = None;
         let mut fresh: Option<&LedgerEntry> = None;
         for entry in entries {
-            match self.standing(entry)? {
-                Standing::Counted => overlap = Some(entry),
-                Standing::Fresh => fresh = Some(entry),
-                Standing::Empty => {}
+            match self.state(entry)? {
+                EntryState::Counted => overlap = Some(entry),
+                EntryState::Fresh => fresh = Some(entry),
+                EntryState::Empty => {}
             }
         }
         match (overlap, fresh) {
@@ -167,7 +167,7 @@ impl Ledger {
     }
 
     /// How an entry joins what has been counted.
-    fn standing(&self, entry: &LedgerEntry) -> Result<Standing, StageError> {
+    fn state(&self, entry: &LedgerEntry) -> Result<EntryState, StageError> {
         let Position { topic, partition, offset } = &entry.to;
         let known = self.inputs.get(topic).and_then(|inputs| inputs.get(partition));
         let expected = known.map_or(entry.from, |progress| progress.read_to);
@@ -180,9 +180,9 @@ impl Ledger {
             });
         }
         match (entry.from == *offset, entry.from < expected) {
-            (true, _) => Ok(Standing::Empty),
-            (false, false) => Ok(Standing::Fresh),
-            (false, true) if *offset <= expected => Ok(Standing::Counted),
+            (true, _) => Ok(EntryState::Empty),
+            (false, false) => Ok(EntryState::Fresh),
+            (false, true) if *offset <= expected => Ok(EntryState::Counted),
             (false, true) => Err(half_counted(entry, entry)),
         }
     }

@@ -17,7 +17,7 @@ mod sequential;
 mod version;
 
 use capture::partial::{CaptureEpoch, Partial, PartialBody};
-use capture::references::{ChosenReference, ReferenceBook};
+use capture::references::{ChosenReference, ReferenceRegistry};
 use capture::watched::WatchedModel;
 use clock::{Action, Clock};
 use detectors::verdict::{MonitorEvent, RowsMatured, Verdict};
@@ -48,14 +48,14 @@ pub struct MonitorSpec {
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
     /// The references known so far.
-    pub references: ReferenceBook,
+    pub references: ReferenceRegistry,
 }
 
 /// The monitor stage.
 pub struct MonitorStage {
     models: BTreeMap<String, MonitoredModel>,
     ledger: Ledger,
-    references: ReferenceBook,
+    references: ReferenceRegistry,
     /// Offsets of `partials` with the time until which their panes are open or their marks asked for, oldest first.
     open: VecDeque<(Offset, i64)>,
     /// Offsets of `partials` that overlap the ledger, and that a restart may read again.
@@ -68,7 +68,7 @@ pub struct MonitorStage {
 
 /// What partials tell of their labels.
 #[derive(Debug, Clone, Copy)]
-enum Told {
+enum LabelTime {
     Ages,
     Moments,
 }
@@ -167,10 +167,10 @@ impl MonitorStage {
         if self.discarded.contains(&record.offset) {
             return Ok(());
         }
-        if delivery == Delivery::Muted {
+        if delivery == Delivery::Replayed {
             self.ledger.recall(&epoch.ledger);
         }
-        let told = if CaptureEpoch::tells_ages(record) { Told::Ages } else { Told::Moments };
+        let told = if CaptureEpoch::tells_ages(record) { LabelTime::Ages } else { LabelTime::Moments };
         self.add(record.offset, (epoch, told))
     }
 
@@ -180,7 +180,7 @@ impl MonitorStage {
         if epoch.continues { self.ledger.joins(&epoch.ledger) } else { self.ledger.enter(&epoch.ledger) }
     }
 
-    fn add(&mut self, offset: Offset, (epoch, told): (CaptureEpoch, Told)) -> Result<(), StageError> {
+    fn add(&mut self, offset: Offset, (epoch, told): (CaptureEpoch, LabelTime)) -> Result<(), StageError> {
         let mut open_until_ms = self.ledger.needed_until_ms(&epoch.ledger);
         for partial in epoch.partials {
             let Some(model) = self.models.get_mut(&partial.model) else { continue };
@@ -188,8 +188,8 @@ impl MonitorStage {
             if over_ms > model.done_ms {
                 open_until_ms = open_until_ms.max(over_ms);
                 let body = match told {
-                    Told::Ages => partial.body.without_age(&model.clock.dues),
-                    Told::Moments => partial.body,
+                    LabelTime::Ages => partial.body.without_age(&model.clock.dues),
+                    LabelTime::Moments => partial.body,
                 };
                 model.add(Partial { body, ..partial }, &self.references)?;
             }
@@ -243,7 +243,7 @@ impl MonitoredModel {
         }
     }
 
-    fn add(&mut self, partial: Partial, references: &ReferenceBook) -> Result<(), StageError> {
+    fn add(&mut self, partial: Partial, references: &ReferenceRegistry) -> Result<(), StageError> {
         let key = (partial.version.clone(), partial.reference.clone());
         if !self.versions.contains_key(&key) {
             let against = match chosen(references, &partial)? {
@@ -442,7 +442,7 @@ impl Stage for MonitorStage {
 }
 
 /// The reference that a partial was counted against.
-fn chosen(references: &ReferenceBook, partial: &Partial) -> Result<Option<ChosenReference>, StageError> {
+fn chosen(references: &ReferenceRegistry, partial: &Partial) -> Result<Option<ChosenReference>, StageError> {
     let Some(id) = &partial.reference else { return Ok(None) };
     let found = references.by_id(&partial.model, &partial.version, id);
     found.map(Some).ok_or_else(|| {

@@ -30,7 +30,7 @@ fn monitor_of(watched: &Arc<WatchedModel>, announced: &Announced) -> MonitorStag
     stage
 }
 
-fn spec(watched: &Arc<WatchedModel>, references: ReferenceBook) -> MonitorSpec {
+fn spec(watched: &Arc<WatchedModel>, references: ReferenceRegistry) -> MonitorSpec {
     let disorder = Duration::from_millis(DISORDER_MS as u64);
     MonitorSpec { models: vec![Arc::clone(watched)], partitions: PARTITIONS, disorder, references }
 }
@@ -74,7 +74,7 @@ fn told_by(
         if crashes(place) {
             stage = monitor_of(since, &house().1);
             stage.restore(snapshot.as_deref().unwrap()).unwrap();
-            feed(&mut stage, &records[resume..=place], Delivery::Muted).unwrap();
+            feed(&mut stage, &records[resume..=place], Delivery::Replayed).unwrap();
         }
     }
     events
@@ -288,7 +288,7 @@ fn rows_without_a_reference_are_learning() {
     let partial =
         Partial { model: fixtures::MODEL.to_owned(), version: "9".to_owned(), reference: None, segment: None, body };
     let epoch = CaptureEpoch { ledger: everywhere(0, 1, START_MS + 10_000), partials: vec![partial], continues: false };
-    let references = ReferenceBook::new(capture::references::ReferenceShelf::new(nothing));
+    let references = ReferenceRegistry::new(capture::references::ReferenceCache::new(nothing));
     let mut stage = MonitorStage::new(spec(watched, references));
     feed(&mut stage, &[record(0, rmp_serde::to_vec(&epoch).unwrap())], Delivery::Live).unwrap();
     let events: Vec<_> = stage.seal(Seal::Due).unwrap().unwrap().records.into_iter().map(decode).collect();

@@ -1,9 +1,9 @@
 //! The runner: it feeds a stage from the log and makes its work exactly-once.
 //!
-//! One thread a stage. Its life, after a start and after every error:
+//! One thread a stage. What a run does, after a start and after every error:
 //!
 //! ```text
-//! snapshot ─► broadcasts, muted ─► inputs, muted ─► broadcasts to their end ─► live: read, absorb, seal, commit, …
+//! snapshot ─► broadcasts, replayed ─► inputs, replayed ─► broadcasts to their end ─► live: read, absorb, seal, commit, …
 //!             └── from the resume offset to the committed one ──┘
 //! ```
 //!
@@ -16,24 +16,24 @@
 //!   read, and that state is rebuilt from, the stage may recall from elsewhere; else it is that error too.
 //! - **A stop leaves nothing open.** An epoch that the log does not take when the stage is to stop is absorbed once more and
 //!   offered to it again; if it does not take it then either, the next start reads it.
-//! - **One at a time.** A life begins by taking the stage over: another process that still runs it cannot commit any more.
+//! - **One at a time.** A run begins by taking the stage over: another process that still runs it cannot commit any more.
 //! - A stage sees a broadcast up to its end before the first live record of an input, and while it re-absorbs no further
 //!   than the transaction it restarts from.
 //!
-//! It is written for any [`Log`]. Where processes share a log, a stage has a [`Crew`]: a runner for each of its partitions
+//! It is written for any [`Log`]. Where processes share a log, a stage has [`StageWorkers`]: a runner for each of its partitions
 //! that is this process' own.
 
-mod crew;
 mod cursor;
 mod failure;
 mod handle;
-mod life;
+mod stage_run;
 #[cfg(test)]
 mod tests;
+mod workers;
 
-pub use crew::{Crew, Sharing, StageFactory};
 pub use cursor::absorbed_again_from;
 pub use handle::{InputLag, StageHandle, StageState, StageStatus, wait_until_quiet};
+pub use workers::{Sharing, StageFactory, StageWorkers};
 
 use crate::crash::Crash;
 use crate::error_chain::sentence;
@@ -42,14 +42,14 @@ use crate::stage::{StageError, StageSpec};
 use bytes::Bytes;
 use failure::Failure;
 use handle::Shared;
-use life::{Life, Owed};
+use stage_run::{Owed, StageRun};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The first pause before a stage is rebuilt; each further failure without a commit between doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a life may take to absorb what the last epoch of the one before had absorbed, once it is to stop.
+/// How long a run may take to absorb what the last epoch of the one before had absorbed, once it is to stop.
 const OWED_WITHIN: Duration = Duration::from_secs(30);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -205,7 +205,7 @@ impl Runner {
     }
 }
 
-/// Gives a stage one life after another.
+/// Gives a stage one run after another.
 struct Supervisor {
     spec: StageSpec,
     factory: StageFactory,
@@ -252,14 +252,14 @@ impl Supervisor {
         Ok(())
     }
 
-    /// One life, which absorbs what is owed even if it is to stop. The flag beside a failure says whether anything was
+    /// One run, which absorbs what is owed even if it is to stop. The flag beside a failure says whether anything was
     /// committed before it.
     fn live(&self, owed: Option<&Owed>) -> Result<(), (Failure, bool)> {
         self.shared.starting();
         let before = self.shared.commits();
         let lived = catch_unwind(AssertUnwindSafe(|| {
             let stage = (self.factory)()?;
-            Life::begin(&self.spec, stage, (&self.context, &self.shared))?.owing(owed).run()
+            StageRun::begin(&self.spec, stage, (&self.context, &self.shared))?.owing(owed).run()
         }));
         let outcome = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

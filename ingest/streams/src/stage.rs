@@ -3,9 +3,9 @@
 //! The runner feeds a stage and makes it exactly-once; a stage never writes anything itself. What it must not depend on:
 //! the clock, where an epoch ends, and which partition was read first.
 //!
-//! Recovery: a stage's state is its snapshot plus a muted re-absorb. [`Epoch::resume_from`] names for each input the
+//! Recovery: a stage's state is its snapshot plus a replay without output. [`Epoch::resume_from`] names for each input the
 //! offset from which a restart reads again; records between that and the committed offset are absorbed with
-//! [`Delivery::Muted`], so that they rebuild state and are written nowhere twice. What of them the topic's retention has
+//! [`Delivery::Replayed`], so that they rebuild state and are written nowhere twice. What of them the topic's retention has
 //! deleted, a stage may have from elsewhere ([`Stage::recall`]); what was not read before it was deleted, never.
 
 use crate::log::{NewRecord, Offset, PartitionId, Record};
@@ -80,7 +80,7 @@ pub enum Delivery {
     /// Read for the first time: its outcome is written with the epoch.
     Live,
     /// Read again after a restart, before the committed offset: it rebuilds state only.
-    Muted,
+    Replayed,
 }
 
 /// One thing a stage takes in, in log order within its partition.
@@ -226,7 +226,7 @@ pub trait Stage: Send {
     /// When the stage cannot go on; the runner rebuilds it from the log.
     fn absorb(&mut self, input: Input<'_>) -> Result<(), StageError>;
 
-    /// Absorbs, muted, some of what is gone from wherever the stage has it from, in log order from the first offset on; says
+    /// Replays some of what is gone from wherever the stage has it from, in log order from the first offset on; says
     /// up to where. It is called until all is absorbed. `None` says that there is nowhere to have it from.
     ///
     /// # Errors
@@ -237,7 +237,7 @@ pub trait Stage: Send {
     }
 
     /// Whether an input partition is so far ahead of others that it is better not read for now.
-    fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
+    fn awaits_alignment(&self, topic: &str, partition: PartitionId) -> bool {
         let _ = (topic, partition);
         false
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ModelRecord {
     versions: Vec<VersionRecord>,
     champion: Option<String>,
-    reigns: Vec<Reign>,
+    tenures: Vec<Tenure>,
     in_flight: Option<InFlight>,
     settled: BTreeMap<String, Settlement>,
     hold: Option<String>,
@@ -34,7 +34,7 @@ pub struct VersionRecord {
 
 /// From when on a version was champion, and by what right.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reign {
+pub struct Tenure {
     /// The version.
     pub version: String,
     /// Since when, in event time.
@@ -65,7 +65,7 @@ pub struct InFlight {
     /// Promotions that trials had won when it began.
     pub promotions: u32,
     /// The champions until then (the first entries of [`ModelRecord::reigns`]).
-    pub reigns: usize,
+    pub tenures: usize,
     /// The last champion that it promoted; `None` before the first.
     pub promoted: Option<String>,
     /// What has become of its candidates, by number.
@@ -145,10 +145,10 @@ impl ModelRecord {
         candidates.filter(|candidate| candidate.settled.is_none()).filter_map(|candidate| candidate.version.as_deref())
     }
 
-    /// The versions of the first `reigns` champions, the last one first, each once.
-    pub fn champions(&self, reigns: usize) -> Vec<&ModelVersion> {
+    /// The versions of the first `tenures` champions, the last one first, each once.
+    pub fn champions(&self, tenures: usize) -> Vec<&ModelVersion> {
         let mut champions: Vec<&ModelVersion> = Vec::new();
-        for Reign { version, .. } in self.reigns.iter().take(reigns).rev() {
+        for Tenure { version, .. } in self.tenures.iter().take(tenures).rev() {
             if let Some(known) = self.version(version).filter(|_| champions.iter().all(|had| had.version != *version)) {
                 champions.push(&known.version);
             }
@@ -162,8 +162,8 @@ impl ModelRecord {
     }
 
     /// Who was champion, oldest first.
-    pub fn reigns(&self) -> &[Reign] {
-        &self.reigns
+    pub fn tenures(&self) -> &[Tenure] {
+        &self.tenures
     }
 
     /// The request that is being worked on.
@@ -201,7 +201,7 @@ impl ModelRecord {
     /// The last champion that was another than the present one.
     pub(super) fn champion_before(&self) -> Option<&str> {
         let present = self.champion.as_deref()?;
-        self.reigns.iter().rev().map(|reign| reign.version.as_str()).find(|version| *version != present)
+        self.tenures.iter().rev().map(|tenure| tenure.version.as_str()).find(|version| *version != present)
     }
 
     pub(super) fn apply(&mut self, event: &ModelEvent) -> Result<(), RegistryError> {
@@ -244,7 +244,7 @@ impl ModelRecord {
             }
             LifecycleEvent::Promoted { version, permit, .. } => {
                 let right = Right::Permit(permit.clone());
-                self.crown(model, version, Reign { version: version.clone(), since_ms: time_ms, right })?;
+                self.promote(model, version, Tenure { version: version.clone(), since_ms: time_ms, right })?;
                 match permit {
                     PermitRecord::Trial { request, candidate, .. } => {
                         self.trials_won += 1;
@@ -261,7 +261,7 @@ impl ModelRecord {
             LifecycleEvent::RolledBack { version, reason, .. } => {
                 let right = Right::RollBack { reason: reason.clone() };
                 self.hold = Some(reason.clone());
-                self.crown(model, version, Reign { version: version.clone(), since_ms: time_ms, right })
+                self.promote(model, version, Tenure { version: version.clone(), since_ms: time_ms, right })
             }
             LifecycleEvent::Released { .. } => {
                 self.hold = None;
@@ -275,7 +275,7 @@ impl ModelRecord {
         self.in_flight = Some(InFlight {
             number: self.episodes,
             promotions: self.trials_won,
-            reigns: self.reigns.len(),
+            tenures: self.tenures.len(),
             ..InFlight::without_episode(request)
         });
     }
@@ -300,10 +300,10 @@ impl ModelRecord {
         Ok(in_flight.ok_or_else(not_in_flight)?.candidates.entry(number).or_default())
     }
 
-    fn crown(&mut self, model: &str, version: &str, reign: Reign) -> Result<(), RegistryError> {
+    fn promote(&mut self, model: &str, version: &str, tenure: Tenure) -> Result<(), RegistryError> {
         self.known(model, version)?;
         self.champion = Some(version.to_owned());
-        self.reigns.push(reign);
+        self.tenures.push(tenure);
         Ok(())
     }
 
@@ -328,7 +328,7 @@ impl ModelRecord {
 impl InFlight {
     fn without_episode(request: &RetrainRequest) -> Self {
         let (request, candidates) = (request.clone(), BTreeMap::new());
-        Self { request, number: 0, promotions: 0, reigns: 0, promoted: None, candidates }
+        Self { request, number: 0, promotions: 0, tenures: 0, promoted: None, candidates }
     }
 
     /// The champion that there should be.

@@ -17,7 +17,7 @@ fn fold(registry: &mut ModelRegistry, event: LifecycleEvent) -> ModelEvent {
     event
 }
 
-/// v1 reigns, v2 is registered.
+/// v1 is champion, v2 is registered.
 fn two_versions() -> (ModelRegistry, Vec<ModelEvent>) {
     let mut registry = ModelRegistry::default();
     let mut events = Vec::new();
@@ -46,7 +46,7 @@ fn a_replay_gives_the_same_registry() {
     }
     assert_eq!(replayed, registry);
     let model = registry.model("m").unwrap();
-    assert_eq!((model.champion(), model.reigns().len(), model.next_version().as_str()), (Some("v1"), 3, "v3"));
+    assert_eq!((model.champion(), model.tenures().len(), model.next_version().as_str()), (Some("v1"), 3, "v3"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::lifecycle::{LifecycleEvent, ModelEvent};
 use crate::progress::RetrainEvent;
 use crate::registry::{ModelRecord, ModelRegistry};
 use crate::request::RetrainRequest;
-use crate::workshop::{Apprentice, Workshop};
+use crate::trainer_deps::{TrainableModel, TrainerDeps};
 use bytes::Bytes;
 use detectors::verdict::MonitorEvent;
 use heard::{Heard, HeardEvent};
@@ -45,8 +45,8 @@ pub const COMMAND_HEADER: &str = "driftline-command";
 
 /// The stage.
 pub struct TrainerStage {
-    apprentices: BTreeMap<String, Apprentice>,
-    workshop: Workshop,
+    trainable: BTreeMap<String, TrainableModel>,
+    trainer_deps: TrainerDeps,
     registry: ModelRegistry,
     requests: BTreeMap<String, VecDeque<RetrainRequest>>,
     heard: BTreeMap<String, VecDeque<Heard>>,
@@ -68,10 +68,10 @@ struct Draft {
 
 impl TrainerStage {
     /// A stage for these models.
-    pub fn new(apprentices: BTreeMap<String, Apprentice>, workshop: Workshop) -> Self {
+    pub fn new(trainable: BTreeMap<String, TrainableModel>, trainer_deps: TrainerDeps) -> Self {
         Self {
-            apprentices,
-            workshop,
+            trainable,
+            trainer_deps,
             registry: ModelRegistry::default(),
             requests: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl TrainerStage {
     }
 
     fn mark(&self, number: u64) -> Bytes {
-        Bytes::from(format!("{}:{number}", self.workshop.claimant))
+        Bytes::from(format!("{}:{number}", self.trainer_deps.claimant))
     }
 
     /// Remembers what an episode may have to know of a verdict.
@@ -135,19 +135,19 @@ impl TrainerStage {
             MonitorEvent::Verdict(verdict) => verdict.model.clone(),
             MonitorEvent::RowsMatured(matured) => matured.model.clone(),
         };
-        let Some(apprentice) = self.apprentices.get(&model) else { return };
-        let Some(event) = HeardEvent::of(event, &apprentice.policy) else { return };
+        let Some(trainable) = self.trainable.get(&model) else { return };
+        let Some(event) = HeardEvent::of(event, &trainable.policy) else { return };
         let is_busy = self.registry.model(&model).is_some_and(|record| record.in_flight().is_some())
             || self.requests.get(&model).is_some_and(|waiting| !waiting.is_empty());
         let heard = self.heard.entry(model).or_default();
-        heard.push_back(Heard { offset, event, is_told: delivery == Delivery::Muted });
+        heard.push_back(Heard { offset, event, is_told: delivery == Delivery::Replayed });
         heard::forget(heard, is_busy);
     }
 
     /// Does for each model the one thing that is next, unless its last write has not come back.
     fn act(&mut self) -> Result<(), StageError> {
         self.carry_out_commands()?;
-        let models: Vec<String> = self.apprentices.keys().cloned().collect();
+        let models: Vec<String> = self.trainable.keys().cloned().collect();
         for model in models {
             if !self.unread.contains_key(&model) {
                 self.advance(&model)?;

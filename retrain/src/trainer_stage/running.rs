@@ -12,8 +12,8 @@ use crate::progress::{EpisodeProgress, RetrainEvent, TrialProgress};
 use crate::registry::{CandidateRecord, InFlight, Settlement};
 use crate::request::RetrainRequest;
 use crate::scorer::{ScoredVersion, Scorer};
+use crate::trainer_deps::{RowSpan, TrainableModel, TrainerDeps};
 use crate::trial::{TrialError, champion_losses, features, pair, rows_of_version, usual_largest_error};
-use crate::workshop::{Apprentice, RowSpan, Workshop};
 use arrow::array::RecordBatch;
 use detectors::schema::{ColumnKind, ModelSchema, Task};
 use detectors::verdict::{Cut, RowsMatured};
@@ -49,7 +49,7 @@ pub(super) enum Unfit {
     /// It cannot be loaded or does not answer: rejected.
     Challenger(String),
     /// The world around it failed: the stage is rebuilt.
-    World(StageError),
+    Infrastructure(StageError),
 }
 
 /// Whether an order has been carried out.
@@ -77,7 +77,7 @@ impl TrainerStage {
         if self.running.get(model).is_none_or(|running| running.request != in_flight.request.id) {
             let running = match self.begin(in_flight) {
                 Ok(running) => running,
-                Err(Unfit::World(error)) => return Err(error),
+                Err(Unfit::Infrastructure(error)) => return Err(error),
                 Err(Unfit::Challenger(reason)) => return self.abandon(&in_flight.request, reason),
             };
             self.running.insert(model.to_owned(), running);
@@ -123,13 +123,13 @@ impl TrainerStage {
     fn begin(&mut self, in_flight: &InFlight) -> Result<Running, Unfit> {
         let request = &in_flight.request;
         let missing = || Unfit::Challenger("the configuration names no trainer for the model".to_owned());
-        let apprentice = self.apprentices.get(&request.model).ok_or_else(missing)?;
+        let trainable = self.trainable.get(&request.model).ok_or_else(missing)?;
         let record = self.registry.model(&request.model).ok_or_else(missing)?;
-        let champions: Vec<&ModelVersion> = record.champions(in_flight.reigns);
+        let champions: Vec<&ModelVersion> = record.champions(in_flight.tenures);
         let champion = champions.iter().find(|known| Some(&known.version) == request.champion.as_ref());
         let promised = champion.and_then(|champion| metric(champion, HELD_OUT_ERROR));
         let until = self.last_cut_before(request);
-        let loss = loss_of(&mut self.workshop, apprentice, (request, &until), promised)?;
+        let loss = loss_of(&mut self.trainer_deps, trainable, (request, &until), promised)?;
         let promises = champions.iter().filter_map(|known| promised_loss(known, &loss));
         let opening = Opening {
             request: request.clone(),
@@ -143,11 +143,11 @@ impl TrainerStage {
                 .map(|known| known.version.clone())
                 .collect(),
             is_recalibrable: champion.is_some_and(|champion| is_graph(champion)),
-            parameters: parameters_of(&apprentice.schema),
+            parameters: parameters_of(&trainable.schema),
         };
         Ok(Running {
             request: request.id.clone(),
-            episode: Episode::open(opening, apprentice.policy.clone()),
+            episode: Episode::open(opening, trainable.policy.clone()),
             loss,
             scorers: BTreeMap::new(),
             heard: None,
@@ -177,7 +177,7 @@ impl TrainerStage {
         running.now_ms = span.span.end_ms;
         let rows = match self.rows_of_champion(running, in_flight, span) {
             Ok(rows) => rows,
-            Err(Unfit::World(error)) => return Err(error),
+            Err(Unfit::Infrastructure(error)) => return Err(error),
             Err(Unfit::Challenger(reason)) => return Err(StageError::failed("reading the rows of a trial", reason)),
         };
         let mut losses = SpanLosses::default();
@@ -188,7 +188,7 @@ impl TrainerStage {
             for number in on_trial {
                 match self.asked(running, in_flight, (number, &rows)) {
                     Ok(pairs) => drop(losses.pairs.insert(number, pairs)),
-                    Err(Unfit::World(error)) => return Err(error),
+                    Err(Unfit::Infrastructure(error)) => return Err(error),
                     // A challenger that does not answer has every row of the span wrong.
                     Err(Unfit::Challenger(reason)) => {
                         tracing::warn!(model = in_flight.request.model, number, reason, "a challenger does not answer");
@@ -214,7 +214,7 @@ impl TrainerStage {
         span: &RowsMatured,
     ) -> Result<RecordBatch, Unfit> {
         let rows = RowSpan { model: &in_flight.request.model, event_time: span.span, until: &span.cut };
-        let rows = self.workshop.rows.between(rows).map_err(Unfit::World)?;
+        let rows = self.trainer_deps.rows.between(rows).map_err(Unfit::Infrastructure)?;
         Ok(rows_of_version(&rows, running.episode.champion())?)
     }
 
@@ -225,9 +225,9 @@ impl TrainerStage {
         (number, rows): (u32, &RecordBatch),
     ) -> Result<Vec<Pair>, Unfit> {
         let gone = || Unfit::Challenger("the model is no longer configured".to_owned());
-        let apprentice = self.apprentices.get(&in_flight.request.model).ok_or_else(gone)?;
+        let trainable = self.trainable.get(&in_flight.request.model).ok_or_else(gone)?;
         let scorer = running.scorers.get_mut(&number).ok_or_else(gone)?;
-        let answers = scorer.score(&features(rows, &apprentice.schema)?);
+        let answers = scorer.score(&features(rows, &trainable.schema)?);
         let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
         Ok(pair(rows, &answers, &running.loss)?)
     }
@@ -341,9 +341,9 @@ impl TrainerStage {
                 }
                 Ok(Progress::Done)
             }
-            Err(Unfit::World(error)) => Err(error),
+            Err(Unfit::Infrastructure(error)) => Err(error),
             // A program that was ended because this process ends has not failed; the next instance asks it again.
-            Err(Unfit::Challenger(_)) if self.workshop.stop.is_cancelled() => Ok(Progress::Pending),
+            Err(Unfit::Challenger(_)) if self.trainer_deps.stop.is_cancelled() => Ok(Progress::Pending),
             Err(Unfit::Challenger(reason)) => {
                 running.episode.fail(candidate.number);
                 let settled = in_flight.candidates.get(&candidate.number).and_then(|known| known.settled.as_ref());
@@ -371,21 +371,22 @@ impl TrainerStage {
         let missing = || Unfit::Challenger("its artifact or its configuration is gone".to_owned());
         let record = self.registry.model(&request.model).ok_or_else(missing)?;
         let known = &record.version(version).ok_or_else(missing)?.version;
-        let apprentice = self.apprentices.get(&request.model).ok_or_else(missing)?;
+        let trainable = self.trainable.get(&request.model).ok_or_else(missing)?;
         let (artifact, _) = known.artifact.as_ref().ok_or_else(missing)?;
-        let bytes = self.workshop.artifacts.get(artifact);
-        let bytes = bytes.map_err(|error| Unfit::World(StageError::failed("reading the challenger", error)))?;
+        let bytes = self.trainer_deps.artifacts.get(artifact);
+        let bytes =
+            bytes.map_err(|error| Unfit::Infrastructure(StageError::failed("reading the challenger", error)))?;
         let scored = ScoredVersion::of(&request.model, known);
-        let mut scorer = (apprentice.scorer)(scored, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
+        let mut scorer = (trainable.scorer)(scored, &bytes).map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let promised = promised_loss(known, &running.loss);
-        let Some(anchor) = &apprentice.policy.gate.anchor else {
+        let Some(anchor) = &trainable.policy.gate.anchor else {
             return Ok(Entering { scorer, promised, anchor: None });
         };
         let event_time = Window { start_ms: anchor.from_ms, end_ms: anchor.until_ms };
         let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
-        let rows = self.workshop.rows.between(span).map_err(Unfit::World)?;
+        let rows = self.trainer_deps.rows.between(span).map_err(Unfit::Infrastructure)?;
         let rows = rows_of_version(&rows, None)?;
-        let answers = scorer.score(&features(&rows, &apprentice.schema)?);
+        let answers = scorer.score(&features(&rows, &trainable.schema)?);
         let answers = answers.map_err(|error| Unfit::Challenger(sentence(&error)))?;
         let standing = AnchorStanding::of(&pair(&rows, &answers, &running.loss)?);
         Ok(Entering { scorer, promised, anchor: Some(standing) })
@@ -410,8 +411,8 @@ impl TrainerStage {
             return Ok(());
         }
         running.quiet_spans = 0;
-        let Some(apprentice) = self.apprentices.get(&in_flight.request.model) else { return Ok(()) };
-        let (episode, gate) = (&running.episode, &apprentice.policy.gate);
+        let Some(trainable) = self.trainable.get(&in_flight.request.model) else { return Ok(()) };
+        let (episode, gate) = (&running.episode, &trainable.policy.gate);
         let trials = episode.trials().map(|(candidate, trial)| TrialProgress {
             candidate: candidate.number,
             kind: candidate.kind,
@@ -473,18 +474,18 @@ fn parameters_of(schema: &ModelSchema) -> usize {
 /// The loss of the model's task. For a regression its scale comes from the policy, or from rows of the champion that were
 /// known when the episode began, or from what it promised: all of them frozen before the first trial, as the bet demands.
 fn loss_of(
-    workshop: &mut Workshop,
-    apprentice: &Apprentice,
+    trainer_deps: &mut TrainerDeps,
+    trainable: &TrainableModel,
     (request, until): (&RetrainRequest, &Cut),
     promised: Option<f64>,
 ) -> Result<Loss, Unfit> {
-    let task = &apprentice.schema.task;
-    let largest_error = match (task, apprentice.policy.gate.largest_error, promised) {
+    let task = &trainable.schema.task;
+    let largest_error = match (task, trainable.policy.gate.largest_error, promised) {
         (Task::Regression, None, Some(promised)) if promised > 0.0 => LARGE_ERRORS * promised,
         (Task::Regression, None, _) => {
             let event_time = Window { start_ms: request.train_from_ms, end_ms: request.matured_ms };
             let span = RowSpan { model: &request.model, event_time, until };
-            let rows = workshop.rows.between(span).map_err(Unfit::World)?;
+            let rows = trainer_deps.rows.between(span).map_err(Unfit::Infrastructure)?;
             usual_largest_error(&rows_of_version(&rows, request.champion.as_deref())?)?
         }
         (_, configured, _) => configured.unwrap_or(1.0),

@@ -11,8 +11,8 @@ use crate::registry::{CandidateRecord, InFlight, ModelRecord};
 use crate::request::RetrainRequest;
 use crate::scorer::ScoredVersion;
 use crate::trainer::{ScorerOf, TrainedModel, TrainingError, TrainingJob, own_answers, train};
+use crate::trainer_deps::{ArtifactError, ChallengerOrigin, RowSpan, TrainableModel};
 use crate::trial::{TrialError, features, rows_of_version, training_set, with_answers};
-use crate::workshop::{Apprentice, ArtifactError, Graduation, RowSpan};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use detectors::windows::Window;
@@ -36,19 +36,19 @@ struct Untried {
 }
 
 /// A version that was trained and can answer, with its reference.
-struct Graduate {
+struct TrainedChallenger {
     version: ModelVersion,
     reference: (String, ArtifactId),
 }
 
 /// Why a training came to nothing.
-enum Fall {
+enum TrainError {
     /// The trainer or its artifact is at fault: counted as an attempt, and told.
     Training(String),
     /// What the trainer made cannot be used, and would be the same in another attempt: told.
     Unusable(String),
     /// The world around it is: the stage is rebuilt, and the attempt counts as lost.
-    World(StageError),
+    Infrastructure(StageError),
     /// The process is about to stop: nothing is recorded, the next instance makes the next attempt.
     Stopped,
 }
@@ -74,21 +74,23 @@ impl TrainerStage {
         if record.attempt == 0 {
             return self.claim(request, candidate, 1);
         }
-        if record.claimant != self.workshop.claimant {
+        if record.claimant != self.trainer_deps.claimant {
             let reason = format!("attempt {} ended with its process or its stage", record.attempt);
             return self.try_again(request, candidate, (record.attempt, reason));
         }
-        if self.workshop.stop.is_cancelled() {
+        if self.trainer_deps.stop.is_cancelled() {
             return Ok(Progress::Pending);
         }
-        match self.graduate(request, candidate) {
-            Ok(graduate) => self.register_challenger(request, candidate, graduate),
-            Err(Fall::Stopped) => Ok(Progress::Pending),
+        match self.trained(request, candidate) {
+            Ok(trained) => self.register_challenger(request, candidate, trained),
+            Err(TrainError::Stopped) => Ok(Progress::Pending),
             // A program that was ended because this process ends has not failed; the next instance runs it again.
-            Err(Fall::Training(_) | Fall::Unusable(_)) if self.workshop.stop.is_cancelled() => Ok(Progress::Pending),
-            Err(Fall::World(error)) => Err(error),
-            Err(Fall::Training(reason)) => self.try_again(request, candidate, (record.attempt, reason)),
-            Err(Fall::Unusable(reason)) => self.give_up(request, candidate, reason),
+            Err(TrainError::Training(_) | TrainError::Unusable(_)) if self.trainer_deps.stop.is_cancelled() => {
+                Ok(Progress::Pending)
+            }
+            Err(TrainError::Infrastructure(error)) => Err(error),
+            Err(TrainError::Training(reason)) => self.try_again(request, candidate, (record.attempt, reason)),
+            Err(TrainError::Unusable(reason)) => self.give_up(request, candidate, reason),
         }
     }
 
@@ -100,10 +102,10 @@ impl TrainerStage {
         champion: &str,
     ) -> Result<Progress, StageError> {
         match self.recalibrated(&in_flight.request, candidate, champion) {
-            Ok(graduate) => self.register_challenger(&in_flight.request, candidate, graduate),
-            Err(Fall::World(error)) => Err(error),
-            Err(Fall::Stopped) => Ok(Progress::Pending),
-            Err(Fall::Training(reason) | Fall::Unusable(reason)) => {
+            Ok(trained) => self.register_challenger(&in_flight.request, candidate, trained),
+            Err(TrainError::Infrastructure(error)) => Err(error),
+            Err(TrainError::Stopped) => Ok(Progress::Pending),
+            Err(TrainError::Training(reason) | TrainError::Unusable(reason)) => {
                 tracing::debug!(model = in_flight.request.model, champion, reason, "the champion is not recalibrated");
                 Ok(Progress::Done)
             }
@@ -115,7 +117,7 @@ impl TrainerStage {
             request: Box::new(request.clone()),
             candidate: Some(candidate.number),
             attempt,
-            claimant: self.workshop.claimant.clone(),
+            claimant: self.trainer_deps.claimant.clone(),
         };
         let step = format!("{}:attempt-{attempt}", candidate.number);
         self.write_at(request, candidate.until.at_ms, event, &step)
@@ -128,7 +130,7 @@ impl TrainerStage {
         candidate: &Candidate,
         (attempt, reason): (u32, String),
     ) -> Result<Progress, StageError> {
-        let most = self.apprentices.get(&request.model).map_or(1, |apprentice| apprentice.policy.max_attempts);
+        let most = self.trainable.get(&request.model).map_or(1, |trainable| trainable.policy.max_attempts);
         if attempt < most {
             let (model, candidate_number) = (&request.model, candidate.number);
             tracing::warn!(model, candidate = candidate_number, attempt, reason, "training failed, trying again");
@@ -152,9 +154,9 @@ impl TrainerStage {
         &mut self,
         request: &RetrainRequest,
         candidate: &Candidate,
-        graduate: Graduate,
+        trained: TrainedChallenger,
     ) -> Result<Progress, StageError> {
-        let Graduate { version, reference: (reference, artifact) } = graduate;
+        let TrainedChallenger { version, reference: (reference, artifact) } = trained;
         let (name, number, time_ms) = (version.version.clone(), candidate.number, candidate.until.at_ms);
         let mut draft = self.draft(&request.model, time_ms);
         match draft.registry.register(&request.model, &version) {
@@ -179,14 +181,14 @@ impl TrainerStage {
     }
 
     /// The labelled rows that a candidate is made of, kept as an artifact.
-    fn freeze(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Frozen, Fall> {
+    fn freeze(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Frozen, TrainError> {
         let event_time = Window { start_ms: candidate.from_ms, end_ms: candidate.until.at_ms };
         let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
-        let rows = self.workshop.rows.between(span).map_err(Fall::World)?;
-        let unknown = || Fall::Training("the configuration names no trainer for the model".to_owned());
-        let apprentice = self.apprentices.get(&request.model).ok_or_else(unknown)?;
-        let set = training_set(&rows, &apprentice.schema)?;
-        let digest = self.workshop.artifacts.put(parquet_of(&set)?)?;
+        let rows = self.trainer_deps.rows.between(span).map_err(TrainError::Infrastructure)?;
+        let unknown = || TrainError::Training("the configuration names no trainer for the model".to_owned());
+        let trainable = self.trainable.get(&request.model).ok_or_else(unknown)?;
+        let set = training_set(&rows, &trainable.schema)?;
+        let digest = self.trainer_deps.artifacts.put(parquet_of(&set)?)?;
         Ok(Frozen { rows, set, digest })
     }
 
@@ -194,31 +196,32 @@ impl TrainerStage {
         self.registry.model(model).map_or_else(|| "v1".to_owned(), ModelRecord::next_version)
     }
 
-    fn graduate(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Graduate, Fall> {
+    fn trained(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<TrainedChallenger, TrainError> {
         let frozen = self.freeze(request, candidate)?;
         let name = self.next_version(&request.model);
-        let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
-        let directory = tempfile::tempdir_in(&self.workshop.work_directory)
-            .map_err(|error| Fall::World(StageError::failed("making a directory for the training", error)))?;
+        let Some(trainable) = self.trainable.get(&request.model) else { return Err(TrainError::Stopped) };
+        let directory = tempfile::tempdir_in(&self.trainer_deps.work_directory).map_err(|error| {
+            TrainError::Infrastructure(StageError::failed("making a directory for the training", error))
+        })?;
         let job = TrainingJob {
             model: &request.model,
             version: &name,
-            schema: &apprentice.schema,
+            schema: &trainable.schema,
             rows: &frozen.set,
             parameters: &request.parameters,
             work_directory: directory.path(),
         };
         let scorer_of = |trained: &TrainedModel| {
             let (model, version) = (request.model.clone(), name.clone());
-            let scored = ScoredVersion { model, version, schema: apprentice.schema.clone() };
-            (apprentice.scorer)(scored, &trained.artifact)
+            let scored = ScoredVersion { model, version, schema: trainable.schema.clone() };
+            (trainable.scorer)(scored, &trained.artifact)
         };
-        let trained = train(apprentice.trainer.as_ref(), &scorer_of, &job, &self.workshop.stop)?;
-        let artifact = self.workshop.artifacts.put(trained.artifact.clone())?;
+        let trained = train(trainable.trainer.as_ref(), &scorer_of, &job, &self.trainer_deps.stop)?;
+        let artifact = self.trainer_deps.artifacts.put(trained.artifact.clone())?;
         let version = ModelVersion {
             version: name.clone(),
             artifact: Some((artifact, trained.format)),
-            schema: apprentice.schema.clone(),
+            schema: trainable.schema.clone(),
             lineage: Lineage {
                 code_revision: trained.code_revision.clone(),
                 parameters: trained.parameters.clone(),
@@ -226,7 +229,7 @@ impl TrainerStage {
                 ..lineage(request, candidate, &frozen)
             },
         };
-        let held_out = held_out_answers(apprentice, &scorer_of, &job, &self.workshop.stop)?;
+        let held_out = held_out_answers(trainable, &scorer_of, &job, &self.trainer_deps.stop)?;
         let untried = Untried { version, artifact: trained.artifact, training_set: frozen.digest, held_out };
         self.with_reference(request, untried, &frozen.rows)
     }
@@ -236,20 +239,20 @@ impl TrainerStage {
         request: &RetrainRequest,
         candidate: &Candidate,
         champion: &str,
-    ) -> Result<Graduate, Fall> {
+    ) -> Result<TrainedChallenger, TrainError> {
         let frozen = self.freeze(request, candidate)?;
-        let gone = || Fall::Training("the champion or its artifact is gone".to_owned());
+        let gone = || TrainError::Training("the champion or its artifact is gone".to_owned());
         let known = self.registry.model(&request.model).and_then(|record| record.version(champion)).ok_or_else(gone)?;
         let (id, _) = known.version.artifact.as_ref().ok_or_else(gone)?;
-        let base = self.workshop.artifacts.get(id)?;
-        let apprentice = self.apprentices.get(&request.model).ok_or_else(gone)?;
+        let base = self.trainer_deps.artifacts.get(id)?;
+        let trainable = self.trainable.get(&request.model).ok_or_else(gone)?;
         let answered = rows_of_version(&frozen.rows, Some(champion))?;
-        let artifact = recalibrate(&base, &apprentice.schema, &answered);
-        let artifact = artifact.map_err(|error| Fall::Training(sentence(&error)))?;
+        let artifact = recalibrate(&base, &trainable.schema, &answered);
+        let artifact = artifact.map_err(|error| TrainError::Training(sentence(&error)))?;
         let version = ModelVersion {
             version: self.next_version(&request.model),
-            artifact: Some((self.workshop.artifacts.put(artifact.clone())?, ArtifactFormat::Onnx)),
-            schema: apprentice.schema.clone(),
+            artifact: Some((self.trainer_deps.artifacts.put(artifact.clone())?, ArtifactFormat::Onnx)),
+            schema: trainable.schema.clone(),
             lineage: lineage(request, candidate, &frozen),
         };
         let untried = Untried { version, artifact, training_set: frozen.digest, held_out: None };
@@ -262,13 +265,14 @@ impl TrainerStage {
         request: &RetrainRequest,
         untried: Untried,
         rows: &RecordBatch,
-    ) -> Result<Graduate, Fall> {
+    ) -> Result<TrainedChallenger, TrainError> {
         let Untried { mut version, artifact, training_set, held_out } = untried;
-        let Some(apprentice) = self.apprentices.get(&request.model) else { return Err(Fall::Stopped) };
+        let Some(trainable) = self.trainable.get(&request.model) else { return Err(TrainError::Stopped) };
         let scored = ScoredVersion::of(&request.model, &version);
-        let mut scorer = (apprentice.scorer)(scored, &artifact).map_err(|error| Fall::Training(sentence(&error)))?;
-        let answers = own_answers(&mut version, scorer.as_mut(), &features(rows, &apprentice.schema)?)?;
-        let task = &apprentice.schema.task;
+        let mut scorer =
+            (trainable.scorer)(scored, &artifact).map_err(|error| TrainError::Training(sentence(&error)))?;
+        let answers = own_answers(&mut version, scorer.as_mut(), &features(rows, &trainable.schema)?)?;
+        let task = &trainable.schema.task;
         let inherited = self.inherited_dependence(request);
         let metrics =
             promises(task, rows, held_out.as_ref().unwrap_or(&answers), inherited).map_err(TrialError::from)?;
@@ -280,12 +284,13 @@ impl TrainerStage {
                 answers
             }
         };
-        let rows = with_answers(rows, &answers, &apprentice.schema)?;
-        let graduation = Graduation { model: &request.model, version: &version.version, training_set: &training_set };
-        let learned = self.workshop.references.learn(graduation, &rows);
-        let (reference, bytes) = learned.map_err(Fall::World)?;
-        let reference = (reference, self.workshop.artifacts.put(bytes)?);
-        Ok(Graduate { version, reference })
+        let rows = with_answers(rows, &answers, &trainable.schema)?;
+        let graduation =
+            ChallengerOrigin { model: &request.model, version: &version.version, training_set: &training_set };
+        let learned = self.trainer_deps.references.learn(graduation, &rows);
+        let (reference, bytes) = learned.map_err(TrainError::Infrastructure)?;
+        let reference = (reference, self.trainer_deps.artifacts.put(bytes)?);
+        Ok(TrainedChallenger { version, reference })
     }
 
     fn inherited_dependence(&self, request: &RetrainRequest) -> Option<f64> {
@@ -296,14 +301,14 @@ impl TrainerStage {
 
 /// Answers that the reference may promise; `None` where half of the rows does not make a model.
 fn held_out_answers(
-    apprentice: &Apprentice,
+    trainable: &TrainableModel,
     scorer_of: ScorerOf<'_>,
     job: &TrainingJob<'_>,
     stop: &CancellationToken,
-) -> Result<Option<RecordBatch>, Fall> {
-    match cross_fit(apprentice.trainer.as_ref(), scorer_of, job, stop) {
+) -> Result<Option<RecordBatch>, TrainError> {
+    match cross_fit(trainable.trainer.as_ref(), scorer_of, job, stop) {
         Ok(answers) => Ok(Some(answers)),
-        Err(_) if stop.is_cancelled() => Err(Fall::Stopped),
+        Err(_) if stop.is_cancelled() => Err(TrainError::Stopped),
         Err(error) => {
             let reason = sentence(&error);
             tracing::warn!(model = job.model, version = job.version, reason, "the reference is learned in-sample");
@@ -335,7 +340,7 @@ fn parquet_of(rows: &RecordBatch) -> Result<Bytes, ParquetError> {
     Ok(Bytes::from(writer.into_inner()?))
 }
 
-impl From<TrainingError> for Fall {
+impl From<TrainingError> for TrainError {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Stopped => Self::Stopped,
@@ -345,20 +350,20 @@ impl From<TrainingError> for Fall {
     }
 }
 
-impl From<TrialError> for Fall {
+impl From<TrialError> for TrainError {
     fn from(error: TrialError) -> Self {
         Self::Training(sentence(&error))
     }
 }
 
-impl From<ArtifactError> for Fall {
+impl From<ArtifactError> for TrainError {
     fn from(error: ArtifactError) -> Self {
-        Self::World(StageError::failed("storing an artifact", error))
+        Self::Infrastructure(StageError::failed("storing an artifact", error))
     }
 }
 
-impl From<ParquetError> for Fall {
+impl From<ParquetError> for TrainError {
     fn from(error: ParquetError) -> Self {
-        Self::World(StageError::failed("writing the training set", error))
+        Self::Infrastructure(StageError::failed("writing the training set", error))
     }
 }

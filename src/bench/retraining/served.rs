@@ -4,12 +4,12 @@ use super::stream::{Stream, TARGET};
 use crate::bootstrap::Bootstrap;
 use crate::cli::{BenchLoopArgs, Speed};
 use crate::config::Config;
-use crate::narrator::Narrator;
+use crate::event_feed::{EventFeed, FeedEvent};
 use crate::replay::{Ending, Replay, ReplaySpec};
-use crate::service::{Grounds, Pace, Service, ServiceOptions};
+use crate::reporter::Reporter;
+use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
 use crate::setup::ModelSetup;
 use crate::source::{EncoderSpec, EventId, EventTime, FileColumns, LabelDelay};
-use crate::story::{Happening, Story};
 use crate::table::TableSpec;
 use anyhow::{Context, Result, ensure};
 use detectors::schema::{ColumnKind, PREDICTION, Task};
@@ -42,23 +42,23 @@ pub(super) struct Served {
 pub(super) fn go_through(stream: &Stream, args: &BenchLoopArgs) -> Result<Served> {
     let place = tempfile::tempdir()?;
     let config = config(stream, args, place.path())?;
-    let grounds = Arc::new(Grounds::open(&config)?);
-    let setup = Arc::clone(grounds.model(MODEL)?);
+    let context = Arc::new(ServiceContext::open(&config)?);
+    let setup = Arc::clone(context.model(MODEL)?);
     let columns = FileColumns { label: Some(TARGET.to_owned()), time: time(), ..FileColumns::default() };
     let table = TableSpec { file: PathBuf::from(&stream.name), columns };
     let first = table.rows(&setup, stream.batches(0, args.first).map(Ok))?;
-    let mut set_up = Bootstrap::read(&grounds.log, (&grounds.store, place.path()))?;
+    let mut set_up = Bootstrap::read(&context.log, (&context.store, place.path()))?;
     let version = set_up.train(&setup, &first)?;
     set_up.register(vec![version])?;
 
-    let mut story = Story::new(&grounds.log)?;
+    let mut event_feed = EventFeed::new(&context.log)?;
     let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: Vec::new() };
-    let service = Service::start(Arc::clone(&grounds), &options)?;
-    let (mut served, mut narrator) = (Served::default(), Narrator::default());
+    let service = Service::start(Arc::clone(&context), &options)?;
+    let (mut served, mut reporter) = (Served::default(), Reporter::default());
     let went = replay(&service, &setup, (stream, args), |from, answers| {
         served.losses.extend(stream.losses(from, answers));
-        for happening in story.read()? {
-            if let Some(sentence) = narrator.sentence(&happening) {
+        for happening in event_feed.read()? {
+            if let Some(sentence) = reporter.sentence(&happening) {
                 tracing::info!(stream = stream.name, row = from, "{sentence}");
             }
             served.note(&happening, args.first);
@@ -68,14 +68,14 @@ pub(super) fn go_through(stream: &Stream, args: &BenchLoopArgs) -> Result<Served
     service.shutdown()?;
     went?;
     served.finish();
-    (served.trainings, served.episodes) = (story.sums().trainings, story.sums().retrain_requests);
+    (served.trainings, served.episodes) = (event_feed.sums().trainings, event_feed.sums().retrain_requests);
     ensure!(served.losses.len() * 1_000 + 1_000 > stream.len() - args.first, "the replay ended early");
     Ok(served)
 }
 
 impl Served {
-    fn note(&mut self, happening: &Happening, first: usize) {
-        let Happening::Model(event) = happening else { return };
+    fn note(&mut self, happening: &FeedEvent, first: usize) {
+        let FeedEvent::Model(event) = happening else { return };
         if let LifecycleEvent::Promoted { permit: PermitRecord::Trial { .. }, .. } = &event.event {
             // It answers from the next row on.
             self.promotions.push(first + self.losses.len());
@@ -110,7 +110,7 @@ fn replay(
         prediction: None,
         scores: Vec::new(),
         segments: Vec::new(),
-        partitions: service.grounds().partitions,
+        partitions: service.context().partitions,
     };
     let spec = ReplaySpec { name: MODEL.to_owned(), encoder, speed: Speed::Max, ending: Ending::Mark };
     let mut replay = Replay::new(service, setup, spec)?;

@@ -6,7 +6,7 @@ use crate::command::WrongUsage;
 use crate::command::reference::archived;
 use crate::config::Config;
 use crate::output::note;
-use crate::service::Grounds;
+use crate::service::ServiceContext;
 use crate::setup::ModelSetup;
 use crate::source::{
     self, EncoderSpec, EventId, EventTime, Files, LabelDelay, LabelRows, LabelTimes, Lateness, MappedColumns, RowBatch,
@@ -94,9 +94,9 @@ impl<'a> Input<'a> {
     }
 
     /// The rows in their order.
-    pub(super) fn rows(&self, grounds: &Arc<Grounds>, setup: &Arc<ModelSetup>) -> Result<Rows> {
+    pub(super) fn rows(&self, context: &Arc<ServiceContext>, setup: &Arc<ModelSetup>) -> Result<Rows> {
         if self.is_labels {
-            return Ok(Rows::Labels(self.labels(grounds, setup)?));
+            return Ok(Rows::Labels(self.labels(context, setup)?));
         }
         Ok(Rows::Whole(self.events()?))
     }
@@ -120,12 +120,12 @@ impl<'a> Input<'a> {
     }
 
     /// The labels; where no column has their times, they come with their predictions, or the delay after them.
-    fn labels(&self, grounds: &Arc<Grounds>, setup: &Arc<ModelSetup>) -> Result<LabelRows> {
+    fn labels(&self, context: &Arc<ServiceContext>, setup: &Arc<ModelSetup>) -> Result<LabelRows> {
         let times = match self.label_time() {
             Some(column) => LabelTimes::Column(column.to_owned()),
             None => {
                 let delay = self.args.labels.label_delay.unwrap_or_default();
-                LabelTimes::After { predictions: times_of_predictions(grounds, setup)?, delay }
+                LabelTimes::After { predictions: times_of_predictions(context, setup)?, delay }
             }
         };
         Ok(LabelRows::read(&self.encoder, &times, self.files.open()?)?)
@@ -159,8 +159,8 @@ fn holds_labels_alone(encoder: &EncoderSpec, columns: &Schema) -> Result<bool> {
 }
 
 /// The times of all predictions of a model that are in the log or its archive, by id.
-fn times_of_predictions(grounds: &Arc<Grounds>, setup: &Arc<ModelSetup>) -> Result<HashMap<String, i64>> {
-    let rows = archived(grounds, setup, i64::MIN..i64::MAX)?;
+fn times_of_predictions(context: &Arc<ServiceContext>, setup: &Arc<ModelSetup>) -> Result<HashMap<String, i64>> {
+    let rows = archived(context, setup, i64::MIN..i64::MAX)?;
     let ids = rows.column_by_name(EVENT_ID).and_then(|ids| ids.as_string_opt::<i32>());
     let times = rows.column_by_name(EVENT_TIME).and_then(|times| times.as_primitive_opt::<Int64Type>());
     let pairs = ids.into_iter().flatten().zip(times.into_iter().flat_map(|times| times.iter()));

@@ -1,8 +1,8 @@
 //! The last lines of a replay: what the windows amount to, and what became of every row.
 
 use crate::balance::Balance;
+use crate::event_feed::Sums;
 use crate::output::say;
-use crate::story::Sums;
 use anyhow::Result;
 use serde_json::json;
 

@@ -36,10 +36,10 @@ fn arguments(folder: &Path) -> ReplayArgs {
 /// Appends the whole file while only the archive runs.
 fn cut_short(args: &ReplayArgs, config: &Config) {
     let setup = Arc::clone(setup::find(&ModelSetup::of(config).unwrap(), "fare", config).unwrap());
-    let grounds = Arc::new(Grounds::open(config).unwrap());
-    super::super::reference::first_references(&grounds).unwrap();
+    let context = Arc::new(ServiceContext::open(config).unwrap());
+    super::super::reference::first_references(&context).unwrap();
     let options = ServiceOptions { pace: Pace::LockStep, listen: None, stages: vec!["archive".to_owned()] };
-    let service = Service::start(Arc::clone(&grounds), &options).unwrap();
+    let service = Service::start(Arc::clone(&context), &options).unwrap();
     let input = Input::read(args, &setup, config).unwrap();
     through(&service, &setup, (spec(args, &input), &input), &mut |_| Ok(())).unwrap();
     service.shutdown().unwrap();
@@ -55,7 +55,7 @@ fn a_replay_that_was_appended_whole_finishes_the_stages_work_when_it_is_started_
     }
     let args = arguments(folder.path());
     let config = Config::load(&args.config.config).unwrap();
-    let verdicts = || Grounds::open(&config).unwrap().log.bounds(topics::VERDICTS, 0).unwrap().end;
+    let verdicts = || ServiceContext::open(&config).unwrap().log.bounds(topics::VERDICTS, 0).unwrap().end;
     cut_short(&args, &config);
     assert_eq!(verdicts(), 0, "no monitor has run yet");
     let told = replay(&args, false).unwrap_err().to_string();
@@ -137,7 +137,7 @@ fn replayed(folder: &TempDir, files: &[&str], arguments: &str) -> Result<(Balanc
     let config = Config::load(&args.config.config).unwrap();
     let setup = Arc::clone(setup::find(&ModelSetup::of(&config).unwrap(), &args.model, &config).unwrap());
     let input = Input::read(&args, &setup, &config)?;
-    in_lock_step(&input, &Arc::new(Grounds::open(&config)?), (&setup, true))
+    in_lock_step(&input, &Arc::new(ServiceContext::open(&config)?), (&setup, true))
 }
 
 /// Rows read, counted, late, duplicate, dead and told of nowhere.

@@ -5,7 +5,7 @@ use super::profile::merged;
 use super::stream::{MODEL, VERSION, WINDOW_MS};
 use capture::archive::index::ArchiveIndex;
 use capture::partial::{CaptureEpoch, EventCounts, PartialBody};
-use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::references::{ReferenceCache, ReferenceRegistry};
 use detectors::profile::Profile;
 use detectors::reference::Reference;
 use detectors::verdict::{Monitor, Position};
@@ -46,7 +46,7 @@ struct Found {
 impl Ledger {
     pub(super) fn read(place: &Workplace, partitions: u32) -> Self {
         let log = place.log().unwrap();
-        let mut references = ReferenceBook::new(ReferenceShelf::new(Arc::new(place.store().unwrap())));
+        let mut references = ReferenceRegistry::new(ReferenceCache::new(Arc::new(place.store().unwrap())));
         for record in all(log.as_ref(), topics::MODELS).unwrap() {
             references.absorb(&record).unwrap();
         }

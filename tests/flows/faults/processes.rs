@@ -110,7 +110,7 @@ fn two_processes_with_one_transactional_id_never_commit_the_same_twice() {
         let fault = Instant::now();
         house.send(ROWS);
         let other = house.place.log().unwrap();
-        USURPED.iter().for_each(|group| other.take_over(group).unwrap());
+        USURPED.iter().for_each(|group| other.fence(group).unwrap());
         house.send(ROWS);
         recovery = recovery.max(house.until_captured(&mut service, fault));
     }

@@ -46,7 +46,7 @@ fn a_death_at_any_step_of_a_transaction_loses_nothing_and_counts_nothing_twice()
     for (number, (stage, step)) in deaths.iter().enumerate() {
         house.send(ROWS);
         house.flush();
-        // Not always the first transaction of a life.
+        // Not always the first transaction of a run.
         let plan = format!("{stage}:{}:{}", step.name(), 1 + number % 2);
         println!("dies at {plan}");
         house.place.run_to_its_death(&[(CRASH, &plan)]).unwrap();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use capture::partial::{CaptureEpoch, PartialBody};
-use capture::references::{ReferenceBook, ReferenceShelf};
+use capture::references::{ReferenceCache, ReferenceRegistry};
 use detectors::layout::ColumnLayout;
 use detectors::profile::{CategoricalProfile, ColumnProfile, NumericProfile, Profile};
 use detectors::reference::Reference;
@@ -75,13 +75,13 @@ pub(super) struct Finished {
     verdicts: BTreeMap<(String, String, i64), Verdict>,
     /// What was counted in time, by model and pane.
     panes: BTreeMap<(String, i64), Profile>,
-    references: ReferenceBook,
+    references: ReferenceRegistry,
 }
 
 impl Finished {
     pub(super) fn read(place: &Workplace) -> Result<Self> {
         let log = place.log()?;
-        let mut references = ReferenceBook::new(ReferenceShelf::new(Arc::new(place.store()?)));
+        let mut references = ReferenceRegistry::new(ReferenceCache::new(Arc::new(place.store()?)));
         for record in all(log.as_ref(), topics::MODELS)? {
             references.absorb(&record)?;
         }

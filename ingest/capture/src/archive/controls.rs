@@ -12,10 +12,10 @@ use streams::log::{Offset, PartitionId, Record};
 
 /// The control records of an archiving epoch.
 #[derive(Debug, Default)]
-pub(super) struct Controls(BTreeMap<(String, PartitionId), Told>);
+pub(super) struct Controls(BTreeMap<(String, PartitionId), ControlTimes>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct ControlTimes {
     controls: Vec<(Offset, Control)>,
     /// Whether nothing has come since the last of them.
     goes_on: bool,
@@ -45,7 +45,7 @@ impl Controls {
     }
 }
 
-impl Told {
+impl ControlTimes {
     fn push(&mut self, offset: Offset, control: Control) {
         let last = if self.goes_on { self.controls.last_mut() } else { None };
         self.goes_on = true;

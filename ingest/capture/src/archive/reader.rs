@@ -11,7 +11,7 @@
 //!
 //! Memory holds a batch of each file whose rows lie around the place that is read, one file a model and day of event time as
 //! a rule; of a store that is no local directory also the bytes of these files. A compaction that deletes a file in the
-//! meantime makes the next read fail, and the stage's next life looks the files up anew.
+//! meantime makes the next read fail, and the stage's next run looks the files up anew.
 
 use super::index::ArchiveIndex;
 use super::parquet_file::rows_between;

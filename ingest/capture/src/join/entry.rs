@@ -1,7 +1,7 @@
 //! What is held of an id, and its record: the same bytes in memory and in a run.
 //!
 //! A record is as short as its values allow: lengths, offsets and the distance of a watermark from its event are variable
-//! integers. Records never leave the life of the stage that wrote them, so that the format has no version.
+//! integers. Records never leave the run of the stage that wrote them, so that the format has no version.
 //!
 //! ```text
 //! id, predictions, labels, prediction…, label…

@@ -10,13 +10,13 @@
 //! Of each id there stays in memory: a share of a Bloom filter, of which about one look-up in two hundred learns nothing,
 //! a share of the index's first level, and one bit that says whether it is here no more. Less than two bytes.
 //!
-//! Every page of the sections and every record carries a checksum under the key of this life, so that a damaged file is an
+//! Every page of the sections and every record carries a checksum under the key of this run, so that a damaged file is an
 //! error and never an id that is not found. The file is opened anew each time: there may be more runs than a process may
 //! have files, and one that was deleted is noticed.
 
 use super::entry::{Entry, id_of};
 use super::memory::Due;
-use super::section::{Item, ItemMarks, Seal, Section, Walk, time_key};
+use super::section::{ChecksumKey, Item, ItemMarks, Section, Walk, time_key};
 use super::space::SpaceError;
 use parquet::bloom_filter::Sbbf;
 use std::fs::File;
@@ -36,7 +36,7 @@ const FIRST_READ: usize = 512;
 #[derive(Debug)]
 pub(super) struct Run {
     path: PathBuf,
-    seal: Seal,
+    seal: ChecksumKey,
     filter: Sbbf,
     index: Section,
     /// The hash at the beginning of each page of the index.
@@ -82,7 +82,7 @@ impl Run {
     }
 
     pub(super) fn write_to(file: File, records: impl Iterator<Item = (u64, Box<[u8]>)>) -> io::Result<Self> {
-        let seal = Seal::new();
+        let seal = ChecksumKey::new();
         let mut file = BufWriter::with_capacity(1 << 16, file);
         let (contents, mut at) = Contents::write(&mut file, records, &seal)?;
         let Contents { index, predictions, labels } = contents.sorted();
@@ -234,7 +234,7 @@ impl Contents {
     fn write(
         file: &mut impl Write,
         records: impl Iterator<Item = (u64, Box<[u8]>)>,
-        seal: &Seal,
+        seal: &ChecksumKey,
     ) -> io::Result<(Self, u64)> {
         let (mut contents, mut at) = (Self::default(), 0);
         for (hash, record) in records {

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The key of the checksums of one file, which no other file and no other life has.
+/// The key of the checksums of one file, which no other file and no other run has.
 #[derive(Debug)]
-pub(super) struct Seal(RandomState);
+pub(super) struct ChecksumKey(RandomState);
 
-impl Seal {
+impl ChecksumKey {
     pub(super) fn new() -> Self {
         Self(RandomState::new())
     }
@@ -90,7 +90,7 @@ impl Section {
     const PAGE_BYTES: usize = Self::PAGE * Item::BYTES + 8;
 
     /// Writes the items, which are sorted, at this place of the file.
-    pub(super) fn write(file: &mut impl Write, start: u64, items: &[Item], seal: &Seal) -> io::Result<Self> {
+    pub(super) fn write(file: &mut impl Write, start: u64, items: &[Item], seal: &ChecksumKey) -> io::Result<Self> {
         let mut page = Vec::with_capacity(Self::PAGE_BYTES);
         let section = Self { start, items: items.len() };
         for (number, items) in items.chunks(Self::PAGE).enumerate() {
@@ -114,7 +114,7 @@ impl Section {
     }
 
     /// The items of a page; none beyond the last.
-    pub(super) fn page(&self, file: &File, number: usize, seal: &Seal) -> io::Result<Vec<Item>> {
+    pub(super) fn page(&self, file: &File, number: usize, seal: &ChecksumKey) -> io::Result<Vec<Item>> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the checksum of a page is wrong");
         let items = self.items.saturating_sub(number * Self::PAGE).min(Self::PAGE);
         if items == 0 {
@@ -164,7 +164,7 @@ impl Walk {
     }
 
     /// The next item that was due before this time.
-    pub(super) fn next_before(&mut self, before_ms: i64, path: &Path, seal: &Seal) -> io::Result<Option<Item>> {
+    pub(super) fn next_before(&mut self, before_ms: i64, path: &Path, seal: &ChecksumKey) -> io::Result<Option<Item>> {
         let Some(key) = self.next_key.filter(|key| self.is_due(*key, before_ms)) else {
             self.page = None;
             return Ok(None);

@@ -1,7 +1,7 @@
 //! The memory that the ids of all joins of a process may take, and the place on local disk for those beyond it.
 //!
-//! Files here are a cache of one life of a stage: the log rebuilds them, so they are not synced, and none is read that the
-//! life did not write itself. They stand in a folder of this process, which holds a lock as long as it lives; whoever opens
+//! Files here are a cache of one run of a stage: the log rebuilds them, so they are not synced, and none is read that the
+//! run did not write itself. They stand in a folder of this process, which holds a lock as long as it lives; whoever opens
 //! the same directory later deletes the folders of processes that are no more. Nothing is made before it is needed.
 //!
 //! Not promised: that memory stays under the bound to the byte. A join that holds less than its part of it does not write

@@ -7,7 +7,7 @@
 //!
 //! It knows of no rule of the join but one: how long after a prediction its absent label is declared.
 //!
-//! After an error the store is of no more use: what it was about to write is gone. The stage's life ends, and the next one
+//! After an error the store is of no more use: what it was about to write is gone. The stage's run ends, and the next one
 //! reads the log again.
 
 use super::entry::Entry;
@@ -30,7 +30,7 @@ pub(super) struct Store {
 #[derive(Debug)]
 pub(super) struct Found {
     hash: u64,
-    place: Place,
+    place: EntryLocation,
     /// What is held; empty where nothing is.
     pub(super) entry: Entry,
     /// Absent labels that were due before this count as declared, whether the entry says so or not.
@@ -38,7 +38,7 @@ pub(super) struct Found {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum EntryLocation {
     Nowhere,
     Memory,
     Run { run: usize, ordinal: u32 },
@@ -93,7 +93,7 @@ pub(super) struct Taken {
 impl Found {
     /// Whether nothing is held of the id.
     pub(super) fn is_new(&self) -> bool {
-        self.place == Place::Nowhere
+        self.place == EntryLocation::Nowhere
     }
 }
 
@@ -116,23 +116,23 @@ impl Store {
     pub(super) fn find(&self, id: &str) -> Result<Found, SpaceError> {
         let hash = self.memory.hash(id);
         if let Some((_, entry)) = self.memory.find(hash, id).and_then(Entry::unpack) {
-            return Ok(Found { hash, place: Place::Memory, entry, declared_to_ms: None });
+            return Ok(Found { hash, place: EntryLocation::Memory, entry, declared_to_ms: None });
         }
         for (number, run) in self.runs.iter().enumerate() {
             if let Some((ordinal, record)) = run.find(hash, id)? {
                 let (_, entry) = run.unpack(&record)?;
-                let place = Place::Run { run: number, ordinal };
+                let place = EntryLocation::Run { run: number, ordinal };
                 return Ok(Found { hash, place, entry, declared_to_ms: run.declared_to_ms() });
             }
         }
-        Ok(Found { hash, place: Place::Nowhere, entry: Entry::default(), declared_to_ms: None })
+        Ok(Found { hash, place: EntryLocation::Nowhere, entry: Entry::default(), declared_to_ms: None })
     }
 
     /// Holds an entry as it has become since it was found, with every declared label in it.
     pub(super) fn put(&mut self, id: &str, found: &Found, added: Added) -> Result<(), SpaceError> {
         self.memory.put(found.hash, id, &found.entry);
         match (found.place, added) {
-            (Place::Run { run, ordinal }, _) => {
+            (EntryLocation::Run { run, ordinal }, _) => {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.remove(ordinal);
                 }

@@ -9,7 +9,7 @@
 //!   partitions. Its headers name the place in Driftline's own topic.
 //! - **When it came stays.** A part bears the time at which the log took the record that it is a part of: an event's time
 //!   counts up to that, and no further.
-//! - **The order in which partitions are read makes no row late.** `neighbours` holds back what is more than half of the
+//! - **The order in which partitions are read makes no row late.** `peers` holds back what is more than half of the
 //!   allowed disorder ahead of the slowest partition. The other half is for the disorder within partitions: who writes at
 //!   the same time to several decides by that where a row stands, as who writes to one does. A replay so takes a round of
 //!   telling for every half of the disorder.
@@ -19,13 +19,13 @@
 //! What is held back is read again after a restart, from the offset of the first such record. Deliberately absent: topics
 //! that get more partitions while this runs, which a restart takes in.
 
-mod neighbours;
+mod peers;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 use codec::decode::{Part, Splitter};
-use neighbours::{Neighbours, Standing};
+use peers::{PeerProgress, Peers};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub struct RepartitionSpec {
     pub partitions: u32,
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
-    /// A name that no other life of the stage has.
-    pub life: String,
+    /// A name that no other run of the stage has.
+    pub incarnation: String,
     /// Tells the rows of the topic's records apart.
     pub splitter: Splitter,
 }
@@ -60,7 +60,7 @@ pub struct Repartition {
     standings: String,
     partitions: u32,
     splitter: Splitter,
-    neighbours: Neighbours,
+    peers: Peers,
     /// What is forwarded once the other partitions are as far.
     held: VecDeque<Held>,
     /// Everything before this offset has been forwarded.
@@ -113,7 +113,7 @@ impl Repartition {
             standings: topics::standings_of(spec.topic),
             partitions: spec.partitions,
             splitter: spec.splitter,
-            neighbours: Neighbours::new(spec.life, spec.sources, spec.disorder / 2),
+            peers: Peers::new(spec.incarnation, spec.sources, spec.disorder / 2),
             held: VecDeque::new(),
             forwarded: 0,
             latest_ms: None,
@@ -164,16 +164,16 @@ impl Repartition {
     /// Takes in what the runners of all partitions tell.
     fn hear(&mut self, records: &[Record], delivery: Delivery) -> Result<(), StageError> {
         for record in records {
-            let standing: Standing =
+            let standing: PeerProgress =
                 serde_json::from_slice(record.value.as_deref().unwrap_or_default()).map_err(|error| {
                     let (topic, reason) = (self.standings.clone(), error.to_string());
                     StageError::Unreadable { topic, partition: 0, offset: record.offset, reason }
                 })?;
-            let said = self.neighbours.hear(standing);
-            let Some((control, own)) = said.zip(self.neighbours.own()).filter(|_| delivery == Delivery::Live) else {
+            let said = self.peers.hear(standing);
+            let Some((control, own)) = said.zip(self.peers.own()).filter(|_| delivery == Delivery::Live) else {
                 continue;
             };
-            let sources = self.neighbours.sources();
+            let sources = self.peers.sources();
             let own = (0..self.partitions).filter(|partition| partition.checked_rem(sources) == Some(own));
             self.records.extend(own.map(|partition| control.to_record(self.topic, partition)));
         }
@@ -182,11 +182,11 @@ impl Repartition {
 
     /// Forwards what no other partition is waited for with.
     fn release(&mut self) {
-        while let Some(held) = self.held.pop_front_if(|held| self.neighbours.allow(held.next_ms())) {
+        while let Some(held) = self.held.pop_front_if(|held| self.peers.allow(held.next_ms())) {
             self.forwarded = held.offset + 1;
             match held.what {
                 Forwarded::Rows(records) => self.records.extend(records),
-                Forwarded::Word(control) => self.neighbours.say(control),
+                Forwarded::Word(control) => self.peers.say(control),
             }
         }
     }
@@ -204,7 +204,7 @@ impl Repartition {
     fn snapshot(&mut self) -> Result<Option<Bytes>, StageError> {
         // Without anything held back the offsets say it all.
         let forwarded = if self.held.is_empty() { self.stored.forwarded } else { self.forwarded };
-        let snapshot = Snapshot { own: self.neighbours.own(), forwarded, said: self.neighbours.said().clone() };
+        let snapshot = Snapshot { own: self.peers.own(), forwarded, said: self.peers.said().clone() };
         if snapshot == self.stored {
             return Ok(None);
         }
@@ -214,7 +214,7 @@ impl Repartition {
     }
 
     /// The record that tells the other partitions' runners.
-    fn told(&self, standing: &Standing) -> Result<NewRecord, StageError> {
+    fn told(&self, standing: &PeerProgress) -> Result<NewRecord, StageError> {
         let value =
             serde_json::to_vec(standing).map_err(|error| StageError::failed("telling where it stands", error))?;
         Ok(NewRecord {
@@ -238,9 +238,9 @@ impl Stage for Repartition {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), StageError> {
         let stored: Snapshot = serde_json::from_slice(snapshot)
             .map_err(|error| StageError::failed("reading the snapshot of a repartition", error))?;
-        stored.own.into_iter().for_each(|own| self.neighbours.is_of(own));
+        stored.own.into_iter().for_each(|own| self.peers.is_of(own));
         self.forwarded = stored.forwarded;
-        self.neighbours.restore(stored.said.clone());
+        self.peers.restore(stored.said.clone());
         self.stored = stored;
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Stage for Repartition {
                 self.hear(records, delivery)?;
             }
             Input::Records { partition, records, .. } => {
-                self.neighbours.is_of(partition);
+                self.peers.is_of(partition);
                 self.is_at_end = false;
                 records.iter().try_for_each(|record| self.take(partition, record))?;
             }
@@ -262,23 +262,23 @@ impl Stage for Repartition {
         Ok(())
     }
 
-    fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
+    fn awaits_alignment(&self, topic: &str, partition: PartitionId) -> bool {
         if topic != self.source {
             return false;
         }
         // A partition without a record is known from here: the runner asks before it reads.
-        self.neighbours.is_of(partition);
-        let waits = self.held.front().is_some_and(|held| !self.neighbours.allow(held.next_ms()));
-        waits && self.neighbours.has_asked()
+        self.peers.is_of(partition);
+        let waits = self.held.front().is_some_and(|held| !self.peers.allow(held.next_ms()));
+        waits && self.peers.has_asked()
     }
 
     fn seal(&mut self, _reason: Seal) -> Result<Option<Epoch>, StageError> {
         let mut records = std::mem::take(&mut self.records);
-        if let Some(standing) = self.neighbours.tell(self.next_ms()) {
+        if let Some(standing) = self.peers.tell(self.next_ms()) {
             records.push(self.told(&standing)?);
         }
         let snapshot = self.snapshot()?;
-        let held = self.held.front().zip(self.neighbours.own()).map(|(held, partition)| ResumePoint {
+        let held = self.held.front().zip(self.peers.own()).map(|(held, partition)| ResumePoint {
             topic: self.source.clone(),
             partition,
             offset: held.offset,

@@ -47,14 +47,14 @@ enum Act {
     Die,
 }
 
-fn stage(life: u32) -> Repartition {
+fn stage(incarnation: u32) -> Repartition {
     let models = vec![fixtures::source(&fixtures::watched())];
     Repartition::new(RepartitionSpec {
         topic: topics::INFERENCES,
         sources: SOURCES,
         partitions: PARTITIONS,
         disorder: Duration::from_millis(DISORDER_MS as u64),
-        life: format!("life-{life}"),
+        incarnation: format!("life-{incarnation}"),
         splitter: Splitter::new(models, Limits::default(), EventKind::Inference, PARTITIONS),
     })
 }
@@ -90,7 +90,7 @@ impl House {
         let Runner { partition, stage, read: (from, _), .. } = &mut self.runners[runner];
         let topic = topics::source_of(topics::INFERENCES);
         let records = &self.sources[runner][*from as usize..];
-        if stage.is_ahead(&topic, *partition) {
+        if stage.awaits_alignment(&topic, *partition) {
             return false;
         }
         if records.is_empty() {
@@ -141,7 +141,7 @@ impl House {
             stage.restore(snapshot).unwrap();
         }
         let records = &self.sources[runner][committed.resume as usize..committed.source as usize];
-        let (topic, partition, delivery) = (topics::source_of(topics::INFERENCES), *partition, Delivery::Muted);
+        let (topic, partition, delivery) = (topics::source_of(topics::INFERENCES), *partition, Delivery::Replayed);
         if !records.is_empty() {
             stage.absorb(Input::Records { topic: &topic, partition, records, delivery }).unwrap();
         }

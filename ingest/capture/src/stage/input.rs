@@ -51,7 +51,7 @@ pub(super) struct InputSnapshot {
     /// Where the restart begins.
     pub(super) resume: Checkpoint,
     /// Places from there on of duplicates whose first may lie before.
-    later_duplicates: BTreeSet<Place>,
+    later_duplicates: BTreeSet<RowPosition>,
     /// The watermark where the last committed epoch ended. The archive keeps the latest of heartbeats that follow each other,
     /// so that a part of them may not come back from there.
     #[serde(default)]
@@ -63,13 +63,13 @@ pub(super) struct InputSnapshot {
 
 /// What an epoch has said of an input partition.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct ReportedProgress {
     watermark_ms: Option<i64>,
     idle: bool,
 }
 
 /// A row's place in its partition: the offset of its record, and its index there.
-pub(super) type Place = (Offset, i32);
+pub(super) type RowPosition = (Offset, i32);
 
 /// What all input partitions have in common.
 #[derive(Debug, Clone)]
@@ -92,18 +92,18 @@ pub(super) struct InputState {
     /// What the watermark was there, until a restart has absorbed so far.
     sealed_ms: Option<i64>,
     read_to: Offset,
-    /// When the log took the last record before that; `None` before there was one in this life.
+    /// When the log took the last record before that; `None` before there was one in this run.
     read_ms: Option<i64>,
     idle: bool,
     /// What the last epoch said of it; `None` before there was one.
-    told: Option<Told>,
+    told: Option<ReportedProgress>,
     ticks: Vec<Tick>,
     counts: BTreeMap<String, EventCounts>,
     dead_letters: BTreeMap<String, i64>,
     latest_ms: i64,
     checkpoints: VecDeque<Checkpoint>,
     /// Duplicates with a later time than their first, as far back as a restart may read.
-    later_duplicates: BTreeSet<Place>,
+    later_duplicates: BTreeSet<RowPosition>,
     /// Widths whose boundaries are ticks.
     pane_ms: Arc<[i64]>,
     /// The record whose events are being observed, and the watermark before it.
@@ -167,7 +167,7 @@ impl InputState {
 
     /// Whether a row's version is told apart; one that is read for the first time is given a place where there is one.
     pub(super) fn has_place(&mut self, asking: Asking<'_>, delivery: Delivery) -> bool {
-        if delivery == Delivery::Muted && self.has_versions {
+        if delivery == Delivery::Replayed && self.has_versions {
             return self.versions.had_place(&asking.model.name, asking.version, asking.offset);
         }
         self.versions.admit(asking)
@@ -182,12 +182,12 @@ impl InputState {
     }
 
     /// Remembers a duplicate that a restart could take for the first of its id.
-    pub(super) fn remember_duplicate(&mut self, place: Place) {
+    pub(super) fn remember_duplicate(&mut self, place: RowPosition) {
         self.later_duplicates.insert(place);
     }
 
     /// Whether the row was found to be a duplicate before a restart.
-    pub(super) fn is_known_duplicate(&self, place: Place) -> bool {
+    pub(super) fn is_known_duplicate(&self, place: RowPosition) -> bool {
         self.later_duplicates.contains(&place)
     }
 
@@ -260,7 +260,7 @@ impl InputState {
     }
 
     fn tell(&mut self) {
-        self.told = Some(Told { watermark_ms: self.watermark.at_ms(), idle: self.idle });
+        self.told = Some(ReportedProgress { watermark_ms: self.watermark.at_ms(), idle: self.idle });
     }
 
     /// Whether windows may wait for this partition's share of the ledger, of which events up to `unjudged_ms` are not judged

@@ -2,21 +2,21 @@
 //!
 //! Reads the same partitions of `inferences` and `labels`, and `models` as a broadcast. Decodes rows, decides what is late
 //! or a duplicate, joins labels, and sends the monitor the ledger of what an epoch read and the partial profiles of what was
-//! in it. It keeps no windows: rows are decoded as they come, judged once there are enough of them (see `unjudged`), and
+//! in it. It keeps no windows: rows are decoded as they come, judged once there are enough of them (see `pending_rows`), and
 //! counted once there are enough of their version (see `model`), at the latest with the end of the epoch.
 //!
 //! Lateness, duplicates and the age of labels follow from each partition's own records, so the sums over all epochs are the
-//! same wherever epochs end and in whatever order partitions are read. State is rebuilt by absorbing again, muted, from the
+//! same wherever epochs end and in whatever order partitions are read. State is rebuilt by replaying it from the
 //! oldest checkpoint whose events a label may still reach or whose ids are known still, or from the archive what the topics
 //! have forgotten of that.
 
 mod input;
 mod input_query;
 mod model;
+mod pending_rows;
 mod recall;
 mod rows;
 mod seen;
-mod unjudged;
 mod unknown_classes;
 mod versions;
 
@@ -25,17 +25,18 @@ pub(crate) use model::{OutcomeQueries, Qualities};
 pub use recall::unarchived_column;
 
 use crate::archive::reader::ArchiveReader;
-use crate::catch_up::CatchUp;
 use crate::join::{Label, LabelSpace, Need, Prediction, Taken, label_at};
 use crate::partial::{CaptureEpoch, EventCounts};
-use crate::references::ReferenceBook;
+use crate::references::ReferenceRegistry;
 use crate::segments::SegmentError;
 use crate::watched::WatchedModel;
+use crate::watermark_alignment::WatermarkAlignment;
 use crate::window_query::QueryEngine;
 use codec::decode::{Decoder, EventBatch, LabelBatch};
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
+use pending_rows::PendingRows;
 use rows::{CountedRows, Fate, LabelRows, PreparedRows, in_log_order};
 use seen::{Event, SeenIds};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +48,6 @@ use streams::partition::partition_of;
 use streams::stage::{Delivery, Epoch, Gone, Input, Seal, Share, Stage, StageError, StageSpec};
 use streams::topics;
 use thiserror::Error;
-use unjudged::Unjudged;
 use versions::{Asking, MOST_VERSIONS, OTHER_VERSIONS};
 
 /// The most values, of the rows of a partition of all models, that wait until there are enough of a version's for a query.
@@ -68,11 +68,11 @@ pub struct CaptureSpec {
     /// How far behind the latest event another may be without being late.
     pub disorder: Duration,
     /// Has partitions wait that are far ahead of others; `None` where all are to be read as they come.
-    pub catch_up: Option<Arc<CatchUp>>,
+    pub watermark_alignment: Option<Arc<WatermarkAlignment>>,
     /// Decodes the models' records.
     pub decoder: Decoder,
     /// The references known so far; capture reads on from the start of `models`.
-    pub references: ReferenceBook,
+    pub references: ReferenceRegistry,
     /// Where ids that wait for labels are held.
     pub label_space: Arc<LabelSpace>,
     /// Has what the topics' retention deleted while it waits for labels; without it that is an error.
@@ -103,14 +103,14 @@ pub struct Capture {
     monitors: u32,
     record_bytes: usize,
     settings: InputSettings,
-    catch_up: Option<Arc<CatchUp>>,
+    watermark_alignment: Option<Arc<WatermarkAlignment>>,
     decoder: Decoder,
-    unjudged: Option<Unjudged>,
+    pending_rows: Option<PendingRows>,
     /// Values of rows that have waited for others of their version since those that wait were last counted.
     waiting_values: usize,
     /// Labels that met their predictions in this epoch.
     waiting_outcomes: i64,
-    references: ReferenceBook,
+    references: ReferenceRegistry,
     archive: Option<ArchiveReader>,
     engine: QueryEngine,
     dead_letters: Vec<NewRecord>,
@@ -160,9 +160,9 @@ impl Capture {
             monitors: spec.monitors,
             record_bytes: spec.record_bytes,
             settings: InputSettings { disorder: spec.disorder, pane_ms, window_pane_ms },
-            catch_up: spec.catch_up,
+            watermark_alignment: spec.watermark_alignment,
             decoder: spec.decoder,
-            unjudged: None,
+            pending_rows: None,
             waiting_values: 0,
             waiting_outcomes: 0,
             references: spec.references.watching(models.values().map(|model| &model.watched)),
@@ -240,7 +240,7 @@ impl Capture {
         ends.max().unwrap_or(time_ms)
     }
 
-    /// Takes the rows in log order, whichever models and versions they belong to. Those that are muted have been profiled.
+    /// Takes the rows in log order, whichever models and versions they belong to. Replayed rows have been profiled.
     fn predictions(
         &mut self,
         partition: PartitionId,
@@ -267,7 +267,7 @@ impl Capture {
                 let (model, version) = (&batch.model, &batch.version);
                 tracing::warn!(%model, %version, "more than {MOST_VERSIONS} versions at a time: rows of the rest count under version `{OTHER_VERSIONS}`");
             }
-            if delivery == Delivery::Muted {
+            if delivery == Delivery::Replayed {
                 continue;
             }
             let CountedRows { own, others } = model.finish(rows)?;
@@ -455,7 +455,7 @@ impl Stage for Capture {
             Input::Records { topic, partition, records, delivery } => {
                 let source = Source::of(topic);
                 self.absorb_records((source, partition), records, delivery)?;
-                if delivery == Delivery::Muted {
+                if delivery == Delivery::Replayed {
                     self.mute(source, partition);
                 }
             }
@@ -473,12 +473,14 @@ impl Stage for Capture {
         self.recall_part(gone)
     }
 
-    fn is_ahead(&self, topic: &str, partition: PartitionId) -> bool {
+    fn awaits_alignment(&self, topic: &str, partition: PartitionId) -> bool {
         let watermark_ms = self.watermark(Source::of(topic), partition);
-        let catch_up = self.catch_up.as_ref().zip(watermark_ms);
+        let watermark_alignment = self.watermark_alignment.as_ref().zip(watermark_ms);
         let place = (topic, partition);
         // The clock decides when a record is read, and nothing of what comes of it.
-        catch_up.is_some_and(|(catch_up, watermark_ms)| catch_up.is_ahead(place, watermark_ms, Instant::now()))
+        watermark_alignment.is_some_and(|(watermark_alignment, watermark_ms)| {
+            watermark_alignment.awaits_alignment(place, watermark_ms, Instant::now())
+        })
     }
 
     fn is_awaited(&self) -> bool {

@@ -1,10 +1,10 @@
 //! What a restart absorbs again, and that what the topics have forgotten of it comes back from the archive.
 //!
-//! A restart absorbs again, muted, what a label may still reach. Where retention has deleted that part of a topic, its rows
+//! A restart replays what a label may still reach. Where retention has deleted that part of a topic, its rows
 //! come from the archive, in log order and with the control records between them, and go the way of decoded ones; so they
 //! leave the same state. What the archive does not hold changes none:
 //! - bad rows and records that are empty move no watermark and join nothing, and were counted when they were read first;
-//! - columns that the joins do not keep are profiled with the epoch that read them, and a muted row is profiled nowhere;
+//! - columns that the joins do not keep are profiled with the epoch that read them, and a replayed row is profiled nowhere;
 //! - rows of a model that was not configured when they were archived were dead letters then.
 //!
 //! Two things would change it. A segment may follow from a column that is `profile_only`, of which the archive holds no
@@ -84,7 +84,7 @@ impl Capture {
         match source {
             Source::Inferences => {
                 let events = self.archived_events(rows)?;
-                self.predictions(partition, &events, Delivery::Muted)?;
+                self.predictions(partition, &events, Delivery::Replayed)?;
             }
             Source::Labels => {
                 let labels = self.archived_labels(rows)?;

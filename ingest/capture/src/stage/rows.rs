@@ -1,6 +1,6 @@
 //! The rows of a decoded batch, with what capture finds out of each.
 
-use super::input::{InputState, Place};
+use super::input::{InputState, RowPosition};
 use super::input_query::InputQuery;
 use crate::join::Taken;
 use crate::partial::EventCounts;
@@ -64,7 +64,7 @@ impl PreparedRows {
     }
 
     /// Takes note of what became of the next row, at this place of its input, and of what it counts as if it counts.
-    pub(super) fn take(&mut self, taken: Taken, fate: Fate, (input, place): (&mut InputState, Place)) {
+    pub(super) fn take(&mut self, taken: Taken, fate: Fate, (input, place): (&mut InputState, RowPosition)) {
         if taken == Taken::LaterDuplicate {
             input.remember_duplicate(place);
         }
@@ -142,12 +142,12 @@ impl LogRows {
     }
 
     /// A row's offset and its index within the record.
-    pub(super) fn place(&self, row: usize) -> Place {
+    pub(super) fn place(&self, row: usize) -> RowPosition {
         (self.offsets.value(row), self.indices.value(row))
     }
 
     /// Rows of one record between which no other row of it can be, with the place of the first.
-    fn runs(&self) -> impl Iterator<Item = (Place, Range<usize>)> {
+    fn runs(&self) -> impl Iterator<Item = (RowPosition, Range<usize>)> {
         let follows = |row: &usize| {
             let (offset, index) = self.place(row - 1);
             self.place(*row) == (offset, index + 1)
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    fn log_rows(places: &[Place]) -> LogRows {
+    fn log_rows(places: &[RowPosition]) -> LogRows {
         let zeros = || Int64Array::from(vec![0; places.len()]);
         LogRows {
             ids: vec![Some("a"); places.len()].into(),

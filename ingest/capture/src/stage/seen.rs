@@ -5,7 +5,7 @@
 //! its time, and at most as long as it is among the last [`MOST_IDS`] of its partition. Both follow from the partition's own
 //! records. What is sent again after that is late, or, where that many ids lie between, counts again.
 //!
-//! An id with its model and version stands as a hash under a key of this life: of so few no two are the same.
+//! An id with its model and version stands as a hash under a key of this run: of so few no two are the same.
 
 use crate::join::Taken;
 use hashbrown::HashTable;

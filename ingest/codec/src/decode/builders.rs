@@ -8,9 +8,9 @@
 pub(super) mod append;
 
 use super::EventBatch;
-use super::head::{Cell, Head};
+use super::envelope::{Cell, Envelope};
 use super::privacy::HashKey;
-use super::together::Owner;
+use super::shared_builders::Owner;
 use crate::columns;
 use arrow::array::{
     Array, ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, NullBufferBuilder, RecordBatch, StringArray,
@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// Where a row stands in the log, and when the log took it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RecordPosition {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) index: i32,
@@ -215,7 +215,7 @@ impl LogColumns {
 
     /// Appends a row; returns how many bytes of text the ids then hold.
     #[inline(always)]
-    fn push(&mut self, place: Place, id: Cell<'_>, time_ms: i64) -> usize {
+    fn push(&mut self, place: RecordPosition, id: Cell<'_>, time_ms: i64) -> usize {
         self.partition.push(place.partition);
         self.offset.push(place.offset);
         self.index.push(place.index);
@@ -263,9 +263,9 @@ impl WrongTypes {
 
 /// A row of one model and version that is known to be good.
 pub(crate) struct GoodRow<'r, 'a> {
-    pub(crate) place: Place,
+    pub(crate) place: RecordPosition,
     pub(crate) time_ms: i64,
-    pub(crate) head: &'r Head<'a>,
+    pub(crate) envelope: &'r Envelope<'a>,
     /// The schema's columns, then the segments.
     pub(crate) cells: &'r [Cell<'a>],
     pub(crate) label: Cell<'a>,
@@ -345,7 +345,7 @@ impl EventBuilder {
     pub(crate) fn push(&mut self, owner: u32, row: &GoodRow<'_, '_>) {
         debug_assert_eq!(self.columns.len(), row.cells.len(), "both follow the schema and the segments");
         let place = self.rows();
-        let mut fullest = self.log.push(row.place, row.head.id, row.time_ms);
+        let mut fullest = self.log.push(row.place, row.envelope.id, row.time_ms);
         for (index, (column, cell)) in self.columns.iter_mut().zip(row.cells).enumerate() {
             if let Cell::Wrong = cell {
                 self.wrong_types.columns.push(index as u16);
@@ -354,8 +354,8 @@ impl EventBuilder {
             fullest = fullest.max(column.push(cell));
         }
         self.fullest = fullest.max(self.label.push(&row.label));
-        self.sampling_rate.push(row.head.sampling_rate);
-        self.weight.push(row.head.weight);
+        self.sampling_rate.push(row.envelope.sampling_rate);
+        self.weight.push(row.envelope.weight);
         self.count(owner, 1);
     }
 
@@ -446,7 +446,7 @@ impl LabelBuilder {
     }
 
     pub(crate) fn push(&mut self, row: &GoodRow<'_, '_>) {
-        let ids = self.log.push(row.place, row.head.id, row.time_ms);
+        let ids = self.log.push(row.place, row.envelope.id, row.time_ms);
         self.fullest = ids.max(self.label.push(&row.label));
     }
 

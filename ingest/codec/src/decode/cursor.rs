@@ -206,7 +206,7 @@ pub(crate) trait Cursor<'a> {
 
 /// A row that could not be taken: its place within the record, its bytes, and why.
 #[derive(Debug)]
-pub(crate) struct Spoilt {
+pub(crate) struct RejectedRow {
     pub(crate) index: u32,
     pub(crate) bytes: Range<usize>,
     pub(crate) fault: Box<Fault>,
@@ -215,28 +215,28 @@ pub(crate) struct Spoilt {
 /// Visits every row of a record and returns those that the visit, or the frame around them, found fault with.
 ///
 /// A row that fails costs itself only: the cursor goes past it and the next is visited. Rows beyond `most` become one
-/// spoilt row together.
+/// rejected row together.
 pub(crate) fn each_row<'a, C: Cursor<'a>>(
     cursor: &mut C,
     most: u32,
     mut visit: impl FnMut(&mut C, u32) -> Read<()>,
-) -> Vec<Spoilt> {
-    let mut spoilt = Vec::new();
+) -> Vec<RejectedRow> {
+    let mut rejected_rows = Vec::new();
     let mut index = 0;
     loop {
         let (start, outcome) = match cursor.next_row() {
-            Ok(None) => return spoilt,
+            Ok(None) => return rejected_rows,
             Ok(Some(start)) if index >= most => {
                 let fault = Fault::new(Reason::TooManyEvents, start, format!("more than {most} events in one record"));
-                spoilt.push(Spoilt { index, bytes: start..usize::MAX, fault });
-                return spoilt;
+                rejected_rows.push(RejectedRow { index, bytes: start..usize::MAX, fault });
+                return rejected_rows;
             }
             Ok(Some(start)) => (start, visit(cursor, index)),
             Err(fault) => (cursor.position(), Err(fault)),
         };
         if let Err(fault) = outcome {
             cursor.leave_row(start);
-            spoilt.push(Spoilt { index, bytes: start..cursor.position(), fault });
+            rejected_rows.push(RejectedRow { index, bytes: start..cursor.position(), fault });
         }
         index = index.saturating_add(1);
     }

@@ -4,7 +4,7 @@
 //! writes, so that tools which read those can read these. Of bytes beyond what a record may hold it carries the first.
 
 use super::Decoder;
-use super::cursor::{Cursor, Spoilt, Value};
+use super::cursor::{Cursor, RejectedRow, Value};
 use super::fault::{Fault, Reason};
 use super::format::Format;
 use super::framing::SCHEMA_ID_HEADER;
@@ -83,16 +83,16 @@ impl Decoder {
     }
 
     /// Sets a row aside, with its own bytes where it has some.
-    pub(super) fn quarantine(&mut self, record: &Record, value: &Bytes, row: Spoilt, format: Format) {
+    pub(super) fn quarantine(&mut self, record: &Record, value: &Bytes, row: RejectedRow, format: Format) {
         let end = row.bytes.end.min(value.len());
         let own = row.bytes.start.min(end)..end;
         let bytes = if own.is_empty() { value.clone() } else { value.slice(own) };
         let identity = Identity::read(&bytes, format);
-        self.bury(record, row, identity, bytes);
+        self.dead_letter(record, row, identity, bytes);
     }
 
     /// Sets a row aside with these bytes, unless they may not be stored.
-    pub(super) fn bury(&mut self, record: &Record, row: Spoilt, identity: Identity, bytes: Bytes) {
+    pub(super) fn dead_letter(&mut self, record: &Record, row: RejectedRow, identity: Identity, bytes: Bytes) {
         let is_model = |source: &&ActiveSource| identity.model.as_deref() == Some(&*source.source.model);
         let private = match self.sources.iter().find(is_model) {
             Some(source) => source.source.privacy.is_restrictive(),

@@ -31,8 +31,8 @@ impl ExpectedKey {
 pub(super) struct Pattern {
     bytes: Box<[u8]>,
     /// The first sixteen, zeros behind the end of fewer.
-    head: u128,
-    /// Ones where `head` has bytes.
+    envelope: u128,
+    /// Ones where `envelope` has bytes.
     mask: u128,
 }
 
@@ -40,12 +40,12 @@ impl Pattern {
     const HEAD_BYTES: usize = size_of::<u128>();
 
     fn new(bytes: Vec<u8>) -> Self {
-        let mut head = [0; Self::HEAD_BYTES];
+        let mut envelope = [0; Self::HEAD_BYTES];
         let mut mask = [0; Self::HEAD_BYTES];
-        for ((head, mask), byte) in head.iter_mut().zip(&mut mask).zip(&bytes) {
-            (*head, *mask) = (*byte, u8::MAX);
+        for ((envelope, mask), byte) in envelope.iter_mut().zip(&mut mask).zip(&bytes) {
+            (*envelope, *mask) = (*byte, u8::MAX);
         }
-        Self { bytes: bytes.into(), head: u128::from_ne_bytes(head), mask: u128::from_ne_bytes(mask) }
+        Self { bytes: bytes.into(), envelope: u128::from_ne_bytes(envelope), mask: u128::from_ne_bytes(mask) }
     }
 
     /// How many bytes it has.
@@ -57,7 +57,7 @@ impl Pattern {
     #[inline(always)]
     pub(super) fn leads(&self, bytes: &[u8]) -> bool {
         match bytes.first_chunk() {
-            Some(chunk) if u128::from_ne_bytes(*chunk) & self.mask != self.head => false,
+            Some(chunk) if u128::from_ne_bytes(*chunk) & self.mask != self.envelope => false,
             Some(_) if self.len() <= Self::HEAD_BYTES => true,
             _ => bytes.starts_with(&self.bytes),
         }

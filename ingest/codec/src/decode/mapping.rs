@@ -4,8 +4,8 @@
 //! record for each field, which is the price of a foreign shape. The row as such must be well-formed.
 
 use super::cursor::{Cursor, Text, Value};
+use super::envelope::{Cell, Envelope, Field, Part, check_time};
 use super::fault::{Fault, Read, Reason};
-use super::head::{Cell, Field, Head, Part, check_time};
 use super::source::ActiveSource;
 use detectors::schema::{ModelSchema, Role};
 use serde::{Deserialize, Serialize};
@@ -157,12 +157,12 @@ pub enum MappingError {
 /// A checked mapping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
-    fields: Vec<(Field, Place)>,
+    fields: Vec<(Field, FieldOrigin)>,
     time: (Path, TimeUnit),
-    model: Option<Place>,
+    model: Option<FieldOrigin>,
     features: Option<Path>,
-    columns: Vec<(usize, String, Place)>,
-    segments: Vec<(usize, Place)>,
+    columns: Vec<(usize, String, FieldOrigin)>,
+    segments: Vec<(usize, FieldOrigin)>,
 }
 
 /// Where a row has its features.
@@ -175,7 +175,7 @@ pub(crate) struct FeaturesAt {
 
 /// A checked origin.
 #[derive(Debug, Clone, PartialEq)]
-enum Place {
+enum FieldOrigin {
     Path(Path),
     Constant(Scalar),
 }
@@ -198,10 +198,10 @@ impl Mapping {
             (Field::SamplingRate, &settings.sampling_rate),
             (Field::Weight, &settings.weight),
         ];
-        let mut fields = vec![(Field::Id, Place::new("id", &settings.id)?)];
+        let mut fields = vec![(Field::Id, FieldOrigin::new("id", &settings.id)?)];
         for (field, origin) in optional {
             if let Some(origin) = origin {
-                fields.push((field, Place::new(field.name(), origin)?));
+                fields.push((field, FieldOrigin::new(field.name(), origin)?));
             }
         }
         let (features, columns) = match &settings.features {
@@ -215,7 +215,7 @@ impl Mapping {
                 TimeOrigin::Path(path) => (Path::new("time", path)?, TimeUnit::Ms),
                 TimeOrigin::Unit(time) => (Path::new("time", &time.path)?, time.unit),
             },
-            model: settings.model.as_ref().map(|origin| Place::new("model", origin)).transpose()?,
+            model: settings.model.as_ref().map(|origin| FieldOrigin::new("model", origin)).transpose()?,
             features,
             columns,
             segments: segment_places(&settings.segment, segments)?,
@@ -228,14 +228,14 @@ impl Mapping {
         cursor: &mut C,
         source: &mut ActiveSource,
         cells: &mut [Cell<'a>],
-    ) -> Read<Head<'a>> {
+    ) -> Read<Envelope<'a>> {
         let start = cursor.position();
         let depth = source.max_depth();
         cursor.skip(depth)?;
         let end = cursor.position();
         let mut walk = Walk { cursor, start, depth };
         self.check_model(&mut walk, source)?;
-        let head = self.read_head(&mut walk)?;
+        let envelope = self.read_head(&mut walk)?;
         if let Some(at) = self.features.as_ref().map(|path| walk.find(path)).transpose()?.flatten() {
             walk.cursor.seek(at);
             source.read_features(walk.cursor, cells)?;
@@ -251,24 +251,24 @@ impl Mapping {
             }
         }
         cursor.seek(end);
-        Ok(head)
+        Ok(envelope)
     }
 
     /// Reads the fields that do not depend on the model's schema.
-    pub(crate) fn read_head<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>) -> Read<Head<'a>> {
-        let mut head = Head::empty();
+    pub(crate) fn read_head<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>) -> Read<Envelope<'a>> {
+        let mut envelope = Envelope::empty();
         for (field, place) in &self.fields {
             if let Some(part) = walk.part(place)? {
-                head.put(*field, part).map_err(|fault| fault.within(field.name()))?;
+                envelope.put(*field, part).map_err(|fault| fault.within(field.name()))?;
             }
         }
         let (path, unit) = &self.time;
         if let Some(at) = walk.find(path)? {
             walk.cursor.seek(at);
             let value = in_ms(walk.cursor.value()?, *unit, at).map_err(|fault| fault.within("time"))?;
-            head.put(Field::Time, Part { value, at }).map_err(|fault| fault.within("time"))?;
+            envelope.put(Field::Time, Part { value, at }).map_err(|fault| fault.within("time"))?;
         }
-        Ok(head)
+        Ok(envelope)
     }
 
     /// Finds the features of a row.
@@ -276,7 +276,7 @@ impl Mapping {
         let all = self.features.as_ref().map(|path| walk.find(path)).transpose()?.flatten();
         let mut each = Vec::new();
         for (column, _, place) in &self.columns {
-            if let Place::Path(path) = place {
+            if let FieldOrigin::Path(path) = place {
                 each.extend(walk.find(path)?.map(|at| (*column, at)));
             }
         }
@@ -306,13 +306,13 @@ pub(crate) struct Walk<'c, C> {
 }
 
 impl<C> Walk<'_, C> {
-    fn part<'a>(&mut self, place: &'a Place) -> Read<Option<Part<'a>>>
+    fn part<'a>(&mut self, place: &'a FieldOrigin) -> Read<Option<Part<'a>>>
     where
         C: Cursor<'a>,
     {
         let path = match place {
-            Place::Constant(scalar) => return Ok(Some(Part { value: scalar.value(), at: self.start })),
-            Place::Path(path) => path,
+            FieldOrigin::Constant(scalar) => return Ok(Some(Part { value: scalar.value(), at: self.start })),
+            FieldOrigin::Path(path) => path,
         };
         let Some(at) = self.find(path)? else { return Ok(None) };
         self.cursor.seek(at);
@@ -360,7 +360,7 @@ impl<C> Walk<'_, C> {
     }
 }
 
-impl Place {
+impl FieldOrigin {
     fn new(field: &str, origin: &Origin) -> Result<Self, MappingError> {
         match origin {
             Origin::Path(path) => Ok(Self::Path(Path::new(field, path)?)),
@@ -403,12 +403,12 @@ impl Scalar {
 fn feature_places(
     origins: &BTreeMap<String, Origin>,
     schema: &ModelSchema,
-) -> Result<Vec<(usize, String, Place)>, MappingError> {
+) -> Result<Vec<(usize, String, FieldOrigin)>, MappingError> {
     let mut places = Vec::new();
     for (name, origin) in origins {
         let found = schema.columns.iter().position(|column| column.role == Role::Feature && column.name == *name);
         let index = found.ok_or_else(|| MappingError::UnknownFeature { feature: name.clone() })?;
-        places.push((index, name.clone(), Place::new(&format!("features.{name}"), origin)?));
+        places.push((index, name.clone(), FieldOrigin::new(&format!("features.{name}"), origin)?));
     }
     Ok(places)
 }
@@ -416,12 +416,12 @@ fn feature_places(
 fn segment_places(
     origins: &BTreeMap<String, Origin>,
     segments: &[String],
-) -> Result<Vec<(usize, Place)>, MappingError> {
+) -> Result<Vec<(usize, FieldOrigin)>, MappingError> {
     let mut places = Vec::new();
     for (dimension, origin) in origins {
         let found = segments.iter().position(|known| known == dimension);
         let index = found.ok_or_else(|| MappingError::UnknownSegment { dimension: dimension.clone() })?;
-        places.push((index, Place::new(&format!("segment.{dimension}"), origin)?));
+        places.push((index, FieldOrigin::new(&format!("segment.{dimension}"), origin)?));
     }
     Ok(places)
 }
@@ -430,7 +430,7 @@ fn segment_places(
 fn in_ms<'a>(value: Value<'a>, unit: TimeUnit, at: usize) -> Read<Value<'a>> {
     let per_ms = match (unit, value) {
         (_, Value::Text(_) | Value::Null) | (TimeUnit::Ms, _) => return Ok(value),
-        (TimeUnit::Rfc3339, _) => return Err(super::head::wrong(Reason::WrongTypeTime, at, &value)),
+        (TimeUnit::Rfc3339, _) => return Err(super::envelope::wrong(Reason::WrongTypeTime, at, &value)),
         (TimeUnit::S, _) => 1e-3,
         (TimeUnit::Us, _) => 1e3,
         (TimeUnit::Ns, _) => 1e6,
@@ -440,7 +440,7 @@ fn in_ms<'a>(value: Value<'a>, unit: TimeUnit, at: usize) -> Read<Value<'a>> {
         Value::Int(time) => time.div_euclid(per_ms as i64),
         // The cast saturates, and what is out of range is refused just below.
         Value::Float(time) => (time / per_ms).floor() as i64,
-        other => return Err(super::head::wrong(Reason::WrongTypeTime, at, &other)),
+        other => return Err(super::envelope::wrong(Reason::WrongTypeTime, at, &other)),
     };
     check_time(ms, at).map(Value::Int)
 }

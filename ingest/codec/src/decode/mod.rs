@@ -19,12 +19,12 @@ mod columnar;
 mod cursor;
 mod dead_letter;
 mod directory;
+mod envelope;
 mod expected;
 mod fault;
 mod feature_order;
 mod format;
 mod framing;
-mod head;
 mod implied;
 mod json;
 mod mapping;
@@ -33,9 +33,9 @@ mod number;
 mod privacy;
 mod redactor;
 mod route;
+mod shared_builders;
 mod source;
 mod split;
-mod together;
 
 pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
@@ -54,22 +54,22 @@ pub use split::{Part, Split, Splitter};
 use crate::schemas::{Outage, Schemas};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use builders::{GoodRow, LabelBuilder, Place};
+use builders::{GoodRow, LabelBuilder, RecordPosition};
 use bytes::Bytes;
-use columnar::{Gathered, Layout};
-use cursor::{Cursor, Spoilt, each_row};
+use columnar::{Layout, PendingRecords};
+use cursor::{Cursor, RejectedRow, each_row};
 use directory::{Directory, unknown_model};
+use envelope::{Cell, Envelope, Field, HeadReader, Taken};
 use fault::{Fault, Read};
 use framing::{FormatByHeaders, Payload, Readers, Stop};
-use head::{Cell, Field, Head, HeadReader, Taken};
 use json::Json;
 use msgpack::MessagePack;
+use shared_builders::{SharedBuilders, built_together};
 use source::ActiveSource;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use streams::log::{PartitionId, Record};
-use together::{Together, built_together};
 
 /// What a row may cost.
 #[derive(Debug, Clone, Copy)]
@@ -161,14 +161,14 @@ pub struct Decoder {
     schemas: Arc<Schemas>,
     readers: Readers,
     named: FormatByHeaders,
-    heads: HeadReader,
+    envelopes: HeadReader,
     /// The row in hand; kept for its allocation.
     cells: Vec<Cell<'static>>,
     /// Records of columns that are decoded together.
-    gathered: Gathered,
+    pending_records: PendingRecords,
     /// Of the last stream.
     layout: Option<Arc<Layout>>,
-    events: Vec<Together>,
+    events: Vec<SharedBuilders>,
     full_labels: Vec<(Arc<str>, LabelBuilder)>,
     bad: Vec<BadRow>,
     /// What [`Self::take_latest_ms`] will say.
@@ -202,9 +202,9 @@ impl Decoder {
             schemas: Arc::default(),
             readers: Readers::default(),
             named: FormatByHeaders::default(),
-            heads: HeadReader::new(limits.max_depth),
+            envelopes: HeadReader::new(limits.max_depth),
             cells: Vec::new(),
-            gathered: Gathered::default(),
+            pending_records: PendingRecords::default(),
             layout: None,
             events,
             full_labels: Vec::new(),
@@ -267,8 +267,10 @@ impl Decoder {
             let unknown = unknown.map(|(name, values)| UnknownFeature { model: model.clone(), name, values });
             decoded.unknown_features.extend(unknown);
         }
-        for together in met {
-            self.events.get_mut(together).map_or(Ok(()), |together| together.take(&mut decoded.events))?;
+        for shared_builders in met {
+            self.events
+                .get_mut(shared_builders)
+                .map_or(Ok(()), |shared_builders| shared_builders.take(&mut decoded.events))?;
         }
         self.imply_predictions(&mut decoded.events)?;
         for (model, builder) in labels {
@@ -311,7 +313,8 @@ impl Decoder {
         };
         // Partitions of a log number far fewer than i32 holds; Kafka's own are that type.
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        let place = Place { partition, offset: record.offset, index: 0, append_time_ms: record.append_time_ms };
+        let place =
+            RecordPosition { partition, offset: record.offset, index: 0, append_time_ms: record.append_time_ms };
         // A handle of its own, because cells may borrow constants of a mapping while the decoder changes.
         let mapped = self.mapped.clone();
         let redacted = record.header(REDACTED_HEADER).is_some();
@@ -329,30 +332,30 @@ impl Decoder {
             return self.take_stream(record, value, task);
         }
         self.decode_gathered();
-        let spoilt = match format {
+        let rejected_rows = match format {
             Format::Json => self.decode_rows(&mut Json::new(value), task),
             _ => self.decode_rows(&mut MessagePack::new(value), task),
         };
-        for row in spoilt {
+        for row in rejected_rows {
             self.quarantine(record, value, row, format);
         }
     }
 
-    fn decode_rows<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, task: &Task<'a>) -> Vec<Spoilt> {
-        let mut row = RowInHand { head: Head::empty(), cells: recycle(std::mem::take(&mut self.cells)) };
-        let spoilt = each_row(cursor, self.limits.max_events_per_record, |cursor, index| {
-            let place = Place { index: task.place.index + index as i32, ..task.place };
+    fn decode_rows<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, task: &Task<'a>) -> Vec<RejectedRow> {
+        let mut row = RowInHand { envelope: Envelope::empty(), cells: recycle(std::mem::take(&mut self.cells)) };
+        let rejected_rows = each_row(cursor, self.limits.max_events_per_record, |cursor, index| {
+            let place = RecordPosition { index: task.place.index + index as i32, ..task.place };
             self.decode_row(cursor, &mut row, &Task { place, ..*task })
         });
         self.cells = recycle(row.cells);
-        spoilt
+        rejected_rows
     }
 
     /// Decodes one row: as an event v1, or, where it is none, by the first mapping that fits.
     fn decode_row<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, row: &mut RowInHand<'a>, task: &Task<'a>) -> Read<()> {
         let start = cursor.position();
         let index = match self.read_row(cursor, row, task.rows) {
-            Ok(index) if task.mapped.is_empty() || is_complete(&row.head, task.rows) => index,
+            Ok(index) if task.mapped.is_empty() || is_complete(&row.envelope, task.rows) => index,
             outcome if task.mapped.is_empty() => outcome?,
             _ => {
                 cursor.seek(start);
@@ -361,29 +364,29 @@ impl Decoder {
         };
         let end = cursor.position();
         let source = self.sources.get_mut(index).ok_or_else(|| unknown_model(start))?;
-        let RowInHand { head, cells } = row;
-        head.require_id(start)?;
-        source.check_names(head, start)?;
-        let time_ms = head.require_time(start)?;
+        let RowInHand { envelope, cells } = row;
+        envelope.require_id(start)?;
+        source.check_names(envelope, start)?;
+        let time_ms = envelope.require_time(start)?;
         check_future(time_ms, &task.place, self.most_ahead_ms).map_err(|fault| fault.within("time"))?;
         self.latest_ms = self.latest_ms.max(Some(time_ms.min(task.place.append_time_ms)));
-        let label = source.label(head.label)?;
+        let label = source.label(envelope.label)?;
         if task.rows == Rows::Labels {
-            head.require(Field::Label, Reason::MissingLabel, start)?;
+            envelope.require(Field::Label, Reason::MissingLabel, start)?;
             self.directory.count(index, 1, LOG_WIDTH);
-            let row = GoodRow { place: task.place, time_ms, head, cells: &[], label };
+            let row = GoodRow { place: task.place, time_ms, envelope, cells: &[], label };
             source.label_builder(&mut self.full_labels).push(&row);
             return Ok(());
         }
-        source.read_outputs(cursor, head, cells)?;
+        source.read_outputs(cursor, envelope, cells)?;
         if task.redacted {
             source.take_hashes(cells);
         }
-        let version = head.require_version(start)?;
+        let version = envelope.require_version(start)?;
         self.directory.count(index, 1, LOG_WIDTH + source.width());
-        if let Some(together) = self.events.get_mut(source.built_by) {
-            let owner = source.owner(version, together);
-            together.push(owner, &GoodRow { place: task.place, time_ms, head, cells, label });
+        if let Some(shared_builders) = self.events.get_mut(source.built_by) {
+            let owner = source.owner(version, shared_builders);
+            shared_builders.push(owner, &GoodRow { place: task.place, time_ms, envelope, cells, label });
         }
         cursor.seek(end);
         Ok(())
@@ -391,12 +394,12 @@ impl Decoder {
 
     /// Reads a row of the wire format, features included; returns the index of its source.
     fn read_row<'a, C: Cursor<'a>>(&mut self, cursor: &mut C, row: &mut RowInHand<'a>, rows: Rows) -> Read<usize> {
-        let Self { sources, directory, heads, limits, .. } = self;
-        let RowInHand { head, cells } = row;
-        *head = Head::empty();
+        let Self { sources, directory, envelopes, limits, .. } = self;
+        let RowInHand { envelope, cells } = row;
+        *envelope = Envelope::empty();
         let start = cursor.position();
         let mut chosen = None;
-        heads.read(cursor, head, |cursor, model| {
+        envelopes.read(cursor, envelope, |cursor, model| {
             let (Some(model), Rows::Events) = (model, rows) else {
                 cursor.skip(limits.max_depth)?;
                 return Ok(Taken::Later);
@@ -410,11 +413,11 @@ impl Decoder {
         if let Some(index) = chosen {
             return Ok(index);
         }
-        let (index, source) = directory.choose(head.require_model(start)?, sources, start)?;
+        let (index, source) = directory.choose(envelope.require_model(start)?, sources, start)?;
         clear(cells, source.width());
         if rows == Rows::Events {
             let end = cursor.position();
-            cursor.seek(head.require_features(start)?);
+            cursor.seek(envelope.require_features(start)?);
             source.read_features(cursor, cells)?;
             cursor.seek(end);
         }
@@ -435,8 +438,8 @@ impl Decoder {
             self.directory.meet(*index);
             cursor.seek(start);
             clear(&mut row.cells, source.width());
-            outcome = mapping.read(cursor, source, &mut row.cells).map(|head| {
-                row.head = head;
+            outcome = mapping.read(cursor, source, &mut row.cells).map(|envelope| {
+                row.envelope = envelope;
                 *index
             });
             if outcome.is_ok() {
@@ -449,7 +452,7 @@ impl Decoder {
 
 /// The row that is being read.
 struct RowInHand<'a> {
-    head: Head<'a>,
+    envelope: Envelope<'a>,
     /// The columns of its model's schema, then the segments.
     cells: Vec<Cell<'a>>,
 }
@@ -457,7 +460,7 @@ struct RowInHand<'a> {
 /// What is to be done with the rows of a record.
 #[derive(Clone, Copy)]
 struct Task<'a> {
-    place: Place,
+    place: RecordPosition,
     rows: Rows,
     mapped: &'a [(usize, Mapping)],
     /// Whether hashed features come as their hashes already.
@@ -465,16 +468,16 @@ struct Task<'a> {
 }
 
 /// Whether a row is an event v1 beyond doubt, although records of another shape are expected too.
-fn is_complete(head: &Head<'_>, rows: Rows) -> bool {
+fn is_complete(envelope: &Envelope<'_>, rows: Rows) -> bool {
     let substance = match rows {
         Rows::Events => Field::Features,
         Rows::Labels => Field::Label,
     };
-    [Field::Id, Field::Time, substance].into_iter().all(|field| head.has(field))
+    [Field::Id, Field::Time, substance].into_iter().all(|field| envelope.has(field))
 }
 
 #[inline]
-fn check_future(time_ms: i64, place: &Place, most_ahead_ms: i64) -> Read<()> {
+fn check_future(time_ms: i64, place: &RecordPosition, most_ahead_ms: i64) -> Read<()> {
     if time_ms <= place.append_time_ms.saturating_add(most_ahead_ms) {
         return Ok(());
     }

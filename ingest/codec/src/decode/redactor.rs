@@ -8,9 +8,9 @@
 
 use super::Limits;
 use super::cursor::{Cursor, Value, each_row};
+use super::envelope::{Cell, Envelope, HeadReader, Taken};
 use super::fault::Read;
 use super::format::Format;
-use super::head::{Cell, Head, HeadReader, Taken};
 use super::json::Json;
 use super::mapping::{FeaturesAt, Walk};
 use super::msgpack::MessagePack;
@@ -67,13 +67,13 @@ impl Redactor {
     }
 
     fn search<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, splices: &mut Splices) {
-        let mut heads = HeadReader::new(self.limits.max_depth);
-        let spoilt = each_row(cursor, u32::MAX, |cursor, _| self.row(cursor, &mut heads, splices));
-        splices.extend(spoilt.into_iter().map(|row| (row.bytes, Substitute::Null)));
+        let mut envelopes = HeadReader::new(self.limits.max_depth);
+        let rejected_rows = each_row(cursor, u32::MAX, |cursor, _| self.row(cursor, &mut envelopes, splices));
+        splices.extend(rejected_rows.into_iter().map(|row| (row.bytes, Substitute::Null)));
     }
 
     /// Looks at a row as an event v1, and through every mapping: what one of them would read is not stored.
-    fn row<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, heads: &mut HeadReader, splices: &mut Splices) -> Read<()> {
+    fn row<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, envelopes: &mut HeadReader, splices: &mut Splices) -> Read<()> {
         let (start, depth) = (cursor.position(), self.limits.max_depth);
         cursor.skip(depth)?;
         let end = cursor.position();
@@ -91,11 +91,11 @@ impl Redactor {
             }
         }
         cursor.seek(start);
-        let mut head = Head::empty();
-        let plain = heads.read(cursor, &mut head, |cursor, _| cursor.skip(depth).map(|()| Taken::Later));
-        let model = head.model.filter(|_| plain.is_ok()).map(|model| model.to_text());
+        let mut envelope = Envelope::empty();
+        let plain = envelopes.read(cursor, &mut envelope, |cursor, _| cursor.skip(depth).map(|()| Taken::Later));
+        let model = envelope.model.filter(|_| plain.is_ok()).map(|model| model.to_text());
         let guarded = self.sources.iter().find(|guarded| Some(&*guarded.source.model) == model.as_deref());
-        if let (Some(guarded), Some(at)) = (guarded, head.features) {
+        if let (Some(guarded), Some(at)) = (guarded, envelope.features) {
             cursor.seek(at);
             guarded.features(cursor, depth, splices)?;
         }

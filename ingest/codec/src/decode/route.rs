@@ -6,10 +6,10 @@
 
 use super::Limits;
 use super::columnar::{Outgoing, Sorted};
-use super::cursor::{Cursor, Spoilt, each_row};
+use super::cursor::{Cursor, RejectedRow, each_row};
+use super::envelope::{Envelope, Field, HeadReader, Taken};
 use super::fault::{Fault, Read, Reason};
 use super::format::Format;
-use super::head::{Field, Head, HeadReader, Taken};
 use super::json::Json;
 use super::mapping::{Mapping, Walk};
 use super::msgpack::MessagePack;
@@ -119,11 +119,11 @@ impl Router {
 
     fn route_rows(&self, kind: EventKind, format: Format, body: &[u8]) -> Routed {
         let mut accepted = Vec::new();
-        let spoilt = match format {
+        let rejected_rows = match format {
             Format::MessagePack => self.split(&mut MessagePack::new(body), kind, &mut accepted),
             Format::Json | Format::Arrow => self.split(&mut Json::new(body), kind, &mut accepted),
         };
-        let rejected = spoilt.iter().map(|row| rejected(row.index, &row.fault));
+        let rejected = rejected_rows.iter().map(|row| rejected(row.index, &row.fault));
         let rejected = rejected.collect();
         let packing = Packing { format, partitions: self.partitions, max_record_bytes: self.max_record_bytes };
         Routed { accepted: accepted.len() as u64, records: packing.pack(body, &accepted), rejected }
@@ -158,27 +158,32 @@ impl Router {
         cursor: &mut C,
         kind: EventKind,
         accepted: &mut Vec<Accepted>,
-    ) -> Vec<Spoilt> {
-        let mut heads = HeadReader::new(self.limits.max_depth);
+    ) -> Vec<RejectedRow> {
+        let mut envelopes = HeadReader::new(self.limits.max_depth);
         let mut scratch = Vec::new();
         each_row(cursor, self.limits.max_events_per_record, |cursor, _| {
             let start = cursor.position();
-            let head = self.read(cursor, &mut heads, kind)?;
+            let envelope = self.read(cursor, &mut envelopes, kind)?;
             let bytes = start..cursor.position();
             if bytes.len() + ARRAY_HEAD_BYTES > self.max_record_bytes {
                 let what = format!("an event of {} bytes, where {} are allowed", bytes.len(), self.max_record_bytes);
                 return Err(Fault::new(Reason::TooLarge, start, what));
             }
-            let id = head.require_id(start)?.resolve(&mut scratch);
+            let id = envelope.require_id(start)?.resolve(&mut scratch);
             accepted.push(Accepted { partition: partition_of_bytes(id, self.partitions), bytes });
             Ok(())
         })
     }
 
     /// Reads what every event of the kind must have: as an event v1, or else by the first mapping that fits.
-    fn read<'a, C: Cursor<'a>>(&'a self, cursor: &mut C, heads: &mut HeadReader, kind: EventKind) -> Read<Head<'a>> {
+    fn read<'a, C: Cursor<'a>>(
+        &'a self,
+        cursor: &mut C,
+        envelopes: &mut HeadReader,
+        kind: EventKind,
+    ) -> Read<Envelope<'a>> {
         let start = cursor.position();
-        let mut outcome = self.read_plain(cursor, heads, kind);
+        let mut outcome = self.read_plain(cursor, envelopes, kind);
         for mapping in &self.mapped {
             let Err(_) = outcome else { break };
             cursor.seek(start);
@@ -187,30 +192,40 @@ impl Router {
         outcome
     }
 
-    fn read_plain<'a, C: Cursor<'a>>(&self, cursor: &mut C, heads: &mut HeadReader, kind: EventKind) -> Read<Head<'a>> {
+    fn read_plain<'a, C: Cursor<'a>>(
+        &self,
+        cursor: &mut C,
+        envelopes: &mut HeadReader,
+        kind: EventKind,
+    ) -> Read<Envelope<'a>> {
         let start = cursor.position();
         let depth = self.limits.max_depth;
-        let mut head = Head::empty();
-        heads.read(cursor, &mut head, |cursor, _| cursor.skip(depth).map(|()| Taken::Later))?;
-        let model = head.require_model(start)?;
+        let mut envelope = Envelope::empty();
+        envelopes.read(cursor, &mut envelope, |cursor, _| cursor.skip(depth).map(|()| Taken::Later))?;
+        let model = envelope.require_model(start)?;
         if !self.models.contains(&model.to_text()) {
             return Err(Fault::new(Reason::UnknownModel, start, "the model is not configured"));
         }
-        require(&head, kind, start)?;
+        require(&envelope, kind, start)?;
         if kind == EventKind::Inference {
-            head.require(Field::Features, Reason::MissingFeatures, start)?;
+            envelope.require(Field::Features, Reason::MissingFeatures, start)?;
         }
-        Ok(head)
+        Ok(envelope)
     }
 
-    fn read_mapped<'a, C: Cursor<'a>>(&self, cursor: &mut C, mapping: &'a Mapping, kind: EventKind) -> Read<Head<'a>> {
+    fn read_mapped<'a, C: Cursor<'a>>(
+        &self,
+        cursor: &mut C,
+        mapping: &'a Mapping,
+        kind: EventKind,
+    ) -> Read<Envelope<'a>> {
         let (start, depth) = (cursor.position(), self.limits.max_depth);
         cursor.skip(depth)?;
         let end = cursor.position();
-        let head = mapping.read_head(&mut Walk { cursor: &mut *cursor, start, depth })?;
-        require(&head, kind, start)?;
+        let envelope = mapping.read_head(&mut Walk { cursor: &mut *cursor, start, depth })?;
+        require(&envelope, kind, start)?;
         cursor.seek(end);
-        Ok(head)
+        Ok(envelope)
     }
 }
 
@@ -259,23 +274,23 @@ impl Assembly {
     }
 
     fn finish(mut self, format: Format) -> Bytes {
-        if let (Format::MessagePack, Some(head)) = (format, self.bytes.first_chunk_mut::<ARRAY_HEAD_BYTES>()) {
+        if let (Format::MessagePack, Some(envelope)) = (format, self.bytes.first_chunk_mut::<ARRAY_HEAD_BYTES>()) {
             let [a, b, c, d] = self.events.to_be_bytes();
-            *head = [rmp::Marker::Array32.to_u8(), a, b, c, d];
+            *envelope = [rmp::Marker::Array32.to_u8(), a, b, c, d];
         }
         Bytes::from(self.bytes)
     }
 }
 
-fn require(head: &Head<'_>, kind: EventKind, at: usize) -> Read<()> {
-    head.require_id(at)?;
-    head.require_time(at)?;
+fn require(envelope: &Envelope<'_>, kind: EventKind, at: usize) -> Read<()> {
+    envelope.require_id(at)?;
+    envelope.require_time(at)?;
     match kind {
-        EventKind::Inference => head.require_version(at).map(|_| ()),
-        EventKind::Label => head.require(Field::Label, Reason::MissingLabel, at),
+        EventKind::Inference => envelope.require_version(at).map(|_| ()),
+        EventKind::Label => envelope.require(Field::Label, Reason::MissingLabel, at),
         EventKind::Feedback => {
-            head.require(Field::Name, Reason::MissingName, at)?;
-            head.require(Field::Value, Reason::MissingValue, at)
+            envelope.require(Field::Name, Reason::MissingName, at)?;
+            envelope.require(Field::Value, Reason::MissingValue, at)
         }
     }
 }

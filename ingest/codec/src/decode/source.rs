@@ -6,13 +6,13 @@
 use super::Limits;
 use super::builders::{BatchShape, LabelBuilder};
 use super::cursor::{Cursor, Open, Text, Value};
+use super::envelope::{Cell, Envelope, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use super::feature_order::{FeatureOrder, Slot};
-use super::head::{Cell, Head, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::mapping::Mapping;
 use super::privacy::{Policy, Privacy};
-use super::together::Together;
+use super::shared_builders::SharedBuilders;
 use crate::columns::{self, SEGMENT_PREFIX};
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Role, Task};
 use detectors::spelling;
@@ -71,7 +71,7 @@ pub(crate) struct ActiveSource {
     features: FeatureOrder,
     max_text_bytes: usize,
     max_depth: usize,
-    /// Which of the decoder's [`Together`] builds the model's events.
+    /// Which of the decoder's [`SharedBuilders`] builds the model's events.
     pub(crate) built_by: usize,
     /// The numbers by which they are given there, by version, and the one used last.
     owners: HashMap<Arc<str>, u32>,
@@ -219,18 +219,18 @@ impl ActiveSource {
     pub(crate) fn read_outputs<'a, C: Cursor<'a>>(
         &self,
         cursor: &mut C,
-        head: &Head<'a>,
+        envelope: &Envelope<'a>,
         cells: &mut [Cell<'a>],
     ) -> Read<()> {
-        if let Value::Map(_) = head.prediction.value {
+        if let Value::Map(_) = envelope.prediction.value {
             let what = "the prediction is a map of outputs";
-            return Err(Fault::new(Reason::SeveralOutputs, head.prediction.at, what));
+            return Err(Fault::new(Reason::SeveralOutputs, envelope.prediction.at, what));
         }
         if let Some(index) = self.prediction {
-            self.fill(index, head.prediction, cells)?;
+            self.fill(index, envelope.prediction, cells)?;
         }
-        self.read_scores(cursor, head.score, cells)?;
-        self.read_segments(cursor, head.segment, cells).map_err(|fault| fault.within("segment"))
+        self.read_scores(cursor, envelope.score, cells)?;
+        self.read_segments(cursor, envelope.segment, cells).map_err(|fault| fault.within("segment"))
     }
 
     /// Takes the texts of hashed columns for the hashes that they are.
@@ -338,8 +338,8 @@ impl ActiveSource {
     }
 
     /// Id and version no longer than text may be.
-    pub(crate) fn check_names(&self, head: &Head<'_>, at: usize) -> Read<()> {
-        for (name, cell) in [("id", head.id), ("version", head.version)] {
+    pub(crate) fn check_names(&self, envelope: &Envelope<'_>, at: usize) -> Read<()> {
+        for (name, cell) in [("id", envelope.id), ("version", envelope.version)] {
             if let Cell::Text(text) = cell {
                 self.check_text(text, at).map_err(|fault| fault.within(name))?;
             }
@@ -366,19 +366,19 @@ impl ActiveSource {
 
     /// The number of a version among those whose rows are built together.
     #[inline]
-    pub(crate) fn owner(&mut self, version: Cell<'_>, together: &mut Together) -> u32 {
+    pub(crate) fn owner(&mut self, version: Cell<'_>, shared_builders: &mut SharedBuilders) -> u32 {
         let mut scratch = Vec::new();
         let version = version.resolve(&mut scratch);
         match &self.last_owner {
             Some((last, owner)) if last.as_bytes() == version => *owner,
-            _ => self.look_up_owner(version, together),
+            _ => self.look_up_owner(version, shared_builders),
         }
     }
 
-    fn look_up_owner(&mut self, version: &[u8], together: &mut Together) -> u32 {
+    fn look_up_owner(&mut self, version: &[u8], shared_builders: &mut SharedBuilders) -> u32 {
         // Cursors make text of UTF-8 only, so nothing is replaced here.
         let version: Arc<str> = String::from_utf8_lossy(version).into();
-        let add = || together.add_owner(&self.source.model, &version);
+        let add = || shared_builders.add_owner(&self.source.model, &version);
         let owner = *self.owners.entry(Arc::clone(&version)).or_insert_with(add);
         self.last_owner = Some((version, owner));
         owner

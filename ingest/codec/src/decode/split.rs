@@ -16,10 +16,10 @@
 //!   by `null` there, and Avro becomes columns. Labels have no such values.
 
 use super::columnar::{Outgoing, Sorted};
-use super::cursor::{Cursor, Spoilt, Value, each_row};
+use super::cursor::{Cursor, RejectedRow, Value, each_row};
+use super::envelope::Envelope;
 use super::fault::{Fault, Read, Reason};
 use super::framing::{Payload, SCHEMA_ID_HEADER, Stop};
-use super::head::Head;
 use super::json::Json;
 use super::mapping::Mapping;
 use super::msgpack::MessagePack;
@@ -226,12 +226,12 @@ impl Splitter {
         let mapped = self.decoder.mapped.clone();
         let mapped = mapped.as_deref().unwrap_or_default();
         let mut found = Found::default();
-        let spoilt = match format {
+        let rejected_rows = match format {
             Format::MessagePack => self.look(&mut MessagePack::new(body), mapped, &mut found),
             Format::Json | Format::Arrow => self.look(&mut Json::new(body), mapped, &mut found),
         };
         let depth = self.limits.max_depth + LEVELS_ABOVE;
-        let faults = spoilt.into_iter().map(|row| alone(format, body.get(row.bytes)?, depth));
+        let faults = rejected_rows.into_iter().map(|row| alone(format, body.get(row.bytes)?, depth));
         Found { faults: faults.collect(), ..found }
     }
 
@@ -240,10 +240,10 @@ impl Splitter {
         cursor: &mut C,
         mapped: &'a [(usize, Mapping)],
         found: &mut Found,
-    ) -> Vec<Spoilt> {
+    ) -> Vec<RejectedRow> {
         let Self { decoder, limits, kind, partitions, .. } = self;
         let rows = if *kind == EventKind::Label { Rows::Labels } else { Rows::Events };
-        let mut row = RowInHand { head: Head::empty(), cells: Vec::new() };
+        let mut row = RowInHand { envelope: Envelope::empty(), cells: Vec::new() };
         let mut scratch = Vec::new();
         each_row(cursor, limits.max_events_per_record, |cursor, _| {
             let start = cursor.position();
@@ -251,9 +251,9 @@ impl Splitter {
             let end = cursor.position();
             cursor.seek(start);
             let read = decoder.read_identity(cursor, &mut row, (rows, mapped));
-            let id = read.and_then(|()| row.head.require_id(start));
+            let id = read.and_then(|()| row.envelope.require_id(start));
             let partition = id.ok().map(|id| partition_of_bytes(id.resolve(&mut scratch), *partitions));
-            found.latest_ms = found.latest_ms.max(row.head.time_ms.filter(|_| partition.is_some()));
+            found.latest_ms = found.latest_ms.max(row.envelope.time_ms.filter(|_| partition.is_some()));
             found.rows.push(Row { partition, bytes: start..end });
             cursor.seek(end);
             Ok(())
@@ -286,7 +286,7 @@ impl Decoder {
     ) -> Read<()> {
         let start = cursor.position();
         match self.read_row(cursor, row, rows) {
-            Ok(_) if mapped.is_empty() || is_complete(&row.head, rows) => Ok(()),
+            Ok(_) if mapped.is_empty() || is_complete(&row.envelope, rows) => Ok(()),
             outcome if mapped.is_empty() => outcome.map(|_| ()),
             _ => {
                 cursor.seek(start);
@@ -334,6 +334,6 @@ fn alone(format: Format, bytes: &[u8], depth: usize) -> Option<Bytes> {
 
 fn is_one_fault<'a, C: Cursor<'a>>(cursor: &mut C, depth: usize) -> bool {
     let mut good = 0;
-    let spoilt = each_row(cursor, u32::MAX, |cursor, _| pass_row(cursor, depth).map(|()| good += 1));
-    spoilt.len() == 1 && good == 0
+    let rejected_rows = each_row(cursor, u32::MAX, |cursor, _| pass_row(cursor, depth).map(|()| good += 1));
+    rejected_rows.len() == 1 && good == 0
 }

@@ -12,9 +12,9 @@ use streams::log::Headers;
 
 mod avro;
 mod columnar;
+mod shared_builders;
 mod spelling;
 mod split;
-mod together;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

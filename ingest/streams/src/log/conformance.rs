@@ -233,16 +233,16 @@ pub fn a_reader_wakes_when_a_record_arrives_or_it_is_called(log: &dyn Log) {
 pub fn a_group_that_is_taken_over_goes_on_where_it_was(log: &dyn Log) {
     create(log, "in", 1);
     create(log, "out", 1);
-    log.take_over("g").expect("nothing is in its way");
+    log.fence("g").expect("nothing is in its way");
     log.commit("g", &commit_of(record("out", 0, "one"), 1, "0")).expect("all of it exists");
-    log.take_over("g").expect("nothing is in its way");
+    log.fence("g").expect("nothing is in its way");
     let stored = Committed { offset: 1, metadata: "0".into() };
     assert_eq!(log.committed("g", "in", 0).expect("readable"), Some(stored));
     assert_eq!(log.snapshot("g").expect("readable"), Some(Bytes::from_static(b"snapshot 1")));
     let large = Bytes::from((0..2_500_000_u32).map(|n| n.to_le_bytes()[0]).collect::<Vec<_>>());
     let larger = Transaction { snapshot: Some(large.clone()), ..commit_of(record("out", 0, "two"), 2, "1") };
     log.commit("g", &larger).expect("all of it exists");
-    log.take_over("g").expect("nothing is in its way");
+    log.fence("g").expect("nothing is in its way");
     assert!(log.snapshot("g").expect("readable") == Some(large), "a large snapshot comes back whole");
     log.commit("g", &commit_of(record("out", 0, "three"), 3, "2")).expect("all of it exists");
     assert_eq!(log.snapshot("g").expect("readable"), Some(Bytes::from_static(b"snapshot 3")));

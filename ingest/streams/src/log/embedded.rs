@@ -238,7 +238,7 @@ impl Log for EmbeddedLog {
     }
 
     /// The directory's lock has seen to it: no other process commits.
-    fn take_over(&self, _: &str) -> Result<(), LogError> {
+    fn fence(&self, _: &str) -> Result<(), LogError> {
         Ok(())
     }
 

@@ -18,8 +18,8 @@
 
 mod appender;
 mod bare;
+mod connect_probe;
 mod copies;
-mod entrance;
 mod group;
 mod link;
 mod membership;
@@ -34,8 +34,8 @@ pub use options::{KafkaOptions, Sasl, SaslMechanism, Security, Tls};
 pub use topic::delete_topics;
 
 use super::{
-    Committed, Log, LogError, LogReader, Membership, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record,
-    Retention, Told, TopicSpec, Transaction,
+    Committed, Log, LogError, LogReader, Membership, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget,
+    RebalanceListener, Record, Retention, TopicSpec, Transaction,
 };
 use appender::Appender;
 use bytes::Bytes;
@@ -61,7 +61,7 @@ impl KafkaLog {
     /// # Errors
     /// When an option cannot be used, no broker answers, or none lets Driftline in.
     pub fn connect(options: KafkaOptions, instance: &str) -> Result<Arc<Self>, LogError> {
-        entrance::enter(&options)?;
+        connect_probe::probe(&options)?;
         let link = Arc::new(Link::connect(options)?);
         let partitions = names::SNAPSHOT_PARTITIONS;
         let snapshots = TopicSpec { name: names::SNAPSHOTS.to_owned(), partitions, retention: Retention::default() };
@@ -149,8 +149,8 @@ impl Log for KafkaLog {
         Ok(Box::new(KafkaReader::open(Arc::clone(&self.link))))
     }
 
-    fn take_over(&self, group: &str) -> Result<(), LogError> {
-        self.group(group)?.take_over()
+    fn fence(&self, group: &str) -> Result<(), LogError> {
+        self.group(group)?.fence()
     }
 
     fn is_shared(&self) -> bool {
@@ -161,7 +161,7 @@ impl Log for KafkaLog {
         Some((self.link.names.group(group), self.link.names.topic(topic)))
     }
 
-    fn join(&self, stage: (&str, &str), told: Told) -> Result<Membership, LogError> {
+    fn join(&self, stage: (&str, &str), told: RebalanceListener) -> Result<Membership, LogError> {
         membership::join(&self.link, stage, told)
     }
 

@@ -118,15 +118,15 @@ pub enum Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'a> {
     /// These are now.
-    TakeUp(&'a [PartitionId]),
+    Assigned(&'a [PartitionId]),
     /// These are until the call returns: what is open is to be committed.
-    HandOver(&'a [PartitionId]),
+    Revoked(&'a [PartitionId]),
     /// These have not been for some time, and may be someone else's.
     Lost(&'a [PartitionId]),
 }
 
 /// Who is told of changes.
-pub type Told = Box<dyn Fn(Change<'_>) + Send + Sync>;
+pub type RebalanceListener = Box<dyn Fn(Change<'_>) + Send + Sync>;
 
 /// A process' membership among those that run a stage. To drop it is to leave: what it has is handed over.
 pub struct Membership {
@@ -415,7 +415,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// When the storage fails.
-    fn take_over(&self, group: &str) -> Result<(), LogError>;
+    fn fence(&self, group: &str) -> Result<(), LogError>;
 
     /// Whether several processes may use it at the same time.
     fn is_shared(&self) -> bool {
@@ -433,7 +433,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// When the log is not shared or cannot be reached.
-    fn join(&self, (stage, topic): (&str, &str), told: Told) -> Result<Membership, LogError> {
+    fn join(&self, (stage, topic): (&str, &str), told: RebalanceListener) -> Result<Membership, LogError> {
         drop(told);
         let source = "one process has this log to itself".into();
         Err(LogError::Storage {

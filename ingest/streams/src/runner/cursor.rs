@@ -44,9 +44,9 @@ pub(super) enum Said {
 
 /// What a cursor's read brought.
 pub(super) enum Taken {
-    /// Records; they are muted or live as a whole.
+    /// Records; they are replayed or live as a whole.
     Records(Vec<Record>, Delivery),
-    /// None, where there are none up to where it goes on: before the end of what is muted, or what is gone.
+    /// None, where there are none up to where it goes on: before the end of the replayed records, or what is gone.
     Passed,
     /// The end of the partition.
     End,
@@ -173,7 +173,7 @@ impl Cursor {
     /// idle does not wait: what comes next of it is read, so that it is idle no more.
     pub(super) fn waits_for_others(&mut self, stage: &dyn Stage) -> bool {
         let may_wait = self.role == Role::Input && !self.is_muted() && !self.told_idle;
-        let waits = may_wait && stage.is_ahead(&self.topic, self.partition);
+        let waits = may_wait && stage.awaits_alignment(&self.topic, self.partition);
         if waits {
             // Records may come meanwhile: where it ended is not known any more.
             self.at_end_since = None;
@@ -210,7 +210,7 @@ impl Cursor {
             self.position = committed;
             return Ok(Taken::Passed);
         }
-        Ok(self.take(records, Delivery::Muted))
+        Ok(self.take(records, Delivery::Replayed))
     }
 
     /// What the log has from here; `None` where it is gone after it was absorbed.

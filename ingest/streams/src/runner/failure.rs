@@ -1,14 +1,14 @@
-//! Why a life of a stage ended early, and whether another may fare better.
+//! Why a run of a stage ended early, and whether another may fare better.
 
 use super::RestartCause;
 use crate::log::LogError;
 use crate::stage::StageError;
 
-/// Why a life ended early.
+/// Why a run ended early.
 pub(super) enum Failure {
-    /// Another life may fare better.
+    /// Another run may fare better.
     Passing(StageError, RestartCause),
-    /// Someone else runs the stage: another life would only take it from them.
+    /// Someone else runs the stage: another run would only take it from them.
     Displaced(StageError),
     /// None will.
     Permanent(StageError),

@@ -82,7 +82,7 @@ struct Inner {
     asked: u64,
     /// The last such question that it has answered with yes.
     quiet_at: u64,
-    /// Wakes its thread; `None` before its first life.
+    /// Wakes its thread; `None` before its first run.
     waker: Option<Waker>,
 }
 

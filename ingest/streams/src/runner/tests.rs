@@ -1,8 +1,8 @@
 //! What the runner promises: each record counts once, whatever fails and whenever.
 
-mod crew;
 mod faulty;
 mod idle;
+mod workers;
 
 use super::*;
 use crate::log::embedded::{Durability, EmbeddedLog, Options};
@@ -17,11 +17,11 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALL: ReadBudget = ReadBudget { records: usize::MAX, bytes: usize::MAX };
 
-/// What happened to the stages of a test, across their lives.
+/// What happened to the stages of a test, over all of its runs.
 #[derive(Default)]
 struct Seen {
     told: Mutex<Vec<String>>,
-    muted: AtomicUsize,
+    replayed: AtomicUsize,
     most_bytes_in_an_epoch: AtomicUsize,
     restarts: AtomicUsize,
     panics: AtomicBool,
@@ -56,8 +56,8 @@ impl Counting {
     fn take(&mut self, partition: u32, record: &Record, delivery: Delivery) {
         let value = text(record);
         let before = self.before.insert(partition, (record.offset, value.clone()));
-        if delivery == Delivery::Muted {
-            self.seen.muted.fetch_add(1, Ordering::SeqCst);
+        if delivery == Delivery::Replayed {
+            self.seen.replayed.fetch_add(1, Ordering::SeqCst);
             return;
         }
         let count = self.counts.entry(partition).or_default();
@@ -253,12 +253,12 @@ fn every_record_counts_once_and_a_restart_goes_on_where_it_was() {
     house.feed(0, 20);
     house.run();
     house.expect(20);
-    assert_eq!(house.seen.muted.load(Ordering::SeqCst), 0);
+    assert_eq!(house.seen.replayed.load(Ordering::SeqCst), 0);
     house.feed(20, 33);
     house.run();
     house.expect(33);
     assert_eq!(
-        house.seen.muted.load(Ordering::SeqCst),
+        house.seen.replayed.load(Ordering::SeqCst),
         2,
         "the last record of each partition is absorbed again, muted"
     );
@@ -377,7 +377,7 @@ fn an_epoch_that_is_held_is_absorbed_again_live() {
     handle.shutdown();
     handle.join().unwrap();
     house.expect(6);
-    assert_eq!(house.seen.muted.load(Ordering::SeqCst), 0);
+    assert_eq!(house.seen.replayed.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn a_restart_absorbs_what_is_muted_before_a_newer_broadcast() {
     let before = house.seen.told().len();
     house.run();
     let told = house.seen.told().split_off(before);
-    let order = ["Muted 1", "Muted 1", "Live side", "Live 1", "Live 1"];
+    let order = ["Replayed 1", "Replayed 1", "Live side", "Live 1", "Live 1"];
     assert_eq!(told.iter().filter(|what| what.contains(' ') && *what != "caught up").collect::<Vec<_>>(), order);
 }
 

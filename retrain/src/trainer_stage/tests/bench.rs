@@ -10,7 +10,7 @@ use crate::process::ProcessError;
 use crate::request::{Cause, CauseKind, request_id};
 use crate::scorer::{ScoredVersion, Scorer, ScoringError};
 use crate::trainer::{TrainedModel, Trainer, TrainingError, TrainingJob};
-use crate::workshop::{ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan};
+use crate::trainer_deps::{ArtifactError, ArtifactStore, ChallengerOrigin, LabelledRows, ReferenceLearner, RowSpan};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use codec::columns::{EVENT_TIME, INDEX, LABEL, OFFSET, PARTITION, VERSION};
@@ -112,7 +112,7 @@ impl ArtifactStore for Artifacts {
 struct Learner;
 
 impl ReferenceLearner for Learner {
-    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+    fn learn(&self, version: ChallengerOrigin<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
         Ok((format!("reference-{}", version.version), Bytes::from(rows.num_rows().to_string())))
     }
 }
@@ -211,8 +211,8 @@ impl Bench {
             Ok(Box::new(Sign(side)) as Box<dyn Scorer>)
         });
         let trainer = Box::new(Learns(self.learns));
-        let apprentice = Apprentice { schema: schema(), policy: self.policy.clone(), trainer, scorer };
-        let workshop = Workshop {
+        let trainable = TrainableModel { schema: schema(), policy: self.policy.clone(), trainer, scorer };
+        let trainer_deps = TrainerDeps {
             rows: Box::new(Rows),
             artifacts: Box::new(self.artifacts.clone()),
             references: Box::new(Learner),
@@ -220,12 +220,12 @@ impl Bench {
             claimant: format!("instance-{}", self.instances),
             stop,
         };
-        let stage = TrainerStage::new(BTreeMap::from([("m".to_owned(), apprentice)]), workshop);
+        let stage = TrainerStage::new(BTreeMap::from([("m".to_owned(), trainable)]), trainer_deps);
         let mut instance = Instance { stage, read: BTreeMap::new() };
         for topic in TrainerStage::spec().inputs {
             let committed = self.committed.get(&topic).copied().unwrap_or(0);
             let from = self.resume.get(&topic).copied().unwrap_or(committed);
-            instance.absorb(self, &topic, (from..committed, Delivery::Muted));
+            instance.absorb(self, &topic, (from..committed, Delivery::Replayed));
         }
         instance
     }

@@ -12,10 +12,10 @@ use streams::topics;
 const DAY_MS: i64 = 86_400_000;
 
 /// Offset and index of a row, and the greatest time that a heartbeat before it told; `None` ends the offsets.
-type Told = (Option<(Offset, i32)>, i64);
+type ReadRow = (Option<(Offset, i32)>, i64);
 
 /// What the log would tell.
-fn on_the_log(records: &[Record], offsets: &Range<Offset>) -> Vec<Told> {
+fn on_the_log(records: &[Record], offsets: &Range<Offset>) -> Vec<ReadRow> {
     let (mut told, mut greatest_ms) = (Vec::new(), i64::MIN);
     for record in records.iter().filter(|record| offsets.contains(&record.offset)) {
         if let Some(control) = Control::read(record) {
@@ -32,7 +32,7 @@ fn on_the_log(records: &[Record], offsets: &Range<Offset>) -> Vec<Told> {
 }
 
 /// What the archive tells.
-fn in_the_archive(reader: &mut ArchiveReader, partition: PartitionId, mut offsets: Range<Offset>) -> Vec<Told> {
+fn in_the_archive(reader: &mut ArchiveReader, partition: PartitionId, mut offsets: Range<Offset>) -> Vec<ReadRow> {
     let (mut told, mut greatest_ms) = (Vec::new(), i64::MIN);
     while !offsets.is_empty() {
         let gone = Gone { topic: topics::INFERENCES, partition, offsets: offsets.clone() };
@@ -106,7 +106,7 @@ proptest! {
             let at = |part: f64| first + ((end - first) as f64 * part) as Offset;
             let offsets = at(cut.0.min(cut.1))..at(cut.0.max(cut.1));
             // Of heartbeats at the edges, the archive may leave out those that move nothing.
-            let places = |told: Vec<Told>| told.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+            let places = |told: Vec<ReadRow>| told.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
             let found = places(in_the_archive(&mut reader, partition, offsets.clone()));
             prop_assert_eq!(found, places(on_the_log(records, &offsets)));
             prop_assert_eq!(in_the_archive(&mut reader, partition, first..end), on_the_log(records, &(first..end)));

@@ -53,7 +53,7 @@ impl Bench {
         Self { join: LabelJoin::new(policy, dues(), kept, space), rows, versions: ["1".into(), "2".into()] }
     }
 
-    fn predict(&mut self, number: usize, act: &Act, own: Option<LabelValue>) -> Told {
+    fn predict(&mut self, number: usize, act: &Act, own: Option<LabelValue>) -> Answer {
         let prediction = Prediction {
             version: &self.versions[number % 2],
             row: self.rows.row(number).data(),
@@ -62,13 +62,13 @@ impl Bench {
             offset: number as i64,
             late: act.time_ms % 7 == 0,
         };
-        Told::Predicted(self.join.predict(&act.id, prediction, own).map_err(|error| error.to_string()))
+        Answer::Predicted(self.join.predict(&act.id, prediction, own).map_err(|error| error.to_string()))
     }
 
-    fn label(&mut self, number: usize, act: &Act, value: LabelValue) -> Told {
+    fn label(&mut self, number: usize, act: &Act, value: LabelValue) -> Answer {
         let time_ms = act.watermark_ms.map_or(act.time_ms, |at| at.max(act.time_ms));
         let label = Label { value, time_ms, watermark_ms: act.watermark_ms, offset: number as i64 };
-        Told::Labelled(self.join.label(&act.id, label).map_err(|error| error.to_string()))
+        Answer::Labelled(self.join.label(&act.id, label).map_err(|error| error.to_string()))
     }
 
     fn outcomes(&mut self) -> Vec<(String, i64, String, i64, i8)> {
@@ -100,7 +100,7 @@ struct Act {
 
 /// What the join says to it.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum Answer {
     Predicted(Result<(Taken, Vec<Matched>), String>),
     Labelled(Result<Vec<Matched>, String>),
     Passed(Passed),
@@ -114,7 +114,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// What a join said, how many ids it then held, what it needed, and the outcomes it gave.
-type Played = (Told, usize, Vec<Need>, Vec<(String, i64, String, i64, i8)>);
+type Played = (Answer, usize, Vec<Need>, Vec<(String, i64, String, i64, i8)>);
 
 /// All that a join says to a stream, step by step.
 fn play(join: &mut Bench, steps: &[Step]) -> Vec<Played> {
@@ -130,13 +130,13 @@ fn play(join: &mut Bench, steps: &[Step]) -> Vec<Played> {
             0..=8 => join.predict(number, &act, None),
             9 => join.predict(number, &act, Some(label)),
             10..=17 => join.label(number, &act, label),
-            _ => Told::Passed(join.join.pass(watermarks[0], watermarks[1]).unwrap()),
+            _ => Answer::Passed(join.join.pass(watermarks[0], watermarks[1]).unwrap()),
         };
         watermarks[side] = watermarks[side].max(Some(act.time_ms - 30));
         heard.push((told, join.join.held(), join.join.take_needs(), join.outcomes()));
     }
     let end = Some(now_ms + 10 * HORIZON_MS);
-    heard.push((Told::Passed(join.join.pass(end, end).unwrap()), join.join.held(), Vec::new(), join.outcomes()));
+    heard.push((Answer::Passed(join.join.pass(end, end).unwrap()), join.join.held(), Vec::new(), join.outcomes()));
     heard
 }
 
@@ -184,7 +184,7 @@ fn filled(space: &Arc<LabelSpace>, ids: i64) -> Bench {
     let mut bench = Bench::new(LabelPolicy { max_pending: usize::MAX, ..policy(false) }, space);
     for number in 0..ids {
         let act = Act { id: format!("id-{number}"), time_ms: number, watermark_ms: None };
-        assert_eq!(bench.predict(number as usize % 1_000, &act, None), Told::Predicted(Ok((Taken::First, vec![]))));
+        assert_eq!(bench.predict(number as usize % 1_000, &act, None), Answer::Predicted(Ok((Taken::First, vec![]))));
     }
     bench
 }

@@ -1,6 +1,6 @@
 //! Many rows at once: columns that are Arrow's already are copied whole.
 
-use super::{Column, EventBuilder, LabelBuilder, LogColumns, NumberColumn, Place, TextColumn, WrongTypes};
+use super::{Column, EventBuilder, LabelBuilder, LogColumns, NumberColumn, RecordPosition, TextColumn, WrongTypes};
 use crate::decode::privacy::HashKey;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Rows of one model and version that are known to be good.
 pub(crate) struct GoodRows {
     /// In the order of the log.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<RecordPosition>,
     pub(crate) ids: StringArray,
     pub(crate) times: Int64Array,
     /// The schema's columns, then the segments; none for labels.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a dead letter holds the record as it came, frame included.
 
-use super::gathered::{Arrival, Kind};
+use super::pending_records::{Arrival, Kind};
 use super::table::{Budget, Table};
 use super::{Outgoing, Sorted};
 use crate::decode::builders::append::Hashes;

@@ -20,31 +20,31 @@
 
 mod arrays;
 mod avro;
-mod fit;
-mod gathered;
-mod heads;
+mod coerce;
+mod envelopes;
+mod model_rows;
+mod pending_records;
 mod route;
 mod row;
-mod share;
 mod stream;
 mod table;
 
-pub(super) use gathered::Gathered;
+pub(super) use pending_records::PendingRecords;
 pub(super) use route::{Outgoing, Sorted};
 pub(super) use stream::Layout;
 
-use super::builders::Place;
+use super::builders::RecordPosition;
 use super::builders::append::Hashes;
-use super::cursor::{Spoilt, Text};
+use super::cursor::{RejectedRow, Text};
 use super::dead_letter::Identity;
+use super::envelope::Cell;
 use super::fault::Read;
-use super::head::Cell;
 use super::json::Json;
 use super::{Decoder, Format, LOG_WIDTH, Rows, Task};
 use bytes::Bytes;
-use gathered::{Arrival, Kind};
-use heads::Heads;
-use share::{Share, Sharing};
+use envelopes::Envelopes;
+use model_rows::{ModelRows, Sharing};
+use pending_records::{Arrival, Kind};
 use std::sync::Arc;
 use stream::Stream;
 use streams::log::{Headers, Record};
@@ -67,15 +67,15 @@ struct Batch<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Span {
     /// Of the first.
-    place: Place,
+    place: RecordPosition,
     rows: usize,
 }
 
 impl Span {
     /// The places of its rows.
-    fn places(self) -> impl Iterator<Item = Place> {
+    fn places(self) -> impl Iterator<Item = RecordPosition> {
         // Rows of a record number fewer than i32 holds; the limit of a record is far below.
-        (0..self.rows).map(move |row| Place { index: self.place.index + row as i32, ..self.place })
+        (0..self.rows).map(move |row| RecordPosition { index: self.place.index + row as i32, ..self.place })
     }
 }
 
@@ -99,8 +99,8 @@ impl Decoder {
 
     fn decode_batch(&mut self, record: &Record, batch: &Batch<'_>, task: &Task<'_>) {
         match self.share_out(batch, task) {
-            Ok((shares, rest)) => {
-                shares.iter().for_each(|share| self.append(share, task.rows));
+            Ok((model_rows, rest)) => {
+                model_rows.iter().for_each(|model_rows| self.append(model_rows, task.rows));
                 rest.into_iter().for_each(|row| self.decode_as_row(record, batch, row, task));
             }
             Err(fault) => self.refuse(record, fault),
@@ -108,37 +108,41 @@ impl Decoder {
     }
 
     /// Shares of the rows that are good, and the rows that are to be looked at one by one.
-    fn share_out(&self, batch: &Batch<'_>, task: &Task<'_>) -> Read<(Vec<Share>, Vec<usize>)> {
+    fn share_out(&self, batch: &Batch<'_>, task: &Task<'_>) -> Read<(Vec<ModelRows>, Vec<usize>)> {
         let everything = || (0..batch.table.rows).collect();
-        let Some(heads) = Heads::of(batch.table)? else { return Ok((Vec::new(), everything())) };
-        let sharing = Sharing { batch, heads, decoder: self, rows: task.rows };
-        let (shares, is_taken) = sharing.shares().map_err(unconvertible)?;
+        let Some(envelopes) = Envelopes::of(batch.table)? else { return Ok((Vec::new(), everything())) };
+        let sharing = Sharing { batch, envelopes, decoder: self, rows: task.rows };
+        let (model_rows, is_taken) = sharing.model_rows().map_err(unconvertible)?;
         let rest: Vec<_> = (0..).zip(&is_taken).filter(|(_, taken)| !**taken).map(|(row, _)| row).collect();
         // A mapping may read what is no event v1, and rows that it takes would no longer be in their order.
         let is_complete = batch.table.within(FEATURES).next().is_some() || task.rows == Rows::Labels;
         // The router has taken those out of the streams that it wrote, and what is hashed must not be hashed again.
         let is_routed = batch.hashes == Hashes::Made;
         if task.mapped.is_empty() || is_routed || (rest.is_empty() && is_complete) {
-            return Ok((shares, rest));
+            return Ok((model_rows, rest));
         }
         Ok((Vec::new(), everything()))
     }
 
-    fn append(&mut self, share: &Share, rows: Rows) {
-        let Some(source) = self.sources.get_mut(share.source) else { return };
-        self.directory.meet(share.source);
-        self.directory.count(share.source, share.rows.places.len(), LOG_WIDTH + share.rows.columns.len());
-        self.latest_ms = self.latest_ms.max(share.rows.latest_ms());
-        for (name, values) in &share.unknown {
+    fn append(&mut self, model_rows: &ModelRows, rows: Rows) {
+        let Some(source) = self.sources.get_mut(model_rows.source) else { return };
+        self.directory.meet(model_rows.source);
+        self.directory.count(
+            model_rows.source,
+            model_rows.rows.places.len(),
+            LOG_WIDTH + model_rows.rows.columns.len(),
+        );
+        self.latest_ms = self.latest_ms.max(model_rows.rows.latest_ms());
+        for (name, values) in &model_rows.unknown {
             source.count_unknown(name, *values);
         }
         match rows {
-            Rows::Labels => source.label_builder(&mut self.full_labels).append(&share.rows),
+            Rows::Labels => source.label_builder(&mut self.full_labels).append(&model_rows.rows),
             Rows::Events => {
-                let version = Cell::Text(Text::plain(share.version.as_bytes()));
-                if let Some(together) = self.events.get_mut(source.built_by) {
-                    let owner = source.owner(version, together);
-                    together.append(owner, &share.rows);
+                let version = Cell::Text(Text::plain(model_rows.version.as_bytes()));
+                if let Some(shared_builders) = self.events.get_mut(source.built_by) {
+                    let owner = source.owner(version, shared_builders);
+                    shared_builders.append(owner, &model_rows.rows);
                 }
             }
         }
@@ -150,11 +154,11 @@ impl Decoder {
         row::write_row(&mut json, batch.table, row);
         let json = Bytes::from(json);
         let place = batch.spans.iter().flat_map(|span| span.places()).nth(row).unwrap_or(task.place);
-        let spoilt = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
-        for row in spoilt {
-            let row = Spoilt { index: place.index as u32, ..row };
+        let rejected_rows = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
+        for row in rejected_rows {
+            let row = RejectedRow { index: place.index as u32, ..row };
             match batch.letter {
-                Some(letter) => self.bury(record, row, Identity::read(&json, Format::Json), letter.clone()),
+                Some(letter) => self.dead_letter(record, row, Identity::read(&json, Format::Json), letter.clone()),
                 None => self.quarantine(record, &json, row, Format::Json),
             }
         }

@@ -4,14 +4,14 @@
 //! used), but for what privacy does not allow to be stored: hashed columns become their hashes, dropped ones null, and the
 //! stream says so in its metadata. Rows that have to be looked at one by one become JSON events, and are routed as such.
 
-use super::heads::{Heads, Needs};
+use super::envelopes::{Envelopes, Needs};
 use super::row::write_row;
 use super::table::{Column, FEATURES, SCORE, SEGMENT, Table, inner, tables, unconvertible};
 use super::{REDACTED, stream::Stream};
 use crate::columns::SEGMENT_PREFIX;
 use crate::decode::Limits;
+use crate::decode::envelope::Field;
 use crate::decode::fault::{Fault, Read, Reason};
-use crate::decode::head::Field;
 use crate::decode::privacy::{HashKey, Policy};
 use crate::decode::route::EventKind;
 use crate::decode::source::Source;
@@ -85,16 +85,17 @@ impl Outgoing<'_> {
 
     fn sort_table(&self, kind: EventKind, table: &Table, first_row: u32, sorted: &mut Sorted) -> Read<()> {
         let needs = Needs::new(kind, &self.limits, i64::MAX);
-        let heads = Heads::of(table)?;
-        let good = heads.as_ref().map_or_else(|| vec![false; table.rows], |heads| heads.judge(table, &needs));
+        let envelopes = Envelopes::of(table)?;
+        let good =
+            envelopes.as_ref().map_or_else(|| vec![false; table.rows], |envelopes| envelopes.judge(table, &needs));
         let mut parcels: BTreeMap<(usize, PartitionId), Vec<u32>> = BTreeMap::new();
         let names: HashMap<&str, usize> = (0..).zip(self.sources).map(|(at, source)| (&*source.model, at)).collect();
         for (row, good) in (0u32..).zip(good) {
             let at = row as usize;
-            let found = heads.as_ref().filter(|_| good).and_then(|heads| {
-                let source = *names.get(heads.models.value(at))?;
-                sorted.latest_ms = sorted.latest_ms.max(Some(heads.times.value(at)));
-                Some((source, partition_of(heads.ids.value(at), self.partitions)))
+            let found = envelopes.as_ref().filter(|_| good).and_then(|envelopes| {
+                let source = *names.get(envelopes.models.value(at))?;
+                sorted.latest_ms = sorted.latest_ms.max(Some(envelopes.times.value(at)));
+                Some((source, partition_of(envelopes.ids.value(at), self.partitions)))
             });
             match found {
                 Some(key) => parcels.entry(key).or_default().push(row),

@@ -70,7 +70,7 @@ impl Layout {
         let Some(first) = messages.next()? else {
             return Err(Fault::new(Reason::Truncated, 0, "the stream ends before its schema"));
         };
-        let Some(schema) = first.head.header_as_schema() else {
+        let Some(schema) = first.envelope.header_as_schema() else {
             return Err(Fault::new(Reason::Malformed, first.at, "the stream does not begin with its schema"));
         };
         if schema.endianness() != ipc::Endianness::Little {
@@ -100,7 +100,7 @@ struct Messages<'a> {
 
 pub(super) struct Message<'a> {
     pub(super) at: usize,
-    head: ipc::Message<'a>,
+    envelope: ipc::Message<'a>,
     pub(super) body: Buffer,
 }
 
@@ -119,13 +119,13 @@ impl<'a> Messages<'a> {
             let what = || Fault::new(Reason::TrailingBytes, self.at, format!("{left} bytes follow the end"));
             return if left == 0 { Ok(None) } else { Err(what()) };
         }
-        let head = self.take(usize::try_from(size).unwrap_or(usize::MAX))?;
+        let envelope = self.take(usize::try_from(size).unwrap_or(usize::MAX))?;
         // What the verifier says is about offsets in its own bytes, which nobody can act on.
-        let head = ipc::root_as_message(head)
+        let envelope = ipc::root_as_message(envelope)
             .map_err(|_| Fault::new(Reason::Malformed, at, "the head of a message cannot be read"))?;
         let start = self.at;
-        let length = self.take(usize::try_from(head.bodyLength()).unwrap_or(usize::MAX))?.len();
-        Ok(Some(Message { at, head, body: Buffer::from(self.bytes.slice(start..start + length)) }))
+        let length = self.take(usize::try_from(envelope.bodyLength()).unwrap_or(usize::MAX))?.len();
+        Ok(Some(Message { at, envelope, body: Buffer::from(self.bytes.slice(start..start + length)) }))
     }
 
     fn take(&mut self, length: usize) -> Read<&'a [u8]> {
@@ -140,7 +140,7 @@ impl<'a> Messages<'a> {
 
 impl Message<'_> {
     fn noun(&self) -> &'static str {
-        match self.head.header_type() {
+        match self.envelope.header_type() {
             MessageHeader::DictionaryBatch => "dictionary",
             _ => "batch",
         }
@@ -183,10 +183,10 @@ impl<'a> Batches<'a> {
     }
 
     fn take(&mut self, message: &Message<'_>) -> Read<()> {
-        if let Some(dictionary) = message.head.header_as_dictionary_batch() {
+        if let Some(dictionary) = message.envelope.header_as_dictionary_batch() {
             return self.take_dictionary(message, &dictionary);
         }
-        if let Some(batch) = message.head.header_as_record_batch() {
+        if let Some(batch) = message.envelope.header_as_record_batch() {
             return self.take_batch(message, &batch);
         }
         Err(Fault::new(Reason::Malformed, message.at, "a message that is neither a batch nor a dictionary"))

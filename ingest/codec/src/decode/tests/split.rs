@@ -19,9 +19,9 @@ fn split(record: &Record) -> Split {
 }
 
 /// What was decoded, without the places in the log: rows and reasons, sorted.
-type Told = (Vec<String>, Vec<&'static str>);
+type SplitRows = (Vec<String>, Vec<&'static str>);
 
-fn told(decoded: &Decoded) -> Told {
+fn told(decoded: &Decoded) -> SplitRows {
     let mut rows = Vec::new();
     for EventBatch { version, batch, .. } in &decoded.events {
         let of_place = [columns::PARTITION, columns::OFFSET, columns::INDEX];
@@ -38,7 +38,7 @@ fn told(decoded: &Decoded) -> Told {
 }
 
 /// What the parts decode to; every row is in the partition of its id.
-fn of_parts(decoder: &mut Decoder, split: &Split) -> Told {
+fn of_parts(decoder: &mut Decoder, split: &Split) -> SplitRows {
     let (mut rows, mut reasons) = (Vec::new(), Vec::new());
     for Part { partition, value, headers } in &split.parts {
         let part = Record { value: value.clone(), headers: headers.clone().into(), ..record("") };

@@ -71,7 +71,7 @@ struct Appending {
 impl Appending {
     fn run(mut self) {
         // A process of this name that died may have left a transaction open, which holds up every reader.
-        match Writer::take_over(Arc::clone(&self.link), &self.id) {
+        match Writer::fence(Arc::clone(&self.link), &self.id) {
             Ok(writer) => self.writer = Some(writer),
             Err(error) => tracing::warn!(%error, "kafka: the next append tries again"),
         }
@@ -110,7 +110,7 @@ impl Appending {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => Writer::take_over(Arc::clone(&self.link), &self.id)?,
+            None => Writer::fence(Arc::clone(&self.link), &self.id)?,
         };
         match self.write_with(&writer, records) {
             Ok(()) => {

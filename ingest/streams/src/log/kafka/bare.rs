@@ -6,7 +6,7 @@ use super::options::KafkaOptions;
 use crate::log::{LogError, PartitionId};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset as Place, TopicPartitionList};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// What a bare consumer has read.
@@ -30,7 +30,7 @@ pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Res
     let doing = || format!("draining {name}/{partition}");
     let consumer = options.reader(Telling)?;
     let mut assigned = TopicPartitionList::new();
-    let added = assigned.add_partition_offset(&name, native(partition), Place::Beginning);
+    let added = assigned.add_partition_offset(&name, native(partition), KafkaOffset::Beginning);
     added.and_then(|()| consumer.assign(&assigned)).map_err(|error| storage(doing(), error))?;
     let mut drained = Drained::default();
     let mut started = None;

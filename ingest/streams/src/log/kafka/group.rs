@@ -20,7 +20,7 @@ use bytes::Bytes;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset as Place, TopicPartitionList};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -79,7 +79,7 @@ impl Group {
     }
 
     /// Makes this process the only one that commits for the group.
-    pub(super) fn take_over(&self) -> Result<(), LogError> {
+    pub(super) fn fence(&self) -> Result<(), LogError> {
         let mut state = locked(&self.state);
         *state = State::default();
         let (writer, known) = self.own()?;
@@ -89,7 +89,7 @@ impl Group {
 
     /// A writer that no other stands beside, and what the group had committed before.
     fn own(&self) -> Result<(Writer, Known), LogError> {
-        let writer = Writer::take_over(Arc::clone(&self.link), &self.name)?;
+        let writer = Writer::fence(Arc::clone(&self.link), &self.name)?;
         let (snapshot, kept) = self.kept()?.unwrap_or_default();
         Ok((writer, Known { snapshot, kept, ..Known::default() }))
     }
@@ -128,7 +128,7 @@ impl Group {
         }
         Ok(names.map(|(name, partition)| {
             let found = answer.find_partition(&name, partition)?;
-            let Place::Offset(offset) = found.offset() else { return None };
+            let KafkaOffset::Offset(offset) = found.offset() else { return None };
             Some(Committed { offset, metadata: found.metadata().to_owned() })
         }))
     }
@@ -209,7 +209,7 @@ impl Group {
         let mut offsets = TopicPartitionList::with_capacity(known.offsets.len() + 1);
         for ((topic, partition), committed) in known.offsets.iter().chain([(&snapshot_place, &snapshot)]) {
             let mut added = offsets.add_partition(&self.link.names.topic(topic), native(*partition));
-            added.set_offset(Place::Offset(committed.offset)).map_err(|error| storage(doing(), error))?;
+            added.set_offset(KafkaOffset::Offset(committed.offset)).map_err(|error| storage(doing(), error))?;
             added.set_metadata(&committed.metadata);
         }
         let group = self.coordinator.group_metadata();

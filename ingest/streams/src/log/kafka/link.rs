@@ -9,7 +9,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset as Place, TopicPartitionList};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -174,14 +174,14 @@ impl Link {
         let asked = || {
             let mut asked = TopicPartitionList::with_capacity(partitions.len());
             for (topic, partition) in partitions {
-                asked.add_partition_offset(&self.names.topic(topic), native(*partition), Place::End)?;
+                asked.add_partition_offset(&self.names.topic(topic), native(*partition), KafkaOffset::End)?;
             }
             self.looker.offsets_for_times(asked, patience)
         };
         let ends =
             self.asking((&topics, patience), asked).map_err(|error| storage("asking for ends", error))?.to_topic_map();
         let end = |(topic, partition): &PartitionName| match ends.get(&(self.names.topic(topic), native(*partition))) {
-            Some(Place::Offset(end)) => Ok(*end),
+            Some(KafkaOffset::Offset(end)) => Ok(*end),
             _ => Err(storage(format!("asking for the end of {topic}/{partition}"), KafkaError::NoMessageReceived)),
         };
         partitions.iter().map(end).collect()
@@ -197,12 +197,12 @@ impl Link {
         let doing = || format!("looking for the time {time_ms} in {name}/{partition}");
         let asked = || {
             let mut asked = TopicPartitionList::new();
-            asked.add_partition_offset(&name, native(partition), Place::Offset(time_ms))?;
+            asked.add_partition_offset(&name, native(partition), KafkaOffset::Offset(time_ms))?;
             self.looker.offsets_for_times(asked, self.options.patience)
         };
         let answer = self.asking((&[&name], self.options.patience), asked).map_err(|error| storage(doing(), error))?;
         Ok(match answer.find_partition(&name, native(partition)).map(|found| found.offset()) {
-            Some(Place::Offset(offset)) => offset.min(bounds.end),
+            Some(KafkaOffset::Offset(offset)) => offset.min(bounds.end),
             _ => bounds.end,
         })
     }

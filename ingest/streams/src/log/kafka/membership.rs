@@ -7,7 +7,7 @@
 
 use super::link::{Link, storage, tell, tell_error};
 use super::options::client_error;
-use crate::log::{Change, LogError, Membership, PartitionId, Told};
+use crate::log::{Change, LogError, Membership, PartitionId, RebalanceListener};
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -16,7 +16,7 @@ use rdkafka::error::KafkaError;
 
 /// Passes on what the coordinator decides.
 struct Attending {
-    told: Told,
+    told: RebalanceListener,
 }
 
 impl ClientContext for Attending {
@@ -36,7 +36,7 @@ impl ConsumerContext for Attending {
             Rebalance::Revoke(partitions) if consumer.assignment_lost() => {
                 (self.told)(Change::Lost(&numbers(partitions)))
             }
-            Rebalance::Revoke(partitions) => (self.told)(Change::HandOver(&numbers(partitions))),
+            Rebalance::Revoke(partitions) => (self.told)(Change::Revoked(&numbers(partitions))),
             Rebalance::Error(error) => tracing::warn!(%error, "kafka: rebalancing failed"),
         }
     }
@@ -47,12 +47,12 @@ impl ConsumerContext for Attending {
         if let Err(error) = consumer.pause(partitions) {
             tracing::warn!(%error, "kafka: partitions could not be paused; what comes is thrown away");
         }
-        (self.told)(Change::TakeUp(&numbers(partitions)));
+        (self.told)(Change::Assigned(&numbers(partitions)));
     }
 }
 
 /// Joins those that run a stage.
-pub(super) fn join(link: &Link, (stage, topic): (&str, &str), told: Told) -> Result<Membership, LogError> {
+pub(super) fn join(link: &Link, (stage, topic): (&str, &str), told: RebalanceListener) -> Result<Membership, LogError> {
     let config = link.options.member(&link.names.group(stage));
     let consumer = BaseConsumer::from_config_and_context(&config, Attending { told });
     let consumer = consumer.map_err(|error| client_error(&error))?;

@@ -20,7 +20,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Message, Offset as Place, TopicPartitionList};
+use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,7 @@ impl KafkaReader {
         let bell = Arc::clone(&self.bell);
         queue.set_nonempty_callback(move || bell.ring());
         let mut assigned = TopicPartitionList::new();
-        let added = assigned.add_partition_offset(&name, native(partition), Place::Offset(from));
+        let added = assigned.add_partition_offset(&name, native(partition), KafkaOffset::Offset(from));
         added.map_err(|error| storage(doing(), error))?;
         consumer.incremental_assign(&assigned).map_err(|error| storage(doing(), error))?;
         let origin = if self.link.names.is_repartitioned(topic) { Origin::Repartition } else { Origin::Producers };
@@ -323,7 +323,7 @@ impl Followed {
 
     fn seek(&mut self, link: &Link, to: Offset) -> Result<(), LogError> {
         let name = link.names.topic(&self.topic);
-        let sought = self.consumer.seek(&name, native(self.partition), Place::Offset(to), link.options.patience);
+        let sought = self.consumer.seek(&name, native(self.partition), KafkaOffset::Offset(to), link.options.patience);
         sought.map_err(|error| storage(format!("going to offset {to} of {name}/{}", self.partition), error))?;
         self.position = to;
         self.held = None;

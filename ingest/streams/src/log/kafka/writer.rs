@@ -85,7 +85,7 @@ impl ProducerContext for Deliveries {
 
 impl Writer {
     /// Takes the transactional id over: what an earlier writer with it has open is called off, and it can write no more.
-    pub(super) fn take_over(link: Arc<Link>, owner: &str) -> Result<Self, LogError> {
+    pub(super) fn fence(link: Arc<Link>, owner: &str) -> Result<Self, LogError> {
         let config = link.options.producer(&link.names.group(owner));
         let producer = BaseProducer::from_config_and_context(&config, Deliveries::default());
         let producer = producer.map_err(|error| client_error(&error))?;

@@ -106,8 +106,8 @@ impl Log for Faulty {
         Ok(Box::new(FaultyReader { faulty: self, reader: self.log.reader()? }))
     }
 
-    fn take_over(&self, group: &str) -> Result<(), LogError> {
-        self.log.take_over(group)
+    fn fence(&self, group: &str) -> Result<(), LogError> {
+        self.log.fence(group)
     }
 
     fn version(&self) -> Result<u64, LogError> {

@@ -55,7 +55,7 @@ impl Stage for Ahead {
         Ok(())
     }
 
-    fn is_ahead(&self, _: &str, _: PartitionId) -> bool {
+    fn awaits_alignment(&self, _: &str, _: PartitionId) -> bool {
         true
     }
 

@@ -108,9 +108,9 @@ fn lines(rows: usize, columns: &[(&str, Sent)]) -> String {
         own.map(|(name, value)| format!("{}:{value}", Tree::from(name))).collect::<Vec<_>>().join(",")
     };
     let line = |row| {
-        let head = [part(row, ""), r#""model":"bed""#.to_owned()].into_iter().filter(|part| !part.is_empty());
-        let head = head.collect::<Vec<_>>().join(",");
-        format!("{{{head},\"features\":{{{}}},\"segment\":{{{}}}}}", part(row, "features."), part(row, "segment."))
+        let envelope = [part(row, ""), r#""model":"bed""#.to_owned()].into_iter().filter(|part| !part.is_empty());
+        let envelope = envelope.collect::<Vec<_>>().join(",");
+        format!("{{{envelope},\"features\":{{{}}},\"segment\":{{{}}}}}", part(row, "features."), part(row, "segment."))
     };
     (0..rows).map(line).collect::<Vec<_>>().join("\n")
 }

@@ -96,7 +96,7 @@ pub(crate) struct Part<'a> {
 
 /// The fields of one event.
 #[derive(Debug)]
-pub(crate) struct Head<'a> {
+pub(crate) struct Envelope<'a> {
     /// Text or a whole number; `Missing` where there is none.
     pub(crate) id: Cell<'a>,
     pub(crate) time_ms: Option<i64>,
@@ -207,7 +207,7 @@ impl HeadReader {
     pub(crate) fn read<'a, C: Cursor<'a>>(
         &mut self,
         cursor: &mut C,
-        head: &mut Head<'a>,
+        envelope: &mut Envelope<'a>,
         mut features: impl FnMut(&mut C, Option<Text<'a>>) -> Read<Taken>,
     ) -> Read<()> {
         let start = cursor.position();
@@ -228,12 +228,12 @@ impl HeadReader {
             }
             seen |= field.bit();
             if field != Field::Features {
-                head.take(cursor, field, self.max_depth).map_err(|fault| fault.within(field.name()))?;
+                envelope.take(cursor, field, self.max_depth).map_err(|fault| fault.within(field.name()))?;
                 continue;
             }
-            head.present |= field.bit();
-            if let Taken::Later = features(cursor, head.model)? {
-                head.features = Some(at);
+            envelope.present |= field.bit();
+            if let Taken::Later = features(cursor, envelope.model)? {
+                envelope.features = Some(at);
             }
         }
         Ok(())
@@ -269,7 +269,7 @@ impl HeadReader {
     }
 }
 
-impl<'a> Head<'a> {
+impl<'a> Envelope<'a> {
     pub(crate) fn empty() -> Self {
         let nothing = Part { value: Value::Null, at: 0 };
         Self {

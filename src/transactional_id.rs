@@ -6,7 +6,7 @@
 //! processes that share a directory bear different names. A directory that is copied to another machine copies its names:
 //! leave `instances` out, or the two refuse each other's appends.
 
-use crate::workshop::random_name;
+use crate::trainer_deps::random_name;
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -17,13 +17,13 @@ const FOLDER: &str = "instances";
 
 /// A name that this process bears until this is dropped.
 #[derive(Debug)]
-pub struct Instance {
+pub struct TransactionalId {
     name: String,
     /// Locked; whichever way the process ends, the system lets go of it.
     _held: File,
 }
 
-impl Instance {
+impl TransactionalId {
     /// Takes the first name that no process bears.
     ///
     /// # Errors
@@ -34,8 +34,8 @@ impl Instance {
         for number in 0_u32.. {
             let path = folder.join(number.to_string());
             let taken = Self::take_from(&path).with_context(|| format!("taking a name from {}", path.display()))?;
-            if let Some(instance) = taken {
-                return Ok(instance);
+            if let Some(transactional_id) = taken {
+                return Ok(transactional_id);
             }
         }
         anyhow::bail!("every name in {} is taken: remove those files", folder.display())
@@ -75,21 +75,21 @@ mod tests {
     #[test]
     fn a_name_is_borne_by_one_at_a_time_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Instance::take(folder.path()).unwrap();
-        let second = Instance::take(folder.path()).unwrap();
+        let first = TransactionalId::take(folder.path()).unwrap();
+        let second = TransactionalId::take(folder.path()).unwrap();
         assert_ne!(first.name(), second.name());
         let name = first.name().to_owned();
         drop(first);
-        assert_eq!(Instance::take(folder.path()).unwrap().name(), name);
+        assert_eq!(TransactionalId::take(folder.path()).unwrap().name(), name);
     }
 
     #[test]
     fn half_a_name_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let name = Instance::take(folder.path()).unwrap().name().to_owned();
+        let name = TransactionalId::take(folder.path()).unwrap().name().to_owned();
         let file = folder.path().join(FOLDER).join("0");
         std::fs::write(&file, &name[..4]).unwrap();
-        let next = Instance::take(folder.path()).unwrap();
+        let next = TransactionalId::take(folder.path()).unwrap();
         assert!(next.name().len() == name.len() && !next.name().starts_with(&name[..4]), "{}", next.name());
     }
 }

@@ -55,7 +55,7 @@ pub struct Sums {
 
 /// Something worth telling.
 #[derive(Debug, Clone)]
-pub enum Happening {
+pub enum FeedEvent {
     /// A final verdict.
     Verdict(Box<Verdict>),
     /// A change of the registry.
@@ -65,7 +65,7 @@ pub enum Happening {
 }
 
 /// Reads what happens.
-pub struct Story {
+pub struct EventFeed {
     verdicts: TopicReader,
     retrain: TopicReader,
     models: TopicReader,
@@ -75,8 +75,8 @@ pub struct Story {
     matured: BTreeSet<String>,
 }
 
-impl Story {
-    /// The story from the beginning of the log.
+impl EventFeed {
+    /// The feed from the beginning of the log.
     ///
     /// # Errors
     /// When a topic does not exist.
@@ -96,23 +96,23 @@ impl Story {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn read(&mut self) -> Result<Vec<Happening>> {
+    pub fn read(&mut self) -> Result<Vec<FeedEvent>> {
         let mut happened = Vec::new();
         for record in read_all(&mut self.verdicts)? {
             if let MonitorEvent::Verdict(verdict) = cloud_event::decode(&record)? {
                 self.add_verdict(&verdict);
-                happened.push(Happening::Verdict(verdict));
+                happened.push(FeedEvent::Verdict(verdict));
             }
         }
         for record in read_all(&mut self.retrain)? {
             let event: RetrainEvent = cloud_event::decode(&record)?;
             self.sums.retrain_requests += u64::from(matches!(event, RetrainEvent::Request(_)));
-            happened.push(Happening::Retrain(Box::new(event)));
+            happened.push(FeedEvent::Retrain(Box::new(event)));
         }
         for record in read_all(&mut self.models)? {
             let event: ModelEvent = cloud_event::decode(&record)?;
             self.add_model(&event);
-            happened.push(Happening::Model(Box::new(event)));
+            happened.push(FeedEvent::Model(Box::new(event)));
         }
         Ok(happened)
     }

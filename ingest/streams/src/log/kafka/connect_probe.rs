@@ -68,7 +68,7 @@ impl ConsumerContext for Listening {}
 ///
 /// # Errors
 /// When none lets Driftline in, or none answers in time; with the reason.
-pub(super) fn enter(options: &KafkaOptions) -> Result<(), LogError> {
+pub(super) fn probe(options: &KafkaOptions) -> Result<(), LogError> {
     let names = Names::of(options);
     let client = options.reader(Listening::default())?;
     let (deadline, mut listen) = (Instant::now() + options.patience, LISTEN);

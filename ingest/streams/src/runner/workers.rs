@@ -1,4 +1,4 @@
-//! A crew: the runners that a stage has in this process.
+//! The workers of a stage: the runners that a stage has in this process.
 //!
 //! On a log that one process has to itself, a single runner reads every partition. On a shared one each partition of the
 //! stage's inputs has a runner of its own, with a group, a snapshot and transactions of its own; so its state moves from one
@@ -23,10 +23,10 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long a word to stop may go unnoticed by the thread that attends to the membership.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// Builds a stage without state; called at the start of every life of every runner.
+/// Builds a stage without state; called at the start of every run of every runner.
 pub type StageFactory = Arc<dyn Fn() -> Result<Box<dyn Stage>, StageError> + Send + Sync>;
 
-/// Whom a crew shares its stage's partitions with.
+/// Whom the workers share their stage's partitions with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// No one: this process is the only one that runs the stage.
@@ -36,13 +36,13 @@ pub enum Sharing {
 }
 
 /// The runners that a stage has in this process.
-pub struct Crew {
+pub struct StageWorkers {
     runners: Arc<Runners>,
-    attendant: Option<Attendant>,
+    attendant: Option<MembershipPoller>,
 }
 
 /// The thread that hears which partitions are this process' own.
-struct Attendant {
+struct MembershipPoller {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -56,7 +56,7 @@ struct Runners {
     leaving: Mutex<Vec<Arc<StageHandle>>>,
 }
 
-impl Crew {
+impl StageWorkers {
     /// Starts the stage. Its topics must exist, and its inputs have as many partitions each.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Crew {
         }
         let told = Arc::clone(&runners);
         let membership = log.join((&name, topic), Box::new(move |change| told.hear(change))).map_err(failed)?;
-        let attendant = Attendant::start(&name, membership)?;
+        let attendant = MembershipPoller::start(&name, membership)?;
         Ok(Self { runners, attendant: Some(attendant) })
     }
 
@@ -120,7 +120,7 @@ impl Crew {
     }
 }
 
-impl Attendant {
+impl MembershipPoller {
     fn start(stage: &str, mut membership: Membership) -> Result<Self, StageError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
@@ -172,8 +172,8 @@ impl Runners {
 
     fn hear(&self, change: Change<'_>) {
         match change {
-            Change::TakeUp(partitions) => self.take_up(partitions),
-            Change::HandOver(partitions) => self.hand_over(partitions),
+            Change::Assigned(partitions) => self.take_up(partitions),
+            Change::Revoked(partitions) => self.hand_over(partitions),
             Change::Lost(partitions) => self.lose(partitions),
         }
     }

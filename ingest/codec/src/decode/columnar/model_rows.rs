@@ -1,10 +1,10 @@
 //! The good rows of a batch, shared out to the models and versions they are of.
 
 use super::Batch;
-use super::fit::{Fit, Fitting};
-use super::heads::{Heads, Needs};
+use super::coerce::{Coerced, Coercion};
+use super::envelopes::{Envelopes, Needs};
 use super::table::{FEATURES, Table};
-use crate::decode::builders::Place;
+use crate::decode::builders::RecordPosition;
 use crate::decode::builders::append::GoodRows;
 use crate::decode::route::EventKind;
 use crate::decode::source::Source;
@@ -17,7 +17,7 @@ use detectors::schema::ModelSchema;
 use std::collections::{HashMap, HashSet};
 
 /// Rows of a batch that go to one builder.
-pub(super) struct Share {
+pub(super) struct ModelRows {
     pub(super) source: usize,
     pub(super) version: String,
     pub(super) rows: GoodRows,
@@ -28,7 +28,7 @@ pub(super) struct Share {
 /// What is shared out, and among whom.
 pub(super) struct Sharing<'a> {
     pub(super) batch: &'a Batch<'a>,
-    pub(super) heads: Heads,
+    pub(super) envelopes: Envelopes,
     pub(super) decoder: &'a Decoder,
     pub(super) rows: Rows,
 }
@@ -42,7 +42,7 @@ struct Group {
 
 impl Sharing<'_> {
     /// The shares, and whether each row is in one of them.
-    pub(super) fn shares(&self) -> Result<(Vec<Share>, Vec<bool>), ArrowError> {
+    pub(super) fn model_rows(&self) -> Result<(Vec<ModelRows>, Vec<bool>), ArrowError> {
         let kind = match self.rows {
             Rows::Events => EventKind::Inference,
             Rows::Labels => EventKind::Label,
@@ -52,20 +52,20 @@ impl Sharing<'_> {
         // What is good at the first of their times is good at all; what is not is looked at by itself.
         let appended_ms = self.batch.spans.iter().map(|span| span.place.append_time_ms).min().unwrap_or(i64::MIN);
         let needs = Needs::new(kind, limits, appended_ms.saturating_add(ahead_ms));
-        let good = self.heads.judge(self.batch.table, &needs);
+        let good = self.envelopes.judge(self.batch.table, &needs);
         let mut is_taken = vec![false; good.len()];
-        let mut shares = Vec::new();
+        let mut model_rows = Vec::new();
         for group in self.groups(&good) {
             let Some(source) = self.decoder.sources.get(group.source).map(|active| &active.source) else { continue };
-            let Some((rows, table, fit)) = self.fitted(source, group.rows)? else { continue };
+            let Some((rows, table, coerce)) = self.fitted(source, group.rows)? else { continue };
             for row in rows.values() {
                 is_taken.get_mut(*row as usize).into_iter().for_each(|taken| *taken = true);
             }
             let unknown = if self.rows == Rows::Events { unknown_features(&table, &source.schema) } else { Vec::new() };
-            let rows = self.good_rows(&rows, fit)?;
-            shares.push(Share { source: group.source, version: group.version, rows, unknown });
+            let rows = self.good_rows(&rows, coerce)?;
+            model_rows.push(ModelRows { source: group.source, version: group.version, rows, unknown });
         }
-        Ok((shares, is_taken))
+        Ok((model_rows, is_taken))
     }
 
     /// The good rows of known models, by model and version.
@@ -75,8 +75,8 @@ impl Sharing<'_> {
         let mut last: Option<((&str, &str), usize)> = None;
         for (row, _) in (0u32..).zip(good).filter(|(_, good)| **good) {
             let at = row as usize;
-            let version = if self.rows == Rows::Events { self.heads.versions.value(at) } else { "" };
-            let names = (self.heads.models.value(at), version);
+            let version = if self.rows == Rows::Events { self.envelopes.versions.value(at) } else { "" };
+            let names = (self.envelopes.models.value(at), version);
             let known = last.filter(|(known, _)| *known == names).map(|(_, place)| place);
             let place = match known.or_else(|| places.get(&names).copied()) {
                 Some(place) => place,
@@ -94,21 +94,21 @@ impl Sharing<'_> {
     }
 
     /// The rows that are good in the columns of their model too, and those columns.
-    fn fitted(&self, source: &Source, rows: Vec<u32>) -> Result<Option<(UInt32Array, Table, Fit)>, ArrowError> {
+    fn fitted(&self, source: &Source, rows: Vec<u32>) -> Result<Option<(UInt32Array, Table, Coerced)>, ArrowError> {
         let mut rows = UInt32Array::from(rows);
         let mut table = self.batch.table.select(&rows)?;
         loop {
-            let fitting = Fitting::new(source, &table, self.decoder.limits.max_text_bytes);
-            let fit = match self.rows {
+            let fitting = Coercion::new(source, &table, self.decoder.limits.max_text_bytes);
+            let coerce = match self.rows {
                 Rows::Events => fitting.events()?,
                 Rows::Labels => fitting.labels()?,
             };
-            let kept: Vec<u32> = (0..).zip(&fit.good).filter(|(_, good)| **good).map(|(row, _)| row).collect();
+            let kept: Vec<u32> = (0..).zip(&coerce.good).filter(|(_, good)| **good).map(|(row, _)| row).collect();
             if kept.is_empty() {
                 return Ok(None);
             }
             if kept.len() == rows.len() {
-                return Ok(Some((rows, table, fit)));
+                return Ok(Some((rows, table, coerce)));
             }
             // The second time around all of them are good, because each row was judged by itself.
             let kept = UInt32Array::from(kept);
@@ -117,22 +117,22 @@ impl Sharing<'_> {
         }
     }
 
-    fn good_rows(&self, rows: &UInt32Array, fit: Fit) -> Result<GoodRows, ArrowError> {
-        let heads = self.heads.select(rows)?;
+    fn good_rows(&self, rows: &UInt32Array, coerce: Coerced) -> Result<GoodRows, ArrowError> {
+        let envelopes = self.envelopes.select(rows)?;
         Ok(GoodRows {
             places: self.places(rows),
-            ids: heads.ids,
-            times: heads.times,
-            columns: fit.columns,
-            label: fit.label.values,
-            sampling_rate: heads.sampling_rate,
-            weight: heads.weight,
+            ids: envelopes.ids,
+            times: envelopes.times,
+            columns: coerce.columns,
+            label: coerce.label.values,
+            sampling_rate: envelopes.sampling_rate,
+            weight: envelopes.weight,
             hashes: self.batch.hashes,
         })
     }
 
     /// Where these rows, which ascend, stand in the log.
-    fn places(&self, rows: &UInt32Array) -> Vec<Place> {
+    fn places(&self, rows: &UInt32Array) -> Vec<RecordPosition> {
         let mut wanted = rows.values().iter().peekable();
         let all = (0u32..).zip(self.batch.spans.iter().flat_map(|span| span.places()));
         all.filter(|(row, _)| wanted.next_if_eq(&row).is_some()).map(|(_, place)| place).collect()

@@ -1,14 +1,14 @@
-//! What a crew promises: partitions that come and go are worked on once, wherever they are.
+//! What a pool of workers promises: partitions that come and go are worked on once, wherever they are.
 
 use super::*;
-use crate::log::{Change, Log, LogError, LogReader, Membership, OffsetRange, Told};
-use crate::runner::{Crew, Sharing};
+use crate::log::{Change, Log, LogError, LogReader, Membership, OffsetRange, RebalanceListener};
+use crate::runner::{Sharing, StageWorkers};
 use crate::stage::Share;
 
 /// An embedded log that pretends to be shared: the test is the coordinator.
 struct SharedLog {
     log: Arc<EmbeddedLog>,
-    told: Mutex<Vec<Arc<Told>>>,
+    told: Mutex<Vec<Arc<RebalanceListener>>>,
 }
 
 impl SharedLog {
@@ -68,15 +68,15 @@ impl Log for SharedLog {
         self.log.reader()
     }
 
-    fn take_over(&self, group: &str) -> Result<(), LogError> {
-        self.log.take_over(group)
+    fn fence(&self, group: &str) -> Result<(), LogError> {
+        self.log.fence(group)
     }
 
     fn is_shared(&self) -> bool {
         true
     }
 
-    fn join(&self, _: (&str, &str), told: Told) -> Result<Membership, LogError> {
+    fn join(&self, _: (&str, &str), told: RebalanceListener) -> Result<Membership, LogError> {
         let told = Arc::new(told);
         self.told.lock().unwrap().push(Arc::clone(&told));
         let mut left = Some(Leaving(told));
@@ -93,48 +93,48 @@ impl Log for SharedLog {
 }
 
 /// Hands everything over when it goes.
-struct Leaving(Arc<Told>);
+struct Leaving(Arc<RebalanceListener>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        (self.0)(Change::HandOver(&[0, 1]));
+        (self.0)(Change::Revoked(&[0, 1]));
     }
 }
 
-fn crew(house: &House, log: &Arc<SharedLog>, sharing: Sharing) -> Crew {
+fn workers(house: &House, log: &Arc<SharedLog>, sharing: Sharing) -> StageWorkers {
     let faulty = Arc::new(Faulty::new(Arc::clone(&house.log), Fault::Never));
     let telemetry = Arc::clone(&house.seen) as Arc<dyn StageTelemetry>;
     let crash = Crash::default();
     let context = RunnerContext { log: Arc::clone(log) as _, files: faulty, policy: house.policy, telemetry, crash };
-    Crew::start(house.spec(), house.factory(), context, sharing).unwrap()
+    StageWorkers::start(house.spec(), house.factory(), context, sharing).unwrap()
 }
 
 fn shared(house: &House) -> Arc<SharedLog> {
     Arc::new(SharedLog { log: Arc::clone(&house.log), told: Mutex::default() })
 }
 
-fn rest(crew: &Crew, log: &SharedLog) {
-    let handles = crew.handles();
+fn rest(workers: &StageWorkers, log: &SharedLog) {
+    let handles = workers.handles();
     let handles: Vec<_> = handles.iter().map(Arc::as_ref).collect();
     assert!(wait_until_quiet(&handles, log, PATIENCE).unwrap());
 }
 
-fn end(crew: Crew) {
-    crew.stop();
-    crew.join().unwrap();
+fn end(workers: StageWorkers) {
+    workers.stop();
+    workers.join().unwrap();
 }
 
 #[test]
 fn a_partition_that_is_handed_over_goes_on_where_it_was_in_another_process() {
     let house = House::new();
     let (log, other) = (shared(&house), shared(&house));
-    let (one, two) = (crew(&house, &log, Sharing::Among), crew(&house, &other, Sharing::Among));
-    log.tell(Change::TakeUp(&[0, 1]));
+    let (one, two) = (workers(&house, &log, Sharing::Among), workers(&house, &other, Sharing::Among));
+    log.tell(Change::Assigned(&[0, 1]));
     house.feed(0, 20);
     rest(&one, &log);
-    log.tell(Change::HandOver(&[1]));
+    log.tell(Change::Revoked(&[1]));
     assert_eq!(one.handles().len(), 1);
-    other.tell(Change::TakeUp(&[1]));
+    other.tell(Change::Assigned(&[1]));
     house.feed(20, 40);
     rest(&one, &log);
     rest(&two, &other);
@@ -147,13 +147,13 @@ fn a_partition_that_is_handed_over_goes_on_where_it_was_in_another_process() {
 fn a_partition_that_is_lost_is_dropped_and_what_it_had_open_is_absorbed_by_its_next_owner() {
     let house = House::new();
     let (log, other) = (shared(&house), shared(&house));
-    let (one, two) = (crew(&house, &log, Sharing::Among), crew(&house, &other, Sharing::Among));
-    log.tell(Change::TakeUp(&[0, 1]));
+    let (one, two) = (workers(&house, &log, Sharing::Among), workers(&house, &other, Sharing::Among));
+    log.tell(Change::Assigned(&[0, 1]));
     house.feed(0, 20);
     log.tell(Change::Lost(&[0, 1]));
     assert!(one.handles().is_empty());
     end(one);
-    other.tell(Change::TakeUp(&[0, 1]));
+    other.tell(Change::Assigned(&[0, 1]));
     house.feed(20, 30);
     rest(&two, &other);
     house.expect(30);
@@ -165,11 +165,11 @@ fn alone_on_a_shared_log_a_process_runs_every_partition() {
     let house = House::new();
     let log = shared(&house);
     house.feed(0, 10);
-    let crew = crew(&house, &log, Sharing::Alone);
-    let groups: Vec<_> = crew.handles().iter().map(|handle| handle.status().name).collect();
+    let workers = workers(&house, &log, Sharing::Alone);
+    let groups: Vec<_> = workers.handles().iter().map(|handle| handle.status().name).collect();
     assert_eq!(groups, ["counting-0", "counting-1"]);
-    rest(&crew, &log);
-    end(crew);
+    rest(&workers, &log);
+    end(workers);
     house.expect(10);
     assert_eq!(house.spec().share, Share::All);
 }

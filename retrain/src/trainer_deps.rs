@@ -56,7 +56,7 @@ pub trait ArtifactStore: Send {
 
 /// A version that has been trained and is to get its reference.
 #[derive(Debug, Clone, Copy)]
-pub struct Graduation<'a> {
+pub struct ChallengerOrigin<'a> {
     /// The model.
     pub model: &'a str,
     /// Its new version.
@@ -71,14 +71,14 @@ pub trait ReferenceLearner: Send {
     ///
     /// # Errors
     /// When no reference can be learned from the rows.
-    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError>;
+    fn learn(&self, version: ChallengerOrigin<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError>;
 }
 
 /// Makes the scorer of a version from its artifact.
 pub type ScorerFactory = Box<dyn Fn(ScoredVersion, &[u8]) -> Result<Box<dyn Scorer>, ScoringError> + Send>;
 
 /// One model that can be retrained.
-pub struct Apprentice {
+pub struct TrainableModel {
     /// What it takes and gives.
     pub schema: ModelSchema,
     /// When and how it is retrained.
@@ -90,7 +90,7 @@ pub struct Apprentice {
 }
 
 /// What all models share.
-pub struct Workshop {
+pub struct TrainerDeps {
     /// Where rows come from.
     pub rows: Box<dyn LabelledRows>,
     /// Where artifacts lie.

@@ -79,7 +79,7 @@ pub struct CapturedRows {
 
 /// What is shown of every model.
 #[derive(Debug, Clone, Default)]
-pub struct Board {
+pub struct ReadModel {
     limits: BoardLimits,
     /// Models that are shown though nothing was heard of them.
     configured: Vec<String>,
@@ -96,7 +96,7 @@ struct ModelBoard {
     matured: Option<RowsMatured>,
 }
 
-impl Board {
+impl ReadModel {
     /// An empty board.
     pub fn new(limits: BoardLimits) -> Self {
         Self { limits, ..Self::default() }
@@ -219,32 +219,32 @@ impl Board {
 
 /// A board that one stage writes and many requests read.
 #[derive(Debug, Clone, Default)]
-pub struct SharedBoard(Arc<RwLock<Board>>);
+pub struct SharedReadModel(Arc<RwLock<ReadModel>>);
 
-impl SharedBoard {
+impl SharedReadModel {
     /// Shares an empty board.
     pub fn new(limits: BoardLimits) -> Self {
-        Self(Arc::new(RwLock::new(Board::new(limits))))
+        Self(Arc::new(RwLock::new(ReadModel::new(limits))))
     }
 
     /// The board as it stands. To be held briefly: the writer waits meanwhile.
     ///
     /// A writer that panicked leaves at worst one event half shown, and the board is only shown; so it is read on.
-    pub fn read(&self) -> RwLockReadGuard<'_, Board> {
+    pub fn read(&self) -> RwLockReadGuard<'_, ReadModel> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The board, to be changed.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Board> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, ReadModel> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Empties the board, before the log is read again from its start.
     pub fn clear(&self) {
-        let mut board = self.write();
-        let configured = std::mem::take(&mut board.configured);
-        *board = Board::new(board.limits);
-        board.configure(configured);
+        let mut read_model = self.write();
+        let configured = std::mem::take(&mut read_model.configured);
+        *read_model = ReadModel::new(read_model.limits);
+        read_model.configure(configured);
     }
 }
 

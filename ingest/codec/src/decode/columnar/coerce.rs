@@ -6,7 +6,7 @@
 use super::table::{FEATURES, SCORE, SEGMENT, Table};
 use crate::columns::SEGMENT_PREFIX;
 use crate::decode::builders::append::Fitted;
-use crate::decode::head::{Field, MOST_NAME_BYTES};
+use crate::decode::envelope::{Field, MOST_NAME_BYTES};
 use crate::decode::privacy::Policy;
 use crate::decode::source::{Source, score_slots};
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
@@ -19,7 +19,7 @@ use detectors::spelling;
 use std::sync::Arc;
 
 /// The columns of a model's schema and segments, its labels, and which rows may not have them.
-pub(super) struct Fit {
+pub(super) struct Coerced {
     pub(super) columns: Vec<Fitted>,
     pub(super) label: Fitted,
     /// Whether nothing in a row costs it.
@@ -27,20 +27,20 @@ pub(super) struct Fit {
 }
 
 /// Brings the columns of a table to those of a model.
-pub(super) struct Fitting<'a> {
+pub(super) struct Coercion<'a> {
     source: &'a Source,
     table: &'a Table,
     max_text_bytes: usize,
     good: Vec<bool>,
 }
 
-impl<'a> Fitting<'a> {
+impl<'a> Coercion<'a> {
     pub(super) fn new(source: &'a Source, table: &'a Table, max_text_bytes: usize) -> Self {
         Self { source, table, max_text_bytes, good: vec![true; table.rows] }
     }
 
     /// The columns of events.
-    pub(super) fn events(mut self) -> Result<Fit, ArrowError> {
+    pub(super) fn events(mut self) -> Result<Coerced, ArrowError> {
         let source = self.source;
         let mut columns = Vec::new();
         for column in &source.schema.columns {
@@ -60,13 +60,13 @@ impl<'a> Fitting<'a> {
             columns.push(fitted);
         }
         let label = self.label()?;
-        Ok(Fit { columns, label, good: self.good })
+        Ok(Coerced { columns, label, good: self.good })
     }
 
     /// The column of labels alone.
-    pub(super) fn labels(mut self) -> Result<Fit, ArrowError> {
+    pub(super) fn labels(mut self) -> Result<Coerced, ArrowError> {
         let label = self.label()?;
-        Ok(Fit { columns: Vec::new(), label, good: self.good })
+        Ok(Coerced { columns: Vec::new(), label, good: self.good })
     }
 
     fn inner(&self, field: &'static str, name: &str) -> Option<&'a ArrayRef> {

@@ -9,12 +9,12 @@ use detectors::verdict::{Finality, Segment};
 use retrain::lifecycle::{EpisodeOutcome, LifecycleEvent};
 use retrain::progress::{Refusal, RefusedCause};
 
-fn board(limits: BoardLimits, verdicts: impl IntoIterator<Item = Verdict>) -> Board {
-    let mut board = Board::new(limits);
+fn read_model(limits: BoardLimits, verdicts: impl IntoIterator<Item = Verdict>) -> ReadModel {
+    let mut read_model = ReadModel::new(limits);
     for verdict in verdicts {
-        board.record_monitor_event(&judged(verdict));
+        read_model.record_monitor_event(&judged(verdict));
     }
-    board
+    read_model
 }
 
 fn ids(verdicts: &[Arc<Verdict>]) -> Vec<&str> {
@@ -24,54 +24,55 @@ fn ids(verdicts: &[Arc<Verdict>]) -> Vec<&str> {
 #[test]
 fn the_oldest_verdict_leaves_when_there_is_no_room() {
     let limits = BoardLimits { verdicts: 2, ..BoardLimits::default() };
-    let board = board(limits, [verdict("a", 1), verdict("b", 2), verdict("c", 3)]);
-    assert_eq!(ids(&board.verdicts(None, 10)), ["c", "b"]);
-    assert!(board.verdict("a").is_none() && board.verdict("b").is_some());
+    let read_model = read_model(limits, [verdict("a", 1), verdict("b", 2), verdict("c", 3)]);
+    assert_eq!(ids(&read_model.verdicts(None, 10)), ["c", "b"]);
+    assert!(read_model.verdict("a").is_none() && read_model.verdict("b").is_some());
 }
 
 #[test]
 fn a_busy_model_does_not_push_out_another() {
     let limits = BoardLimits { verdicts: 2, ..BoardLimits::default() };
     let other = Verdict { model: "ward".to_owned(), ..verdict("w", 1) };
-    let board = board(limits, [other, verdict("a", 1), verdict("b", 2), verdict("c", 3)]);
-    assert_eq!(ids(&board.verdicts(None, 10)), ["c", "b", "w"]);
-    assert_eq!(ids(&board.verdicts(Some("ward"), 10)), ["w"]);
-    assert_eq!(ids(&board.verdicts(None, 1)), ["c"]);
+    let read_model = read_model(limits, [other, verdict("a", 1), verdict("b", 2), verdict("c", 3)]);
+    assert_eq!(ids(&read_model.verdicts(None, 10)), ["c", "b", "w"]);
+    assert_eq!(ids(&read_model.verdicts(Some("ward"), 10)), ["w"]);
+    assert_eq!(ids(&read_model.verdicts(None, 1)), ["c"]);
 }
 
 #[test]
 fn a_final_verdict_replaces_the_provisional_one_and_never_the_reverse() {
     let (early, late) = (quality("q", Finality::Provisional, 0.9), quality("q", Finality::Final, 0.8));
-    let board = board(BoardLimits::default(), [early.clone(), late, early]);
-    let shown = board.verdicts(None, 10);
+    let read_model = read_model(BoardLimits::default(), [early.clone(), late, early]);
+    let shown = read_model.verdicts(None, 10);
     assert_eq!(ids(&shown), ["q"]);
-    assert_eq!(board.verdict("q").unwrap().finality, Finality::Final);
+    assert_eq!(read_model.verdict("q").unwrap().finality, Finality::Final);
 }
 
 #[test]
 fn windows_come_latest_first_and_as_asked() {
     let north = Segment { dimension: "region".to_owned(), value: "north".to_owned() };
     let segmented = Verdict { segment: Some(north), ..verdict("n", 3) };
-    let board = board(BoardLimits::default(), [verdict("b", 2), segmented, verdict("a", 1)]);
+    let read_model = read_model(BoardLimits::default(), [verdict("b", 2), segmented, verdict("a", 1)]);
     let query = |segment: Option<&str>| WindowQuery { limit: 2, segment: segment.map(str::to_owned), monitor: None };
-    let found =
-        |query| -> Vec<_> { board.windows("bed", &query).unwrap().into_iter().map(|window| window.verdict).collect() };
+    let found = |query| -> Vec<_> {
+        read_model.windows("bed", &query).unwrap().into_iter().map(|window| window.verdict).collect()
+    };
     assert_eq!(found(query(None)), ["n", "b"]);
     assert_eq!(found(query(Some("all"))), ["b", "a"]);
     assert_eq!(found(query(Some("region=north"))), ["n"]);
     let none = WindowQuery { monitor: Some("quality".to_owned()), ..query(None) };
     assert!(found(none).is_empty());
-    assert!(board.windows("nobody", &query(None)).is_none());
+    assert!(read_model.windows("nobody", &query(None)).is_none());
 }
 
 #[test]
 fn a_request_is_followed_through_its_episode() {
-    let mut board = Board::default();
+    let mut read_model = ReadModel::default();
     let mut states = Vec::new();
-    board.record_model_event(&event(0, registered("v1")));
-    board.record_model_event(&event(0, first_promoted("v1")));
-    board.record_request(&request("r", 1));
-    states.push(board.retrain_state("bed"));
+    read_model.record_model_event(&event(0, registered("v1")));
+    read_model.record_model_event(&event(0, first_promoted("v1")));
+    read_model.record_request(&request("r", 1));
+    states.push(read_model.retrain_state("bed"));
     let steps = [
         opened(request("r", 1)),
         attempted(request("r", 1)),
@@ -81,36 +82,36 @@ fn a_request_is_followed_through_its_episode() {
         ended("r", EpisodeOutcome::Recovered),
     ];
     for step in steps {
-        board.record_model_event(&event(2, step));
-        states.push(board.retrain_state("bed"));
+        read_model.record_model_event(&event(2, step));
+        states.push(read_model.retrain_state("bed"));
     }
-    board.record_progress(&progress("r"));
+    read_model.record_progress(&progress("r"));
     use RetrainState::{Idle, Requested, Training, Trial, Waiting};
     assert_eq!(states, [Requested, Waiting, Training, Training, Trial, Waiting, Idle]);
-    let followed = &board.requests("bed").unwrap()[0];
+    let followed = &read_model.requests("bed").unwrap()[0];
     assert_eq!((followed.state, followed.outcome), (RequestState::Ended, Some(EpisodeOutcome::Recovered)));
     assert_eq!(followed.progress.as_ref().unwrap().rows, 120);
     let candidate = &followed.candidates[0];
     assert_eq!((candidate.state, candidate.attempts), (CandidateState::Promoted, 1));
     assert_eq!(candidate.version.as_deref(), Some("v2"));
-    let roles: Vec<_> = board.versions("bed").unwrap().into_iter().map(|view| view.role).collect();
+    let roles: Vec<_> = read_model.versions("bed").unwrap().into_iter().map(|view| view.role).collect();
     assert_eq!(roles, [Some("champion"), None]);
 }
 
 #[test]
 fn what_holds_promotions_and_which_causes_were_refused_is_shown() {
-    let mut board = Board::default();
-    board.record_model_event(&event(0, first_promoted("v1")));
+    let mut read_model = ReadModel::default();
+    read_model.record_model_event(&event(0, first_promoted("v1")));
     let rolled_back =
         LifecycleEvent::RolledBack { version: "v0".to_owned(), previous: "v1".to_owned(), reason: "ann".to_owned() };
-    board.record_model_event(&event(5, rolled_back));
-    assert_eq!(board.model("bed").unwrap().hold.as_deref(), Some("ann"));
+    read_model.record_model_event(&event(5, rolled_back));
+    assert_eq!(read_model.model("bed").unwrap().hold.as_deref(), Some("ann"));
     let why = Refusal::HeldByRollBack { reason: "ann".to_owned() };
-    board.record_refused(&RefusedCause { cause: request("r", 6).cause, why });
-    let refused = &board.model("bed").unwrap().refused[0];
+    read_model.record_refused(&RefusedCause { cause: request("r", 6).cause, why });
+    let refused = &read_model.model("bed").unwrap().refused[0];
     assert!(refused.reason.contains("models release"), "{}", refused.reason);
-    board.record_model_event(&event(7, LifecycleEvent::Released { reason: "bob".to_owned() }));
-    assert_eq!(board.model("bed").unwrap().hold, None);
+    read_model.record_model_event(&event(7, LifecycleEvent::Released { reason: "bob".to_owned() }));
+    assert_eq!(read_model.model("bed").unwrap().hold, None);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn the_order_in_which_topics_are_read_does_not_matter() {
         event(3, rejected("r", "v2")),
         event(3, ended("r", EpisodeOutcome::NoBetterModel)),
     ];
-    let (mut requests_first, mut models_first) = (Board::default(), Board::default());
+    let (mut requests_first, mut models_first) = (ReadModel::default(), ReadModel::default());
     requests_first.record_request(&request("r", 1));
     requests_first.record_request(&request("s", 4));
     for event in &events {
@@ -138,12 +139,12 @@ fn the_order_in_which_topics_are_read_does_not_matter() {
 
 #[test]
 fn champion_and_challenger_never_leave_the_board() {
-    let mut board = Board::new(BoardLimits { versions: 1, ..BoardLimits::default() });
-    board.record_model_event(&event(0, registered("v1")));
-    board.record_model_event(&event(0, first_promoted("v1")));
+    let mut read_model = ReadModel::new(BoardLimits { versions: 1, ..BoardLimits::default() });
+    read_model.record_model_event(&event(0, registered("v1")));
+    read_model.record_model_event(&event(0, first_promoted("v1")));
     for version in ["v2", "v3", "v4", "v5"] {
-        board.record_model_event(&event(1, registered(version)));
+        read_model.record_model_event(&event(1, registered(version)));
     }
-    let names: Vec<_> = board.versions("bed").unwrap().into_iter().map(|view| view.version.version).collect();
+    let names: Vec<_> = read_model.versions("bed").unwrap().into_iter().map(|view| view.version.version).collect();
     assert_eq!(names, ["v5", "v4", "v1"]);
 }

@@ -6,7 +6,7 @@
 //! judged in the order of the log, and the two inputs of a partition in any.
 //!
 //! Invariants:
-//! - What is not judged is of one partition, and follows one another in each of its inputs. What is muted is judged at once.
+//! - What is not judged is of one partition, and follows one another in each of its inputs. Replayed records are judged at once.
 //! - Records that cannot be taken are told of with their delivery.
 //! - Whoever looks at an input's state has it judged first, but for who merely asks how far ahead it is or whether windows
 //!   wait for it.
@@ -30,7 +30,7 @@ const MOST_BYTES: usize = 64 << 20;
 const MOST_TOLD: u64 = 5;
 
 /// Records whose rows are not judged yet.
-pub(super) struct Unjudged {
+pub(super) struct PendingRows {
     partition: PartitionId,
     delivery: Delivery,
     /// What was read of each input.
@@ -54,7 +54,7 @@ impl Capture {
         records: &[Record],
         delivery: Delivery,
     ) -> Result<(), StageError> {
-        if self.unjudged.as_ref().is_some_and(|unjudged| unjudged.partition != partition) {
+        if self.pending_rows.as_ref().is_some_and(|pending_rows| pending_rows.partition != partition) {
             self.judge()?;
         }
         let Some((first, last)) = records.first().zip(records.last()) else { return Ok(()) };
@@ -71,15 +71,15 @@ impl Capture {
         }
         // The partition is known from now on, although nothing of it is judged.
         self.input(source, partition).taken_at(last.append_time_ms);
-        let none = || Unjudged { partition, delivery, read: BTreeMap::new(), bytes: 0 };
-        let unjudged = self.unjudged.get_or_insert_with(none);
+        let none = || PendingRows { partition, delivery, read: BTreeMap::new(), bytes: 0 };
+        let pending_rows = self.pending_rows.get_or_insert_with(none);
         let part = ReadPart { first: first.offset, last: last.offset, latest_ms: None };
-        let part = unjudged.read.entry(source).or_insert(part);
+        let part = pending_rows.read.entry(source).or_insert(part);
         (part.last, part.latest_ms) = (last.offset, part.latest_ms.max(self.decoder.take_latest_ms()));
-        unjudged.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+        pending_rows.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
         let Held { values, rows_of_a_batch } = self.decoder.held();
-        let is_enough = rows_of_a_batch >= BATCH_ROWS || values >= MOST_VALUES || unjudged.bytes >= MOST_BYTES;
-        if is_enough || delivery == Delivery::Muted {
+        let is_enough = rows_of_a_batch >= BATCH_ROWS || values >= MOST_VALUES || pending_rows.bytes >= MOST_BYTES;
+        if is_enough || delivery == Delivery::Replayed {
             self.judge()?;
         }
         Ok(())
@@ -87,13 +87,13 @@ impl Capture {
 
     /// The latest time that was read of an input and is not judged yet.
     pub(super) fn unjudged_ms(&self, source: Source, partition: PartitionId) -> Option<i64> {
-        let unjudged = self.unjudged.as_ref().filter(|unjudged| unjudged.partition == partition)?;
-        unjudged.read.get(&source)?.latest_ms
+        let pending_rows = self.pending_rows.as_ref().filter(|pending_rows| pending_rows.partition == partition)?;
+        pending_rows.read.get(&source)?.latest_ms
     }
 
     /// Judges what is not judged yet.
     pub(super) fn judge(&mut self) -> Result<(), StageError> {
-        let Some(Unjudged { partition, delivery, read, .. }) = self.unjudged.take() else { return Ok(()) };
+        let Some(PendingRows { partition, delivery, read, .. }) = self.pending_rows.take() else { return Ok(()) };
         let decoded = self.decoder.take().map_err(|error| StageError::failed("decoding", error))?;
         debug_assert!(decoded.bad.is_empty(), "what is bad was taken with its delivery");
         self.unknown_features(partition, &decoded.unknown_features);

@@ -6,10 +6,10 @@
 
 use crate::publisher::Publisher;
 use anyhow::Result;
-use capture::catch_up::{Behind, CatchUp};
 use capture::partial::{CaptureEpoch, LedgerEntry};
-use dashboards::board::CapturedRows;
+use capture::watermark_alignment::{Behind, WatermarkAlignment};
 use dashboards::dashboard::Dashboard;
+use dashboards::read_model::CapturedRows;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
 use retrain::lifecycle::ModelEvent;
@@ -31,12 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const BUDGET: ReadBudget = ReadBudget { records: 4_096, bytes: 16 << 20 };
 
 /// The follower's thread.
-pub struct Follower {
+pub struct Projector {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-impl Follower {
+impl Projector {
     /// Starts to follow.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Follower {
 
 /// Where what the log says is shown.
 pub struct Shown {
-    /// Board and metrics.
+    /// ReadModel and metrics.
     pub dashboard: Dashboard,
     /// What is told of capture's ledger.
     pub capture: CaptureFollowed,
@@ -79,7 +79,7 @@ pub struct CaptureFollowed {
     /// Who counts.
     telemetry: CaptureTelemetry,
     /// Who has partitions wait for each other.
-    catch_up: Option<Arc<CatchUp>>,
+    watermark_alignment: Option<Arc<WatermarkAlignment>>,
     /// The partitions that are told to be far behind others.
     far: BTreeSet<(String, PartitionId)>,
     /// Where the ledger ended when the process started: bad rows before that were told of by another.
@@ -88,16 +88,16 @@ pub struct CaptureFollowed {
 
 impl CaptureFollowed {
     /// Tells these, of which nothing is known yet.
-    pub fn new(telemetry: CaptureTelemetry, catch_up: Option<Arc<CatchUp>>) -> Self {
-        Self { telemetry, catch_up, far: BTreeSet::new(), told_before: 0 }
+    pub fn new(telemetry: CaptureTelemetry, watermark_alignment: Option<Arc<WatermarkAlignment>>) -> Self {
+        Self { telemetry, watermark_alignment, far: BTreeSet::new(), told_before: 0 }
     }
 
     /// Takes in where partitions stood at the end of an epoch, and tells how far they are apart.
     fn stand(&mut self, ledger: &[LedgerEntry], told_ms: i64) {
-        let Some(catch_up) = &self.catch_up else { return };
+        let Some(watermark_alignment) = &self.watermark_alignment else { return };
         let now = Instant::now();
-        ledger.iter().for_each(|entry| catch_up.stands(entry, told_ms, now));
-        let behind = catch_up.behind();
+        ledger.iter().for_each(|entry| watermark_alignment.stands(entry, told_ms, now));
+        let behind = watermark_alignment.behind();
         self.telemetry.behind(&behind);
         let far = behind.iter().filter(|one| one.is_far);
         let place = |one: &Behind| (one.topic.clone(), one.partition);

@@ -5,12 +5,12 @@
 //! takes that record's time for now.
 
 use crate::orders::{cause_record, now_ms};
-use crate::service::{Grounds, IsOwn};
+use crate::service::{IsOwn, ServiceContext};
 use crate::silence::Silence;
 use anyhow::Result;
 use capture::archive::compaction::{CompactionPolicy, compact};
-use capture::catch_up::{CatchUp, Quiet};
 use capture::stage::Capture;
+use capture::watermark_alignment::{Quiet, WatermarkAlignment};
 use retrain::schedule::Schedule;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// What there is to be done.
-pub struct Housekeeping {
+pub struct Maintenance {
     log: Arc<dyn Log>,
     store: Arc<Store>,
     schedules: Vec<(String, Schedule)>,
@@ -42,7 +42,7 @@ pub struct Housekeeping {
 /// Where it is looked whether nothing comes any more.
 struct Listening {
     log: Arc<dyn Log>,
-    catch_up: Arc<CatchUp>,
+    watermark_alignment: Arc<WatermarkAlignment>,
     silence: Silence,
     /// Partitions of the two inputs together.
     partitions: usize,
@@ -52,29 +52,29 @@ struct Listening {
     said_ms: i64,
 }
 
-/// The housekeeper's thread.
-pub struct Housekeeper {
+/// The thread of the maintenance.
+pub struct MaintenanceThread {
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Housekeeping {
-    /// The housekeeping of a service on these grounds, as long as it `is_own`: of several processes one does it.
-    pub fn of(grounds: &Grounds, catch_up: Option<Arc<CatchUp>>, is_own: IsOwn) -> Self {
-        let scheduled = grounds.models.iter().filter(|model| model.trainer.is_some());
+impl Maintenance {
+    /// The maintenance of a service in this context, as long as it `is_own`: of several processes one does it.
+    pub fn of(context: &ServiceContext, watermark_alignment: Option<Arc<WatermarkAlignment>>, is_own: IsOwn) -> Self {
+        let scheduled = context.models.iter().filter(|model| model.trainer.is_some());
         let schedules = scheduled.filter_map(|model| {
             // The policy has been validated: a pattern that does not parse does not come here.
             let schedule = Schedule::parse(model.retrain.schedule.as_ref()?).ok()?;
             Some((model.name().to_owned(), schedule))
         });
-        let archive = &grounds.config().archive;
+        let archive = &context.config().archive;
         Self {
-            log: Arc::clone(&grounds.log),
-            store: Arc::clone(&grounds.store),
+            log: Arc::clone(&context.log),
+            store: Arc::clone(&context.store),
             schedules: schedules.collect(),
             compaction: archive.compaction,
             compact_every: archive.compact_every,
-            listening: catch_up.map(|catch_up| Listening::of(grounds, catch_up)),
+            listening: watermark_alignment.map(|watermark_alignment| Listening::of(context, watermark_alignment)),
             is_own,
         }
     }
@@ -131,21 +131,21 @@ impl Housekeeping {
 }
 
 impl Listening {
-    fn of(grounds: &Grounds, catch_up: Arc<CatchUp>) -> Self {
-        let models = grounds.models.iter().map(|model| Arc::clone(&model.watched)).collect();
+    fn of(context: &ServiceContext, watermark_alignment: Arc<WatermarkAlignment>) -> Self {
+        let models = context.models.iter().map(|model| Arc::clone(&model.watched)).collect();
         Self {
-            log: Arc::clone(&grounds.log),
-            catch_up,
-            silence: Silence::new(models, grounds.config().max_disorder, grounds.most_apart()),
-            partitions: 2 * grounds.partitions as usize,
-            repartitioned: grounds.config().log.repartitioned().to_vec(),
+            log: Arc::clone(&context.log),
+            watermark_alignment,
+            silence: Silence::new(models, context.config().max_disorder, context.most_apart()),
+            partitions: 2 * context.partitions as usize,
+            repartitioned: context.config().log.repartitioned().to_vec(),
             said_ms: i64::MIN,
         }
     }
 
     /// Has event time go on if nothing comes any more.
     fn listen(&mut self, now_ms: i64) {
-        let Some(quiet) = self.catch_up.quiet(self.partitions) else { return };
+        let Some(quiet) = self.watermark_alignment.quiet(self.partitions) else { return };
         let Some(time_ms) = self.silence.heartbeat_ms(&quiet, now_ms).filter(|time_ms| *time_ms > self.said_ms) else {
             return;
         };
@@ -173,12 +173,12 @@ impl Listening {
     }
 }
 
-impl Housekeeper {
+impl MaintenanceThread {
     /// Starts the thread.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(housekeeping: Housekeeping) -> Result<Self> {
+    pub fn start(housekeeping: Maintenance) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread =
             std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || housekeeping.run(&stopped))?;

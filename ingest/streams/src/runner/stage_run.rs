@@ -1,4 +1,4 @@
-//! One life of a stage: from its last commit to an error or the word to stop.
+//! One run of a stage: from its last commit to an error or the word to stop.
 
 use super::cursor::{Cursor, Role, Said, Stored, Taken};
 use super::failure::Failure;
@@ -34,7 +34,7 @@ struct Open {
 
 /// Whether the stage knows that there is nothing more to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum IdleNotice {
     Nothing,
     CaughtUp,
 }
@@ -61,7 +61,7 @@ enum Sealed {
 }
 
 /// A stage that has been given its state, and how far it has read.
-pub(super) struct Life<'a> {
+pub(super) struct StageRun<'a> {
     spec: &'a StageSpec,
     stage: Box<dyn Stage>,
     context: &'a RunnerContext,
@@ -72,20 +72,20 @@ pub(super) struct Life<'a> {
     open: Open,
     /// Absorbed before that, while the stage held the epoch open.
     held: Open,
-    told: Told,
+    told: IdleNotice,
     told_lag: Option<Instant>,
     asked_ends: Option<Instant>,
     /// What it absorbs even if it is to stop.
     owed: Option<&'a Owed>,
 }
 
-/// What the last epoch of a life had absorbed, and until when the next one tries to.
+/// What the last epoch of a run had absorbed, and until when the next one tries to.
 pub(super) struct Owed {
     pub(super) positions: Vec<Position>,
     pub(super) until: Instant,
 }
 
-impl<'a> Life<'a> {
+impl<'a> StageRun<'a> {
     /// Gives a new stage the snapshot of its last commit, and takes up its partitions.
     pub(super) fn begin(
         spec: &'a StageSpec,
@@ -94,7 +94,7 @@ impl<'a> Life<'a> {
     ) -> Result<Self, Failure> {
         let log = context.log.as_ref();
         let group = spec.group();
-        log.take_over(&group).map_err(|error| Failure::of_log("taking the stage over".to_owned(), error))?;
+        log.fence(&group).map_err(|error| Failure::of_log("taking the stage over".to_owned(), error))?;
         let reader = log.reader().map_err(|error| Failure::of_log("opening a reader".to_owned(), error))?;
         shared.wake_by(reader.waker());
         let snapshot = log.snapshot(&group);
@@ -121,14 +121,14 @@ impl<'a> Life<'a> {
             cursors,
             open: Open::default(),
             held: Open::default(),
-            told: Told::Nothing,
+            told: IdleNotice::Nothing,
             told_lag: None,
             asked_ends: None,
             owed: None,
         })
     }
 
-    /// The same life, which absorbs this before it stops.
+    /// The same run, which absorbs this before it stops.
     pub(super) fn owing(mut self, owed: Option<&'a Owed>) -> Self {
         self.owed = owed;
         self
@@ -258,7 +258,7 @@ impl<'a> Life<'a> {
         let gone = Gone { topic: &cursor.topic, partition: cursor.partition, offsets };
         let Some(reached) = self.stage.recall(&gone)? else { return Err(cursor.expired()) };
         cursor.recalled_to(reached);
-        self.told = Told::Nothing;
+        self.told = IdleNotice::Nothing;
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl<'a> Life<'a> {
         let Some(cursor) = self.cursors.get(index) else { return Ok(()) };
         let (topic, partition) = (cursor.topic.as_str(), cursor.partition);
         self.stage.absorb(Input::Records { topic, partition, records, delivery })?;
-        self.told = Told::Nothing;
+        self.told = IdleNotice::Nothing;
         if delivery == Delivery::Live {
             self.open.take_in(records);
         }
@@ -276,9 +276,9 @@ impl<'a> Life<'a> {
     /// There is nothing to read: tells the stage so, lets it finish its epoch, and waits for the log to grow.
     fn rest(&mut self) -> Result<(), Failure> {
         self.pass_marks();
-        if self.told == Told::Nothing {
+        if self.told == IdleNotice::Nothing {
             self.stage.absorb(Input::CaughtUp)?;
-            self.told = Told::CaughtUp;
+            self.told = IdleNotice::CaughtUp;
             self.open.touch();
         }
         let ends_epoch = self.open.since.is_some() && self.context.policy.seal_when == SealWhen::CaughtUp;
@@ -308,7 +308,7 @@ impl<'a> Life<'a> {
                 self.stage.absorb(Input::Idle { topic: &cursor.topic, partition: cursor.partition })?;
                 cursor.told_idle = true;
                 self.open.touch();
-                self.told = Told::Nothing;
+                self.told = IdleNotice::Nothing;
             }
         }
         Ok(())
@@ -340,7 +340,7 @@ impl<'a> Life<'a> {
 
     /// Whether the stage has handed over, or chosen to keep, all that it absorbed.
     fn holds_nothing(&self) -> bool {
-        self.open.since.is_none() && self.told == Told::CaughtUp
+        self.open.since.is_none() && self.told == IdleNotice::CaughtUp
     }
 
     /// How long the open epoch may gather: one without records has nothing to gather.
@@ -379,7 +379,7 @@ impl<'a> Life<'a> {
         }
         let transaction = self.store(epoch, &progress)?;
         // Its own commit may be what the stage waits for before it goes on.
-        self.told = Told::Nothing;
+        self.told = IdleNotice::Nothing;
         self.shared.committed();
         let took = open.since.map_or(Duration::ZERO, |since| since.elapsed());
         let figures = EpochFigures { records: open.records, bytes: open.bytes, took, transaction };
@@ -461,7 +461,7 @@ impl<'a> Life<'a> {
     }
 }
 
-impl Drop for Life<'_> {
+impl Drop for StageRun<'_> {
     fn drop(&mut self) {
         for cursor in self.cursors.iter().filter(|_| self.shared.is_stopping()) {
             self.context.telemetry.let_go(self.spec, (&cursor.topic, cursor.partition));

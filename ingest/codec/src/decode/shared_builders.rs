@@ -32,12 +32,12 @@ enum Building {
     /// A builder of its own.
     Apart,
     /// One for all.
-    Together,
+    SharedBuilders,
 }
 
 /// The builders of models that have the same columns.
 #[derive(Debug)]
-pub(crate) struct Together {
+pub(crate) struct SharedBuilders {
     shape: BatchShape,
     owners: Vec<Owner>,
     building: Building,
@@ -54,7 +54,7 @@ pub(crate) struct Together {
     turns: usize,
 }
 
-impl Together {
+impl SharedBuilders {
     pub(crate) fn new(shape: BatchShape) -> Self {
         Self {
             shape,
@@ -97,7 +97,7 @@ impl Together {
         self.turns += usize::from(self.last.replace(owner) != Some(owner));
         let place = match self.building {
             Building::Apart => owner as usize,
-            Building::Together => 0,
+            Building::SharedBuilders => 0,
         };
         if self.builders.len() <= place {
             self.builders.resize_with(place + 1, || EventBuilder::new(&self.shape, self.expected_rows));
@@ -129,7 +129,8 @@ impl Together {
         builders.append(&mut self.builders);
         let rows: usize = builders.iter().map(EventBuilder::rows).sum();
         let takes_turns = owners.len() > FEW_OWNERS && rows < self.turns * LONG_RUN;
-        let (building, next) = if takes_turns { (Building::Together, 1) } else { (Building::Apart, owners.len()) };
+        let (building, next) =
+            if takes_turns { (Building::SharedBuilders, 1) } else { (Building::Apart, owners.len()) };
         (self.building, self.expected_rows) = (building, (rows / next).min(MOST_EXPECTED_ROWS));
         (self.longest_version, self.last, self.turns) = (0, None, 0);
         builders.into_iter().try_for_each(|builder| builder.finish(&owners, batches))
@@ -137,16 +138,16 @@ impl Together {
 }
 
 /// What builds the rows of these sources: those that have the same columns are built together, and read alike.
-pub(super) fn built_together(sources: &mut [ActiveSource]) -> Vec<Together> {
-    let (mut all, mut firsts): (Vec<Together>, Vec<usize>) = (Vec::new(), Vec::new());
+pub(super) fn built_together(sources: &mut [ActiveSource]) -> Vec<SharedBuilders> {
+    let (mut all, mut firsts): (Vec<SharedBuilders>, Vec<usize>) = (Vec::new(), Vec::new());
     for index in 0..sources.len() {
         let (before, [source, ..]) = sources.split_at_mut(index) else { break };
         let shape = source.shape();
-        source.built_by = all.iter().position(|together| together.takes(&shape)).unwrap_or(all.len());
+        source.built_by = all.iter().position(|shared_builders| shared_builders.takes(&shape)).unwrap_or(all.len());
         match firsts.get(source.built_by).and_then(|first| before.get(*first)) {
             Some(first) => source.share_plans(first),
             None => {
-                all.push(Together::new(shape));
+                all.push(SharedBuilders::new(shape));
                 firsts.push(index);
             }
         }

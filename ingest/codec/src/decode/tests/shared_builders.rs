@@ -63,12 +63,12 @@ proptest! {
     ) {
         let rows = |round: &Vec<_>| round.iter().enumerate().map(|(number, of)| row(number, *of)).collect::<Vec<_>>();
         let rounds: Vec<Vec<Tree>> = rounds.iter().map(rows).collect();
-        let together = decoded(sources(), &rounds);
+        let shared_builders = decoded(sources(), &rounds);
         for model in 0..MODELS {
             let own = |round: &Vec<Tree>| round.iter().filter(|row| row["model"] == name(model)).cloned().collect();
             let own: Vec<Vec<Tree>> = rounds.iter().map(own).collect();
             for ((round, name, version), mut alone) in decoded(sources(), &own) {
-                let among = &together[&(round, name.clone(), version.clone())];
+                let among = &shared_builders[&(round, name.clone(), version.clone())];
                 // The place of a row within its record is all that differs.
                 let index = alone.schema().index_of(columns::INDEX).unwrap();
                 let mut columns = alone.columns().to_vec();

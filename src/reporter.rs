@@ -1,7 +1,7 @@
 //! What happens in sentences: each change of state once, and nothing of the windows between.
 
+use crate::event_feed::FeedEvent;
 use crate::source::rfc3339;
-use crate::story::Happening;
 use detectors::verdict::{Finality, Monitor, Severity, Verdict};
 use retrain::lifecycle::LifecycleEvent;
 use retrain::progress::RetrainEvent;
@@ -9,21 +9,21 @@ use std::collections::BTreeSet;
 
 /// Tells what people want to know of at once.
 #[derive(Debug, Default)]
-pub struct Narrator {
+pub struct Reporter {
     /// Model, version and monitor of the alarms that are on.
     alarms: BTreeSet<(String, String, String)>,
 }
 
-impl Narrator {
+impl Reporter {
     /// A sentence for what is news; `None` for all the rest.
-    pub fn sentence(&mut self, happening: &Happening) -> Option<String> {
+    pub fn sentence(&mut self, happening: &FeedEvent) -> Option<String> {
         match happening {
-            Happening::Verdict(verdict) => self.of_verdict(verdict),
-            Happening::Retrain(event) => match event.as_ref() {
+            FeedEvent::Verdict(verdict) => self.of_verdict(verdict),
+            FeedEvent::Retrain(event) => match event.as_ref() {
                 RetrainEvent::Request(request) => Some(format!("retrain request: {}", request.cause.summary)),
                 _ => None,
             },
-            Happening::Model(event) => match &event.event {
+            FeedEvent::Model(event) => match &event.event {
                 LifecycleEvent::ChallengerTrained { version, made_of, .. } => {
                     let made_of = made_of.map_or("refit", |kind| kind.name());
                     Some(format!("challenger {version} ({made_of}) is on trial"))

@@ -7,8 +7,8 @@
 use super::table::{FEATURES, SEGMENT, Table, unconvertible};
 use crate::decode::Limits;
 use crate::decode::cursor::Text;
+use crate::decode::envelope::{Field, MOST_NAME_BYTES, check_time, is_exact, rfc3339_ms};
 use crate::decode::fault::Read;
-use crate::decode::head::{Field, MOST_NAME_BYTES, check_time, is_exact, rfc3339_ms};
 use crate::decode::route::EventKind;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
@@ -18,7 +18,7 @@ use detectors::spelling;
 
 /// The fields of the rows of one table. What a row lacks is null.
 #[derive(Debug, Clone)]
-pub(super) struct Heads {
+pub(super) struct Envelopes {
     pub(super) ids: StringArray,
     pub(super) times: Int64Array,
     pub(super) models: StringArray,
@@ -42,7 +42,7 @@ impl Needs {
     }
 }
 
-impl Heads {
+impl Envelopes {
     /// The fields of a table; `None` where the type of a column asks for a look at each row.
     pub(super) fn of(table: &Table) -> Read<Option<Self>> {
         let is_nested = |name: &str| table.get(name).is_some_and(|column| column.data_type().is_nested());

@@ -25,20 +25,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(60);
 
 /// An input partition.
-pub type Place = (String, PartitionId);
+pub type TopicPartition = (String, PartitionId);
 
 /// Where the input partitions stand.
 #[derive(Debug)]
-pub struct CatchUp {
+pub struct WatermarkAlignment {
     allowance_ms: i64,
     soon_ms: i64,
     /// Of those that have been heard of.
-    standings: Mutex<BTreeMap<Place, Standing>>,
+    standings: Mutex<BTreeMap<TopicPartition, PartitionProgress>>,
 }
 
 /// Where one of them stands.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct PartitionProgress {
     /// `None` before its first event.
     watermark_ms: Option<i64>,
     is_idle: bool,
@@ -55,7 +55,7 @@ struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quiet {
     /// The watermarks of those that have brought something.
-    pub watermarks: Vec<(Place, i64)>,
+    pub watermarks: Vec<(TopicPartition, i64)>,
     /// The greatest at which events have left one; what has moved it on since were heartbeats.
     pub newest_ms: i64,
     /// When the log took the last record by then.
@@ -82,7 +82,7 @@ impl Behind {
     }
 }
 
-impl CatchUp {
+impl WatermarkAlignment {
     /// Partitions may be this much event time apart. Capture hands over what it has read at least every `epoch`.
     pub fn new(allowance: Duration, epoch: Duration) -> Self {
         let soon_ms = millis(SOON.max(epoch.saturating_mul(2)));
@@ -98,7 +98,7 @@ impl CatchUp {
         let has_events =
             entry.to.topic == topics::INFERENCES && entry.counts.values().any(|counts| counts.produced > 0);
         let newest = entry.watermark_ms.zip(entry.read_ms).filter(|_| has_events);
-        let standing = Standing {
+        let standing = PartitionProgress {
             watermark_ms: entry.watermark_ms,
             is_idle: entry.idle,
             read_to: entry.to.offset,
@@ -110,8 +110,8 @@ impl CatchUp {
     }
 
     /// Whether a partition with this watermark is to wait for others.
-    pub fn is_ahead(&self, (topic, partition): (&str, PartitionId), watermark_ms: i64, now: Instant) -> bool {
-        let catches_up = |standing: &Standing| {
+    pub fn awaits_alignment(&self, (topic, partition): (&str, PartitionId), watermark_ms: i64, now: Instant) -> bool {
+        let catches_up = |standing: &PartitionProgress| {
             let is_read = now.saturating_duration_since(standing.moved) < PATIENCE;
             is_read && !standing.is_current && !standing.is_idle
         };
@@ -147,7 +147,7 @@ impl CatchUp {
         Some(Quiet { watermarks: watermarks.collect(), newest_ms, taken_ms })
     }
 
-    fn standings(&self) -> MutexGuard<'_, BTreeMap<Place, Standing>> {
+    fn standings(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PartitionProgress>> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -180,31 +180,35 @@ mod tests {
         }
     }
 
-    fn apart() -> (CatchUp, Instant) {
-        let (catch_up, now) = (CatchUp::new(Duration::from_secs(10), Duration::from_secs(1)), Instant::now());
-        assert!(!catch_up.is_ahead(("inferences", 0), 1_000_000, now), "nothing is known of others");
-        catch_up.stands(&entry(0, Some(1_000_000), OLD_MS), TOLD_MS, now);
-        assert!(!catch_up.is_ahead(("inferences", 0), 1_000_000, now), "no one waits for itself");
-        catch_up.stands(&entry(1, Some(5_000), OLD_MS), TOLD_MS, now);
-        assert!(catch_up.is_ahead(("inferences", 0), 15_001, now));
-        (catch_up, now)
+    fn apart() -> (WatermarkAlignment, Instant) {
+        let (watermark_alignment, now) =
+            (WatermarkAlignment::new(Duration::from_secs(10), Duration::from_secs(1)), Instant::now());
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, now), "nothing is known of others");
+        watermark_alignment.stands(&entry(0, Some(1_000_000), OLD_MS), TOLD_MS, now);
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, now), "no one waits for itself");
+        watermark_alignment.stands(&entry(1, Some(5_000), OLD_MS), TOLD_MS, now);
+        assert!(watermark_alignment.awaits_alignment(("inferences", 0), 15_001, now));
+        (watermark_alignment, now)
     }
 
     #[test]
     fn a_partition_waits_for_the_slowest_and_for_no_one_that_is_idle() {
-        let (catch_up, now) = apart();
-        assert!(!catch_up.is_ahead(("inferences", 0), 15_000, now), "it is within what is allowed");
-        assert!(!catch_up.is_ahead(("inferences", 1), 5_000, now), "the slowest goes on");
-        catch_up.stands(&LedgerEntry { idle: true, ..entry(1, Some(5_000), OLD_MS) }, TOLD_MS, now);
-        assert!(!catch_up.is_ahead(("inferences", 0), 1_000_000, now), "one that is idle holds no one up");
+        let (watermark_alignment, now) = apart();
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 0), 15_000, now), "it is within what is allowed");
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 1), 5_000, now), "the slowest goes on");
+        watermark_alignment.stands(&LedgerEntry { idle: true, ..entry(1, Some(5_000), OLD_MS) }, TOLD_MS, now);
+        assert!(
+            !watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, now),
+            "one that is idle holds no one up"
+        );
     }
 
     #[test]
     fn no_one_waits_for_a_partition_whose_old_events_are_read_as_they_come() {
-        let (catch_up, now) = apart();
-        catch_up.stands(&entry(1, Some(5_000), TOLD_MS - 1_000), TOLD_MS, now);
-        assert!(!catch_up.is_ahead(("inferences", 0), 1_000_000, now));
-        let behind = catch_up.behind();
+        let (watermark_alignment, now) = apart();
+        watermark_alignment.stands(&entry(1, Some(5_000), TOLD_MS - 1_000), TOLD_MS, now);
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, now));
+        let behind = watermark_alignment.behind();
         let far = behind.iter().find(|behind| behind.partition == 1).unwrap();
         assert!(
             far.is_far && far.holds_windows() && far.by == Duration::from_secs(995),
@@ -214,30 +218,30 @@ mod tests {
 
     #[test]
     fn quiet_is_known_once_all_are_idle_and_heartbeats_are_no_events() {
-        let (catch_up, now) = apart();
+        let (watermark_alignment, now) = apart();
         let idle = |partition, watermark_ms: Option<i64>, events| LedgerEntry {
             idle: true,
             counts: BTreeMap::from([("bed".to_owned(), EventCounts { produced: events, ..EventCounts::default() })]),
             ..entry(partition, watermark_ms, OLD_MS)
         };
-        catch_up.stands(&idle(0, Some(7_000), 1), TOLD_MS, now);
-        assert_eq!(catch_up.quiet(2), None, "one is not idle");
-        catch_up.stands(&idle(1, None, 0), TOLD_MS, now);
-        assert_eq!(catch_up.quiet(3), None, "one has not been heard of");
-        catch_up.stands(&idle(0, Some(9_000), 0), TOLD_MS, now);
+        watermark_alignment.stands(&idle(0, Some(7_000), 1), TOLD_MS, now);
+        assert_eq!(watermark_alignment.quiet(2), None, "one is not idle");
+        watermark_alignment.stands(&idle(1, None, 0), TOLD_MS, now);
+        assert_eq!(watermark_alignment.quiet(3), None, "one has not been heard of");
+        watermark_alignment.stands(&idle(0, Some(9_000), 0), TOLD_MS, now);
         let watermarks = vec![(("inferences".to_owned(), 0), 9_000)];
-        assert_eq!(catch_up.quiet(2), Some(Quiet { watermarks, newest_ms: 7_000, taken_ms: OLD_MS }));
+        assert_eq!(watermark_alignment.quiet(2), Some(Quiet { watermarks, newest_ms: 7_000, taken_ms: OLD_MS }));
     }
 
     #[test]
     fn no_one_waits_for_good_for_a_partition_that_nobody_reads() {
-        let (catch_up, now) = apart();
+        let (watermark_alignment, now) = apart();
         let later = now + PATIENCE;
-        catch_up.stands(&entry(1, Some(5_000), OLD_MS), TOLD_MS, later);
-        assert!(!catch_up.is_ahead(("inferences", 0), 1_000_000, later), "it has come no further");
+        watermark_alignment.stands(&entry(1, Some(5_000), OLD_MS), TOLD_MS, later);
+        assert!(!watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, later), "it has come no further");
         let mut further = entry(1, Some(5_001), OLD_MS);
         further.to.offset += 1;
-        catch_up.stands(&further, TOLD_MS, later);
-        assert!(catch_up.is_ahead(("inferences", 0), 1_000_000, later), "someone reads it again");
+        watermark_alignment.stands(&further, TOLD_MS, later);
+        assert!(watermark_alignment.awaits_alignment(("inferences", 0), 1_000_000, later), "someone reads it again");
     }
 }

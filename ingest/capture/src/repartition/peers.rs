@@ -5,8 +5,8 @@
 //!
 //! - **No partition is read ahead of another.** A record is forwarded once every other partition is about as far. One that
 //!   is read to its end is waited for by no one: what is written at the same time is forwarded as it comes.
-//! - **After a start nothing is taken for granted.** Whoever begins a life asks, and forwards nothing until all others have
-//!   answered or begun a life themselves: what they told before may be long past.
+//! - **After a start nothing is taken for granted.** Whoever starts asks, and forwards nothing until all others have
+//!   answered or started themselves: what they told before may be long past.
 //! - **What a source says holds for all together.** A heartbeat of one partition says nothing of the others: what is said to
 //!   the repartitioned topic is the least of all sources, once each has said something, and the end when all have ended.
 //!   It is written by whoever's number is that of the repartitioned partition modulo the sources, after it has read what
@@ -27,9 +27,9 @@ const EPOCHS_BEHIND: u32 = 20;
 
 /// What one partition's runner tells the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Standing {
-    /// The life that tells it.
-    life: String,
+pub(super) struct PeerProgress {
+    /// The run that reports it.
+    incarnation: String,
     partition: PartitionId,
     /// The time of what is forwarded next, so far as that is known; none at the end of the source.
     next_ms: Option<i64>,
@@ -41,8 +41,8 @@ pub(super) struct Standing {
 
 /// What is known of the other partitions.
 #[derive(Debug)]
-pub(super) struct Neighbours {
-    life: String,
+pub(super) struct Peers {
+    incarnation: String,
     /// Partitions of the source topic.
     sources: u32,
     /// How far apart in event time partitions may be.
@@ -59,7 +59,7 @@ pub(super) struct Neighbours {
     said: BTreeMap<PartitionId, Control>,
 }
 
-/// How far a life has come with its question.
+/// How far a run has come with its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     NotAsked,
@@ -68,11 +68,11 @@ enum Question {
     Heard,
 }
 
-impl Neighbours {
-    /// Knows nothing yet. `life` is a name that no other life has.
-    pub(super) fn new(life: String, sources: u32, apart: Duration) -> Self {
+impl Peers {
+    /// Knows nothing yet. `incarnation` is a name that no other run has.
+    pub(super) fn new(incarnation: String, sources: u32, apart: Duration) -> Self {
         Self {
-            life,
+            incarnation,
             sources,
             apart_ms: i64::try_from(apart.as_millis()).unwrap_or(i64::MAX),
             own: OnceLock::new(),
@@ -88,7 +88,7 @@ impl Neighbours {
 
     /// Learns which partition this runner has.
     pub(super) fn is_of(&self, partition: PartitionId) {
-        // A runner has one for as long as it lives.
+        // A runner has one for as long as it runs.
         let _ = self.own.set(partition);
     }
 
@@ -134,9 +134,9 @@ impl Neighbours {
     }
 
     /// Takes in what one of the runners told, this one included. Returns what all sources together say, where that is new.
-    pub(super) fn hear(&mut self, standing: Standing) -> Option<Control> {
-        let Standing { life, partition, next_ms, asks, said } = standing;
-        let is_own = life == self.life;
+    pub(super) fn hear(&mut self, standing: PeerProgress) -> Option<Control> {
+        let PeerProgress { incarnation, partition, next_ms, asks, said } = standing;
+        let is_own = incarnation == self.incarnation;
         if is_own && asks {
             self.question = Question::Heard;
         }
@@ -149,8 +149,8 @@ impl Neighbours {
         self.together().filter(|now| before != Some(*now))
     }
 
-    /// What is to be told at the end of an epoch. `next_ms` is as in [`Standing`].
-    pub(super) fn tell(&mut self, next_ms: Option<i64>) -> Option<Standing> {
+    /// What is to be told at the end of an epoch. `next_ms` is as in [`PeerProgress`].
+    pub(super) fn tell(&mut self, next_ms: Option<i64>) -> Option<PeerProgress> {
         let partition = self.own()?;
         let asks = self.question == Question::NotAsked;
         let is_moved = match (self.told, next_ms) {
@@ -169,7 +169,7 @@ impl Neighbours {
         }
         self.is_asked = false;
         self.told = next_ms;
-        Some(Standing { life: self.life.clone(), partition, next_ms, asks, said: self.says.take() })
+        Some(PeerProgress { incarnation: self.incarnation.clone(), partition, next_ms, asks, said: self.says.take() })
     }
 
     /// What all sources together say; none while one of them has said nothing.
@@ -193,10 +193,10 @@ mod tests {
 
     const APART: Duration = Duration::from_millis(10);
 
-    fn of(partition: PartitionId, sources: u32) -> Neighbours {
-        let neighbours = Neighbours::new(format!("life-{partition}"), sources, APART);
-        neighbours.is_of(partition);
-        neighbours
+    fn of(partition: PartitionId, sources: u32) -> Peers {
+        let peers = Peers::new(format!("life-{partition}"), sources, APART);
+        peers.is_of(partition);
+        peers
     }
 
     #[test]
@@ -238,8 +238,8 @@ mod tests {
     fn what_the_sources_say_holds_for_all_together() {
         let mut runner = of(0, 3);
         let mut hear = |partition, said| {
-            let life = format!("life-{partition}");
-            runner.hear(Standing { life, partition, next_ms: None, asks: false, said: Some(said) })
+            let incarnation = format!("life-{partition}");
+            runner.hear(PeerProgress { incarnation, partition, next_ms: None, asks: false, said: Some(said) })
         };
         assert_eq!(hear(0, Control::Heartbeat(10)), None);
         assert_eq!(hear(1, Control::EndOfInput(900)), None);

@@ -9,10 +9,10 @@
 //! - What is gathered is decoded before any other record is, and before what was decoded is taken.
 //! - It holds [`MOST_ROWS`] rows and [`MOST_BYTES`] of values at the most, or one record.
 
-use super::share::Share;
+use super::model_rows::ModelRows;
 use super::table::{Budget, Table, written_bytes};
 use super::{Batch, Span};
-use crate::decode::builders::Place;
+use crate::decode::builders::RecordPosition;
 use crate::decode::builders::append::Hashes;
 use crate::decode::{Decoder, Rows, Task};
 use arrow::array::RecordBatch;
@@ -28,7 +28,7 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// Records that wait to be decoded together.
 #[derive(Default)]
-pub(in crate::decode) struct Gathered {
+pub(in crate::decode) struct PendingRecords {
     arrivals: Vec<Arrival>,
     rows: usize,
     bytes: usize,
@@ -39,7 +39,7 @@ pub(super) struct Arrival {
     /// Its offset and value, as dead letters need them.
     pub(super) record: Record,
     pub(super) batches: Vec<RecordBatch>,
-    pub(super) place: Place,
+    pub(super) place: RecordPosition,
     pub(super) kind: Kind,
     /// What a dead letter holds, where it is not the row as JSON.
     pub(super) letter: Option<Bytes>,
@@ -53,7 +53,7 @@ pub(super) struct Kind {
     pub(super) hashes: Hashes,
 }
 
-impl Gathered {
+impl PendingRecords {
     /// Whether the record can be decoded together with those that wait.
     fn suits(&self, arrival: &Arrival) -> bool {
         let Some(first) = self.arrivals.first() else { return true };
@@ -86,7 +86,7 @@ impl Arrival {
     fn spans(&self) -> Vec<Span> {
         let mut first_row = 0;
         let span = |batch: &RecordBatch| {
-            let place = Place { index: first_row, ..self.place };
+            let place = RecordPosition { index: first_row, ..self.place };
             // Rows of a record number fewer than i32 holds; the limit of a record is far below.
             first_row += batch.num_rows() as i32;
             Span { place, rows: batch.num_rows() }
@@ -104,43 +104,43 @@ impl Arrival {
 impl Decoder {
     /// Puts a record to those of its kind, and decodes those that wait where it does not fit to them, or enough are there.
     pub(super) fn gather(&mut self, arrival: Arrival) {
-        if !self.gathered.suits(&arrival) {
+        if !self.pending_records.suits(&arrival) {
             self.decode_gathered();
         }
         match arrival.written_bytes().filter(|bytes| *bytes <= MOST_BYTES) {
-            Some(bytes) => self.gathered.push(arrival, bytes),
+            Some(bytes) => self.pending_records.push(arrival, bytes),
             None => {
                 self.decode_gathered();
                 self.decode_arrival(&arrival);
             }
         }
-        if self.gathered.is_full() {
+        if self.pending_records.is_full() {
             self.decode_gathered();
         }
     }
 
     /// Decodes the records that wait.
     pub(in crate::decode) fn decode_gathered(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        match self.shares_of_all(&gathered) {
-            Some((shares, rows)) => shares.iter().for_each(|share| self.append(share, rows)),
-            None => gathered.arrivals.iter().for_each(|arrival| self.decode_arrival(arrival)),
+        let pending_records = std::mem::take(&mut self.pending_records);
+        match self.shares_of_all(&pending_records) {
+            Some((model_rows, rows)) => model_rows.iter().for_each(|model_rows| self.append(model_rows, rows)),
+            None => pending_records.arrivals.iter().for_each(|arrival| self.decode_arrival(arrival)),
         }
     }
 
     /// Shares of all the rows, if every one of them is good.
-    fn shares_of_all(&self, gathered: &Gathered) -> Option<(Vec<Share>, Rows)> {
-        let (first, kind) = (gathered.arrivals.first()?, gathered.arrivals.first()?.kind);
-        if gathered.arrivals.len() < 2 {
+    fn shares_of_all(&self, pending_records: &PendingRecords) -> Option<(Vec<ModelRows>, Rows)> {
+        let (first, kind) = (pending_records.arrivals.first()?, pending_records.arrivals.first()?.kind);
+        if pending_records.arrivals.len() < 2 {
             return None;
         }
-        let (table, spans) = gathered.table()?;
+        let (table, spans) = pending_records.table()?;
         let batch = Batch { table: &table, spans: &spans, hashes: kind.hashes, letter: None };
         let mapped = self.mapped.clone();
         let mapped = mapped.as_deref().unwrap_or_default();
         let task = Task { place: first.place, rows: kind.rows, mapped, redacted: kind.redacted };
-        let (shares, rest) = self.share_out(&batch, &task).ok()?;
-        rest.is_empty().then_some((shares, kind.rows))
+        let (model_rows, rest) = self.share_out(&batch, &task).ok()?;
+        rest.is_empty().then_some((model_rows, kind.rows))
     }
 
     fn decode_arrival(&mut self, arrival: &Arrival) {

@@ -11,10 +11,11 @@ use codec::columns::event_schema;
 use codec::schemas::Schemas;
 use detectors::reference::Origin;
 use retrain::lifecycle::ArtifactId;
-use retrain::trainer_stage::TrainerStage;
-use retrain::workshop::{
-    Apprentice, ArtifactError, ArtifactStore, Graduation, LabelledRows, ReferenceLearner, RowSpan, Workshop,
+use retrain::trainer_deps::{
+    ArtifactError, ArtifactStore, ChallengerOrigin, LabelledRows, ReferenceLearner, RowSpan, TrainableModel,
+    TrainerDeps,
 };
+use retrain::trainer_stage::TrainerStage;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,9 +57,8 @@ impl WorkshopParts {
             let segmenter = segmenter.map_err(|error| StageError::failed("setting up the trainer", error))?;
             segmenters.insert(model.name().to_owned(), segmenter);
         }
-        let apprentices =
-            self.models.iter().filter_map(|model| Some((model.name().to_owned(), self.apprentice(model)?)));
-        let workshop = Workshop {
+        let trainable = self.models.iter().filter_map(|model| Some((model.name().to_owned(), self.trainable(model)?)));
+        let trainer_deps = TrainerDeps {
             rows: Box::new(SegmentedRows { history, segmenters }),
             artifacts: Box::new(StoredArtifacts(Arc::clone(&self.store))),
             references: Box::new(References(self.models.clone())),
@@ -66,13 +66,13 @@ impl WorkshopParts {
             claimant: random_name(),
             stop: self.stop.clone(),
         };
-        Ok(TrainerStage::new(apprentices.collect(), workshop))
+        Ok(TrainerStage::new(trainable.collect(), trainer_deps))
     }
 
-    fn apprentice(&self, model: &Arc<ModelSetup>) -> Option<Apprentice> {
+    fn trainable(&self, model: &Arc<ModelSetup>) -> Option<TrainableModel> {
         let trainer = model.trainer()?;
         let (setup, stop) = (Arc::clone(model), self.stop.clone());
-        Some(Apprentice {
+        Some(TrainableModel {
             schema: model.watched.schema.clone(),
             policy: model.retrain.clone(),
             trainer,
@@ -125,8 +125,8 @@ fn stored(doing: &str, error: StoreError) -> ArtifactError {
 struct References(Vec<Arc<ModelSetup>>);
 
 impl ReferenceLearner for References {
-    fn learn(&self, version: Graduation<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
-        let Graduation { model, version, training_set } = version;
+    fn learn(&self, version: ChallengerOrigin<'_>, rows: &RecordBatch) -> Result<(String, Bytes), StageError> {
+        let ChallengerOrigin { model, version, training_set } = version;
         let setup = self.0.iter().find(|setup| setup.name() == model);
         let setup =
             setup.ok_or_else(|| StageError::failed("learning a reference", format!("`{model}` is not configured")))?;
