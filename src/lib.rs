@@ -2,41 +2,19 @@
 //! the log. Start reading at [`service`].
 
 pub mod cli;
-pub mod command;
+pub mod commands;
 pub mod output;
 
-pub mod compare;
 pub mod config;
-pub mod init;
-pub mod ordered;
 
-pub mod source;
-pub mod table;
+pub mod files;
 
 pub mod service;
-pub mod setup;
-pub mod trainer_deps;
-pub mod transactional_id;
-pub mod work_folder;
 
-pub mod bootstrap;
-pub mod champion;
-pub mod intake;
-pub mod maintenance;
-pub mod orders;
-pub mod projector;
-pub mod publisher;
-pub mod silence;
-pub mod telemetry;
-pub mod topic_reader;
-
-pub mod balance;
-pub mod event_feed;
-pub mod remote;
 pub mod replay;
-pub mod reporter;
 
 pub mod bench;
+pub mod compare;
 pub mod demo;
 
 use mimalloc::MiMalloc;

@@ -18,10 +18,10 @@ pub use steady::steady;
 pub use throughput::kafka;
 
 use crate::cli::BenchFormat;
-use crate::command::reference::first_references;
+use crate::commands::reference::first_references;
 use crate::config::Config;
+use crate::service::trainer_deps::random_name;
 use crate::service::{Service, ServiceContext};
-use crate::trainer_deps::random_name;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use codec::decode::Format;

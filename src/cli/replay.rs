@@ -1,7 +1,7 @@
 //! What `driftline replay` can be asked.
 
 use super::{ColumnArgs, ConfigArgs, ReadingArgs, duration, moment};
-use crate::source::{EventTime, FileColumns, ScoreColumnsError};
+use crate::files::{EventTime, FileColumns, ScoreColumnsError};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

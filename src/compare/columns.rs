@@ -5,7 +5,7 @@
 //! was empty and has values now: nothing is more constant than nothing.
 
 use super::{CompareError, FilePair};
-use crate::source::{Files, InferredColumn, InferredFile, InferredKind, SourceError, infer, infer_columns, names_of};
+use crate::files::{Files, InferredColumn, InferredFile, InferredKind, SourceError, infer, infer_columns, names_of};
 use anyhow::Result;
 use detectors::schema::{ColumnKind, ColumnSchema, Role};
 use serde::Serialize;

@@ -14,8 +14,8 @@ pub mod parity;
 pub use columns::{Change, ChangedColumn, ColumnChoice, LeftOut};
 pub use domain::{DomainFinding, DomainWeight, MOST_CLASSIFIED};
 
-use crate::source::typed::{self, Wanted};
-use crate::source::{Files, SourceError};
+use crate::files::typed::{self, Wanted};
+use crate::files::{Files, SourceError};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};

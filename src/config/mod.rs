@@ -14,6 +14,7 @@ mod horizon;
 mod kafka;
 mod lines;
 mod model;
+pub mod ordered;
 mod quantity;
 mod raw;
 mod schemas;

@@ -3,7 +3,7 @@
 //! What is here can be acted on without looking twice: names are fit for paths and labels, windows close, segments parse,
 //! a class that is named exists.
 
-use crate::source::FileColumns;
+use crate::files::FileColumns;
 use capture::watched::WatchedModel;
 use codec::decode::{FeatureOrigins, HashKey, Mapping, MappingSettings, Origin, Policy, Privacy, PrivacyError, Source};
 use detectors::schema::{ModelSchema, Task};

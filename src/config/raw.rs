@@ -6,7 +6,7 @@
 
 use super::kafka::RawKafka;
 use super::quantity::{ByteSize, Moment, Span};
-use crate::ordered::Ordered;
+use crate::config::ordered::Ordered;
 use codec::decode::{MappingSettings, Policy};
 use detectors::panel::PanelPolicy;
 use retrain::policy::RetrainPolicy;

@@ -1,7 +1,7 @@
 //! The configuration's promises: the example is valid, and every mistake is answered with where it is and how to mend it.
 
 use super::*;
-use crate::source::EventTime;
+use crate::files::EventTime;
 use detectors::schema::{ColumnKind, Task};
 
 use capture::watched::SequentialPolicy;

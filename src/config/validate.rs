@@ -7,8 +7,8 @@ use super::raw::{
     RawTask, RawTrainer, RawWindows, TaskKind,
 };
 use super::sequential::sequential;
-use crate::ordered::Ordered;
-use crate::source::{EventTime, FileColumns, ScoreColumns};
+use crate::config::ordered::Ordered;
+use crate::files::{EventTime, FileColumns, ScoreColumns};
 use capture::join::{AbsentMeans, LabelPolicy};
 use capture::segments::{SegmentSource, SegmentSpec, Segmenter};
 use capture::watched::{SequentialPolicy, WatchedModel};

@@ -2,7 +2,7 @@
 
 use super::simulation::Phase;
 use super::telling::{JudgedWindow, Teller};
-use crate::bootstrap::FIRST_VERSION;
+use crate::service::bootstrap::FIRST_VERSION;
 use serde::Serialize;
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 
 use super::ending::Ending;
 use super::simulation::Phase;
-use crate::event_feed::{EventFeed, FeedEvent, Sums};
+use crate::files::rfc3339;
 use crate::output::note;
-use crate::reporter::Reporter;
-use crate::source::rfc3339;
+use crate::replay::event_feed::{EventFeed, FeedEvent, Sums};
+use crate::replay::reporter::Reporter;
 use anyhow::Result;
 use console::style;
 use detectors::verdict::{Finality, Monitor, Severity, Verdict};

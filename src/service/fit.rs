@@ -3,10 +3,11 @@
 //! A configuration may change while the log and its references are of the one before. Such a model is `learning` until it has
 //! a reference that fits; that is no reason to refuse the start, because events are counted and others have no part in it.
 
-use super::{ServiceContext, open_store};
+use super::ServiceContext;
+use super::context::open_store;
 use crate::config::{Config, Finding, LogPlace};
-use crate::setup::ModelSetup;
-use crate::topic_reader::TopicReader;
+use crate::service::model::ModelSetup;
+use crate::service::topic_reader::TopicReader;
 use anyhow::Result;
 use capture::references::{ReferenceCache, ReferenceRegistry};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use streams::topics;
 /// # Errors
 /// When the references cannot be read.
 pub fn check_references(context: &ServiceContext) -> Result<Vec<Finding>> {
-    findings(Arc::clone(&context.log), Arc::clone(&context.shelf), &context.models)
+    findings(Arc::clone(&context.log), Arc::clone(&context.reference_cache), &context.models)
 }
 
 /// The same of a configuration whose embedded log no one uses, as it would be found at a start; `None` where the log cannot be

@@ -5,8 +5,8 @@
 
 use super::ServiceContext;
 use crate::config::Config;
-use crate::setup::decoder;
-use crate::trainer_deps::{WorkshopParts, random_name};
+use crate::service::model::decoder;
+use crate::service::trainer_deps::{WorkshopParts, random_name};
 use anyhow::Result;
 use capture::archive::Archive;
 use capture::archive::reader::ArchiveReader;

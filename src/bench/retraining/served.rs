@@ -1,16 +1,16 @@
 //! The service itself on a stream, in lock-step.
 
 use super::stream::{Stream, TARGET};
-use crate::bootstrap::Bootstrap;
 use crate::cli::{BenchLoopArgs, Speed};
 use crate::config::Config;
-use crate::event_feed::{EventFeed, FeedEvent};
+use crate::files::table::TableSpec;
+use crate::files::{EncoderSpec, EventId, EventTime, FileColumns, LabelDelay};
+use crate::replay::event_feed::{EventFeed, FeedEvent};
+use crate::replay::reporter::Reporter;
 use crate::replay::{Ending, Replay, ReplaySpec};
-use crate::reporter::Reporter;
+use crate::service::bootstrap::Bootstrap;
+use crate::service::model::ModelSetup;
 use crate::service::{Pace, Service, ServiceContext, ServiceOptions};
-use crate::setup::ModelSetup;
-use crate::source::{EncoderSpec, EventId, EventTime, FileColumns, LabelDelay};
-use crate::table::TableSpec;
 use anyhow::{Context, Result, ensure};
 use detectors::schema::{ColumnKind, PREDICTION, Task};
 use retrain::lifecycle::{LifecycleEvent, PermitRecord};

@@ -2,7 +2,7 @@
 
 use super::stream::{Stream, TARGET};
 use crate::cli::BenchLoopArgs;
-use crate::setup::ModelSetup;
+use crate::service::model::ModelSetup;
 use anyhow::Result;
 use detectors::schema::PREDICTION;
 use retrain::scorer::ScoredVersion;

@@ -1,8 +1,8 @@
 //! A stream with known labels: the rows of a file as features and labels, and where its concept changes.
 
 use crate::cli::BenchLoopArgs;
-use crate::source::typed::{self, Wanted};
-use crate::source::{self, Files, InferredKind, RowBatch};
+use crate::files::typed::{self, Wanted};
+use crate::files::{self, Files, InferredKind, RowBatch};
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch, is_not_null, take_record_batch};
@@ -67,7 +67,7 @@ impl Stream {
     }
 
     fn of_file(file: &Path, args: &BenchLoopArgs) -> Result<Self> {
-        let inferred = source::infer(&Files::from(file), u64::MAX)?;
+        let inferred = files::infer(&Files::from(file), u64::MAX)?;
         let names: Vec<&str> = inferred.columns.iter().map(|column| column.name.as_str()).collect();
         let target = target_of(&names, args)?;
         let (mut wanted, mut task) = (Vec::new(), Task::Regression);
@@ -92,7 +92,7 @@ impl Stream {
         let features = wanted.iter().map(|column| (column.name.clone(), column.kind)).collect::<Vec<_>>();
         let schema = ModelSchema::new(features, task);
         wanted.push(Wanted { from: target, name: TARGET.to_owned(), kind: schema.task.outcome_kind() });
-        let batches = source::open(file)?.map(|batch| Ok(typed::columns(file, &batch?, &wanted)?));
+        let batches = files::open(file)?.map(|batch| Ok(typed::columns(file, &batch?, &wanted)?));
         let batches = batches.collect::<Result<Vec<_>>>()?;
         let first = batches.first().context("the file has no rows")?;
         let rows = concat_batches(&first.schema(), &batches)?;

@@ -1,8 +1,8 @@
 //! All values of one column of a file, in the order of its rows.
 
 use crate::compare::CompareError;
-use crate::source::Files;
-use crate::source::typed::{self, Wanted};
+use crate::files::Files;
+use crate::files::typed::{self, Wanted};
 use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::Float64Type;

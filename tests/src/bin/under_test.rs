@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    driftline::command::main()
+    driftline::commands::main()
 }
