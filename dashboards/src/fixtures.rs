@@ -5,7 +5,7 @@ use detectors::schema::{ModelSchema, Task};
 use detectors::threshold::ThresholdSource;
 use detectors::verdict::{Cut, Estimate, Finality, Monitor, MonitorEvent, Severity, TestResult, Verdict};
 use detectors::windows::Window;
-use retrain::gate::CandidateKind;
+use retrain::lifecycle::CandidateKind;
 use retrain::lifecycle::EpisodeOutcome;
 use retrain::lifecycle::{LifecycleEvent, Lineage, ModelEvent, ModelVersion, PermitRecord, TrialReport};
 use retrain::progress::EpisodeProgress;

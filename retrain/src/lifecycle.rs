@@ -3,12 +3,34 @@
 //! One writer per model appends these: the trainer. Everybody else reads. Published as CloudEvents 1.0 JSON with the type
 //! `driftline.model.<kind>`.
 
-use crate::gate::CandidateKind;
 use crate::request::RetrainRequest;
 use detectors::schema::ModelSchema;
 use detectors::verdict::{Cut, Estimate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// What a candidate is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateKind {
+    /// A training on labelled rows after the change.
+    Refit,
+    /// The champion with its score recalibrated on them.
+    Recalibration,
+    /// A version that was champion before.
+    Earlier,
+}
+
+impl CandidateKind {
+    /// The name used in metrics and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refit => "refit",
+            Self::Recalibration => "recalibration",
+            Self::Earlier => "earlier",
+        }
+    }
+}
 
 /// SHA-256 of an artifact's bytes in lower-case hexadecimal; its address in the object store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

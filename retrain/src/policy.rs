@@ -5,7 +5,7 @@
 //! without further checks.
 
 use crate::request::Fallback;
-use crate::schedule::Schedule;
+use crate::schedule::{InvalidSchedule, Schedule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -169,14 +169,9 @@ pub enum PolicyError {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// A cron pattern that cannot be read or never matches.
-    #[error("schedule {pattern:?}: {reason}; write five fields, as \"0 3 * * 1\" for Mondays at three")]
-    Schedule {
-        /// The pattern given.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A schedule that is no cron pattern.
+    #[error(transparent)]
+    Schedule(#[from] InvalidSchedule),
 }
 
 impl RetrainPolicy {

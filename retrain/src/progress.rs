@@ -3,7 +3,7 @@
 //! A trainer acts on requests alone; the other kinds are for people, metrics and tests. All of them are CloudEvents whose
 //! type is `driftline.retrain.<kind>`.
 
-use crate::gate::CandidateKind;
+use crate::lifecycle::CandidateKind;
 use crate::lifecycle::TrialReport;
 use crate::request::{Cause, RetrainRequest};
 use serde::{Deserialize, Serialize};

@@ -3,11 +3,11 @@
 //! Pure. The adapter that owns the clock asks [`Schedule::due`] and appends what it gets to `causes`. The cause's id comes
 //! from the due moment, so that two adapters, or one that was started again, bring about one request.
 
-use crate::policy::PolicyError;
 use crate::request::{Cause, CauseKind};
 use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use croner::Cron;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A cron pattern, read in UTC: minute, hour, day of the month, month, day of the week.
 #[derive(Debug, Clone)]
@@ -15,14 +15,24 @@ pub struct Schedule {
     cron: Cron,
 }
 
+/// A cron pattern that cannot be read.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("schedule {pattern:?}: {reason}; write five fields, as \"0 3 * * 1\" for Mondays at three")]
+pub struct InvalidSchedule {
+    /// The pattern as it was written.
+    pub pattern: String,
+    /// Why the pattern is invalid.
+    pub reason: String,
+}
+
 impl Schedule {
     /// Reads a pattern.
     ///
     /// # Errors
     /// When it is not a cron pattern.
-    pub fn parse(pattern: &str) -> Result<Self, PolicyError> {
+    pub fn parse(pattern: &str) -> Result<Self, InvalidSchedule> {
         let cron = Cron::from_str(pattern)
-            .map_err(|error| PolicyError::Schedule { pattern: pattern.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| InvalidSchedule { pattern: pattern.to_owned(), reason: error.to_string() })?;
         Ok(Self { cron })
     }
 

@@ -1,7 +1,6 @@
 //! `driftline reference`: a model's reference from a file or from the archive, and its first version.
 
 use super::WrongUsage;
-use super::run::bootstrap;
 use crate::cli::{Exit, ReferenceArgs};
 use crate::config::{Config, ModelConfig};
 use crate::files::table::{TableSpec, file_name};
@@ -222,4 +221,9 @@ fn file_origin(files: &Files) -> Result<Origin> {
 fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What first versions are made with, in this context.
+fn bootstrap(context: &ServiceContext) -> Result<Bootstrap<'_>> {
+    Bootstrap::read(&context.log, (&context.store, context.work_folder.path()))
 }

@@ -85,8 +85,3 @@ impl Signals {
         })
     }
 }
-
-/// What first versions are made with, in this context.
-pub(super) fn bootstrap(context: &ServiceContext) -> Result<Bootstrap<'_>> {
-    Bootstrap::read(&context.log, (&context.store, context.work_folder.path()))
-}

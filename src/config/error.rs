@@ -39,7 +39,7 @@ pub enum ConfigError {
         problem: Problem,
     },
     /// A column is to be hashed, and there is no usable key to hash it with.
-    #[error("{file}: {reason}: put at least {least} random bytes into a file named by privacy.hash_key_file, or set {variable}", least = super::secret::LEAST_KEY_BYTES, variable = super::secret::HASH_KEY_VARIABLE)]
+    #[error("{file}: {reason}: put at least {least} random bytes into a file named by privacy.hash_key_file, or set {variable}", least = super::LEAST_KEY_BYTES, variable = super::HASH_KEY_VARIABLE)]
     HashKey {
         /// The configuration file.
         file: PathBuf,
@@ -232,4 +232,9 @@ pub(super) fn refused(section: &str, setting: &str, error: &impl Display) -> Mis
     let message = error.to_string();
     let reason = message.strip_prefix(setting).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message).to_owned();
     Misfit { path: format!("{section}.{setting}"), problem: Problem::Refused { reason } }
+}
+
+/// A number that is not in its range.
+pub(super) fn out_of_range(wanted: &'static str, found: impl ToString) -> Problem {
+    Problem::OutOfRange { wanted, found: found.to_string() }
 }

@@ -3,9 +3,8 @@
 //! Options are checked when the file is read; secrets are read when the log is opened, so that a file can be checked where
 //! there are none.
 
-use super::error::{ConfigError, Problem, Validated, refuse};
+use super::error::{ConfigError, Problem, Validated, out_of_range, refuse};
 use super::secret::{SecretSource, secret};
-use super::validate::out_of_range;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

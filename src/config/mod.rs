@@ -28,11 +28,11 @@ pub use horizon::{ArchiveKept, Kept, WaitsTooLong, check_horizon};
 pub use kafka::KafkaConfig;
 pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 pub use schemas::SchemasConfig;
-pub use secret::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 
 use capture::archive::RollPolicy;
 use capture::archive::compaction::CompactionPolicy;
 use codec::decode::{HashKey, Policy};
+use error::out_of_range;
 use error::{Misfit, Validated, refuse};
 use raw::{RawApi, RawArchive, RawArtifacts, RawConfig, RawLog};
 use serde::Deserialize;
@@ -42,7 +42,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use validate::{out_of_range, positive};
+use validate::positive;
+
+/// The environment variable that may hold the key of hashed columns. It takes precedence over the file.
+pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
+/// A shorter key could be guessed by trying all of them.
+pub const LEAST_KEY_BYTES: usize = 16;
 
 /// Everything the file says, checked. Paths are absolute or relative to the working directory.
 #[derive(Debug, Clone)]

@@ -3,15 +3,11 @@
 //! They come from files or from the environment and never stand in the configuration; they are never printed.
 
 use super::error::{ConfigError, Problem, Validated, refuse};
+use super::{HASH_KEY_VARIABLE, LEAST_KEY_BYTES};
 use codec::decode::HashKey;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use streams::secret::Secret;
-
-/// The environment variable that may hold the key; it goes before the file.
-pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
-/// Fewer bytes could be tried one by one.
-pub const LEAST_KEY_BYTES: usize = 16;
 
 /// Reads the key from `variable`'s value or else from the file, with surrounding white space removed.
 pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsString>) -> Result<HashKey, ConfigError> {

@@ -1,6 +1,6 @@
 //! From what is written to what can be acted on: the checks of [`super::raw`], one function per section.
 
-use super::error::{Misfit, Problem, Validated, refuse, refused};
+use super::error::{Misfit, Problem, Validated, out_of_range, refuse, refused};
 use super::model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 use super::raw::{
     RawAbsent, RawColumns, RawCommand, RawFeature, RawLabels, RawMaturity, RawModel, RawReference, RawScore, RawScorer,
@@ -430,11 +430,6 @@ pub(super) fn positive(path: &str, value: Duration) -> Validated<Duration> {
         return refuse(path, out_of_range("longer than nothing", humantime::format_duration(value)));
     }
     Ok(value)
-}
-
-/// A number that is not in its range.
-pub(super) fn out_of_range(wanted: &'static str, found: impl ToString) -> Problem {
-    Problem::OutOfRange { wanted, found: found.to_string() }
 }
 
 /// Whole milliseconds of a length of time. A written one is far from the most there can be.

@@ -3,6 +3,7 @@
 use super::simulation::Phase;
 use super::telling::{JudgedWindow, Teller};
 use crate::service::bootstrap::FIRST_VERSION;
+use console::style;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -57,6 +58,26 @@ impl Ending {
             loop_closed: recovered && teller.windows_to_drift.is_some() && teller.promoted.is_some(),
             seconds: took.as_secs_f64(),
         }
+    }
+
+    /// Says the figures in two sentences.
+    pub(super) fn say(&self, teller: &Teller) {
+        let percent = |share: Option<f64>| share.map_or("—".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        teller.say(&format!(
+            "\n{} events, {} windows. Accuracy {} before, {} under the new rule, {} after the promotion of {}.",
+            self.events,
+            self.windows,
+            percent(self.accuracy_reference),
+            percent(self.accuracy_drifted),
+            percent(self.accuracy_recovered),
+            self.promoted_version.as_deref().unwrap_or("no one"),
+        ));
+        let closed = if self.loop_closed {
+            style("The loop is closed.").green()
+        } else {
+            style("The loop did not close.").red()
+        };
+        teller.say(&format!("{closed} False alarms before the shift: {}.", self.false_alarms_before_drift));
     }
 }
 

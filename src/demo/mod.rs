@@ -64,7 +64,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Exit> {
     let replayed = stream(&service, &setup, (args.seed, &mut teller));
     let outcome = replayed.map(|events| Outcome::of(&teller, events, started.elapsed()));
     if let Ok(outcome) = &outcome {
-        teller.closing(outcome);
+        outcome.say(&teller);
         if !args.once {
             stay(service.address())?;
         }

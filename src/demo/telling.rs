@@ -1,6 +1,5 @@
 //! The demo's voice: what happens, told once each, and what is kept of it for the end.
 
-use super::ending::Ending;
 use super::simulation::Phase;
 use crate::files::rfc3339;
 use crate::output::note;
@@ -139,26 +138,8 @@ impl Teller {
         }
     }
 
-    pub(super) fn closing(&self, ending: &Ending) {
-        let percent = |share: Option<f64>| share.map_or("—".to_owned(), |share| format!("{:.1} %", share * 100.0));
-        self.say(&format!(
-            "\n{} events, {} windows. Accuracy {} before, {} under the new rule, {} after the promotion of {}.",
-            ending.events,
-            ending.windows,
-            percent(ending.accuracy_reference),
-            percent(ending.accuracy_drifted),
-            percent(ending.accuracy_recovered),
-            ending.promoted_version.as_deref().unwrap_or("no one"),
-        ));
-        let closed = if ending.loop_closed {
-            style("The loop is closed.").green()
-        } else {
-            style("The loop did not close.").red()
-        };
-        self.say(&format!("{closed} False alarms before the shift: {}.", ending.false_alarms_before_drift));
-    }
-
-    fn say(&self, sentence: &str) {
+    /// Says a sentence, unless the demo is silent.
+    pub(super) fn say(&self, sentence: &str) {
         if !self.silent {
             note(format_args!("{sentence}"));
         }

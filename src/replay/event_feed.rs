@@ -4,7 +4,7 @@ use crate::service::topic_reader::TopicReader;
 use anyhow::Result;
 use detectors::quality::Quality;
 use detectors::verdict::{Finality, Monitor, MonitorEvent, Severity, Verdict};
-use retrain::gate::CandidateKind;
+use retrain::lifecycle::CandidateKind;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent};
 use retrain::progress::RetrainEvent;
 use serde::Serialize;

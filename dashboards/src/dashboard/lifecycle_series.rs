@@ -2,7 +2,7 @@
 
 use crate::catalogue::{MODEL_INFO, PROMOTIONS, REJECTIONS, ROLLBACKS, TRAININGS};
 use crate::exporter::Exporter;
-use retrain::gate::CandidateKind;
+use retrain::lifecycle::CandidateKind;
 use retrain::lifecycle::{LifecycleEvent, ModelEvent, PermitRecord};
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 
 use super::BoardLimits;
 use detectors::verdict::RowsMatured;
-use retrain::gate::CandidateKind;
+use retrain::lifecycle::CandidateKind;
 use retrain::lifecycle::{EpisodeOutcome, LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport};
 use retrain::progress::{EpisodeProgress, RefusedCause};
 use retrain::request::RetrainRequest;

@@ -3,7 +3,8 @@
 
 use super::phase::LastRefit;
 use super::{Candidate, ENOUGH_ROWS, Entrant, Episode, LEAST_ROWS, Order, is_halfway};
-use crate::gate::{CandidateKind, Trial, Why};
+use crate::gate::{Trial, Why};
+use crate::lifecycle::CandidateKind;
 use crate::policy::millis;
 use detectors::verdict::Cut;
 

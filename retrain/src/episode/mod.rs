@@ -28,7 +28,8 @@ mod candidates;
 mod phase;
 mod standing;
 
-use crate::gate::{AnchorStanding, CandidateKind, Pair, PromotionPermit, Ruling, Share, Trial, TrialTerms, Why, judge};
+use crate::gate::{AnchorStanding, Pair, PromotionPermit, Ruling, Share, Trial, TrialTerms, Why, judge};
+use crate::lifecycle::CandidateKind;
 use crate::lifecycle::{EpisodeOutcome, TrialReport};
 use crate::policy::{RetrainPolicy, millis};
 use crate::request::RetrainRequest;

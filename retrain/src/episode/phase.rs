@@ -1,7 +1,7 @@
 //! A phase of an episode: the time since its latest change point.
 
 use super::Candidate;
-use crate::gate::CandidateKind;
+use crate::lifecycle::CandidateKind;
 
 /// What happens after one change point.
 #[derive(Debug)]

@@ -26,12 +26,11 @@
 //! how much: so many rows say as much as one that is independent.
 
 use crate::evidence::Wealth;
-use crate::lifecycle::{PermitRecord, TrialReport};
+use crate::lifecycle::{CandidateKind, PermitRecord, TrialReport};
 use crate::losses::LOSS_OF_NO_ANSWER;
 use crate::policy::GatePolicy;
 use crate::request::Fallback;
 use detectors::verdict::Segment;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -54,37 +53,6 @@ impl Pair {
     }
 }
 
-/// What a candidate is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CandidateKind {
-    /// A training on labelled rows after the change.
-    Refit,
-    /// The champion with its score recalibrated on them.
-    Recalibration,
-    /// A version that was champion before.
-    Earlier,
-}
-
-impl CandidateKind {
-    /// The part of an episode's budget that the candidates of this kind share.
-    fn part(self) -> f64 {
-        match self {
-            Self::Refit => 0.6,
-            Self::Recalibration | Self::Earlier => 0.2,
-        }
-    }
-
-    /// The name used in metrics and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refit => "refit",
-            Self::Recalibration => "recalibration",
-            Self::Earlier => "earlier",
-        }
-    }
-}
-
 /// The part of a model's false-promotion budget that a trial has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
@@ -102,7 +70,7 @@ impl Share {
     /// The level that the bet on *better* is held to.
     pub fn level(&self, policy: &GatePolicy) -> f64 {
         let of = |number: u32| f64::from(number) * f64::from(number.saturating_add(1));
-        policy.alpha * (f64::from(self.promotions) + 1.0) * self.kind.part() / (of(self.number) * of(self.episode))
+        policy.alpha * (f64::from(self.promotions) + 1.0) * part_of(self.kind) / (of(self.number) * of(self.episode))
     }
 }
 
@@ -448,6 +416,14 @@ pub fn judge(policy: &GatePolicy, trial: &Trial) -> Ruling {
     match trial.terms.fallback {
         Fallback::PromoteIfBetter if enough && is_better => Ruling::Promote(trial.permit(report)),
         _ => Ruling::Reject(Why::Deadline, report),
+    }
+}
+
+/// The part of an episode's budget that the candidates of this kind share.
+fn part_of(kind: CandidateKind) -> f64 {
+    match kind {
+        CandidateKind::Refit => 0.6,
+        CandidateKind::Recalibration | CandidateKind::Earlier => 0.2,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One model's part of the registry: its versions, who reigned when, the request in flight, how the others ended.
 
 use super::RegistryError;
-use crate::gate::CandidateKind;
+use crate::lifecycle::CandidateKind;
 use crate::lifecycle::{
     ArtifactId, EpisodeOutcome, LifecycleEvent, ModelEvent, ModelVersion, PermitRecord, TrialReport,
 };

@@ -2,7 +2,8 @@
 //! and each label.
 
 use super::*;
-use crate::gate::{AnchorStanding, CandidateKind, Share, Trial, TrialTerms};
+use crate::gate::{AnchorStanding, Share, Trial, TrialTerms};
+use crate::lifecycle::CandidateKind;
 use crate::policy::GatePolicy;
 use crate::request::Fallback;
 use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};

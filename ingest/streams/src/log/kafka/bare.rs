@@ -1,7 +1,6 @@
 //! A bare consumer, to measure readers and stages against: it polls with their settings, and drops what comes.
 
 use super::link::{Telling, native, storage};
-use super::names::Names;
 use super::options::KafkaOptions;
 use crate::log::{LogError, PartitionId};
 use rdkafka::consumer::Consumer;
@@ -25,7 +24,7 @@ pub struct Drained {
 /// # Errors
 /// When the partition cannot be read.
 pub fn drain(options: &KafkaOptions, topic: &str, partition: PartitionId) -> Result<Drained, LogError> {
-    let names = Names::of(options);
+    let names = options.names();
     let name = names.topic(topic);
     let doing = || format!("draining {name}/{partition}");
     let consumer = options.reader(Telling)?;

@@ -4,7 +4,7 @@
 //! listens to what is said of its connections, and gives up at once where trying again is of no use.
 
 use super::link::{locked, tell, tell_error};
-use super::names::{Names, SNAPSHOTS};
+use super::names::SNAPSHOTS;
 use super::options::KafkaOptions;
 use crate::log::LogError;
 use rdkafka::client::ClientContext;
@@ -69,7 +69,7 @@ impl ConsumerContext for Listening {}
 /// # Errors
 /// When none lets Driftline in, or none answers in time; with the reason.
 pub(super) fn probe(options: &KafkaOptions) -> Result<(), LogError> {
-    let names = Names::of(options);
+    let names = options.names();
     let client = options.reader(Listening::default())?;
     let (deadline, mut listen) = (Instant::now() + options.patience, LISTEN);
     loop {

@@ -78,7 +78,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn connect(options: KafkaOptions) -> Result<Self, LogError> {
-        let names = Names::of(&options);
+        let names = options.names();
         let looker = options.reader(Telling)?;
         let admin = AdminClient::from_config_and_context(&options.admin(), Telling);
         let admin = admin.map_err(|error| client_error(&error))?;

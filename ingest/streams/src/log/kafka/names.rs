@@ -5,7 +5,6 @@
 //! An input that is repartitioned is two topics: the users', which only the repartition reads (`inferences-source` to the
 //! stages, and called as ever on the broker), and one of Driftline's own, which everyone else reads as `inferences`.
 
-use super::options::KafkaOptions;
 use crate::partition::partition_of;
 use crate::topics;
 use std::collections::BTreeSet;
@@ -27,12 +26,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(options: &KafkaOptions) -> Self {
-        Self {
-            prefix: options.prefix.clone(),
-            input_prefix: options.input_prefix.clone(),
-            repartitioned: options.repartitioned.clone(),
-        }
+    /// Names with these prefixes; `repartitioned` are the inputs that a repartition makes.
+    pub(super) fn new(prefix: &str, input_prefix: &str, repartitioned: &BTreeSet<String>) -> Self {
+        Self { prefix: prefix.to_owned(), input_prefix: input_prefix.to_owned(), repartitioned: repartitioned.clone() }
     }
 
     /// Whether an input topic is made by a repartition.
@@ -67,8 +63,7 @@ mod tests {
 
     #[test]
     fn an_input_that_is_repartitioned_is_two_topics() {
-        let options = KafkaOptions::new("localhost:9092").with_prefix("own-").with_input_prefix("theirs-");
-        let names = Names::of(&options.with_repartitioned(&[topics::LABELS]));
+        let names = Names::new("own-", "theirs-", &BTreeSet::from([topics::LABELS.to_owned()]));
         let topics = ["inferences", "inferences-dlt", "labels", "labels-source", "labels-dlt", "labels-standings"];
         let called = topics.map(|topic| names.topic(topic));
         let expected = [

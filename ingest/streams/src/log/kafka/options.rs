@@ -107,6 +107,11 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
+    /// What topics, groups and transactions are called on the broker.
+    pub(super) fn names(&self) -> Names {
+        Names::new(&self.prefix, &self.input_prefix, &self.repartitioned)
+    }
+
     /// Brokers by `host:port`, comma-separated.
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {
@@ -243,7 +248,7 @@ impl KafkaOptions {
 
     /// A client for what it is assigned by hand. It belongs to no group in truth: librdkafka wants a name for one.
     pub(super) fn reader<C: ConsumerContext>(&self, context: C) -> Result<BaseConsumer<C>, LogError> {
-        let config = self.consumer(&Names::of(self).group("reader"));
+        let config = self.consumer(&self.names().group("reader"));
         BaseConsumer::from_config_and_context(&config, context).map_err(|error| client_error(&error))
     }
 
