@@ -3,7 +3,6 @@
 use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, StageFailure, check};
 use crate::output::note;
-use crate::service::bootstrap::Bootstrap;
 use crate::service::{
     Pace, Service, ServiceContext, ServiceOptions, StageFailedForGood, check_references, check_stages,
 };
