@@ -30,12 +30,12 @@ impl LogIntake {
     /// A record's value and headers as its privacy allows.
     fn stored(&self, kind: EventKind, format: decode::Format, value: Bytes) -> (Bytes, Vec<Header>) {
         let mut headers = vec![("content-type".to_owned(), format.content_type().into())];
-        match (&self.redactor, kind) {
-            (Some(redactor), EventKind::Inference) => {
+        match &self.redactor {
+            Some(redactor) => {
                 headers.push((REDACTED_HEADER.to_owned(), Bytes::new()));
-                (redactor.redact(format, &value), headers)
+                (redactor.redact(kind, format, &value), headers)
             }
-            _ => (value, headers),
+            None => (value, headers),
         }
     }
 }
@@ -63,6 +63,7 @@ impl EventIntake for LogIntake {
         }
         let rejected = routed.rejected.into_iter().map(|rejected| Rejected {
             index: u64::from(rejected.index),
+            rows: u64::from(rejected.rows),
             reason: rejected.reason.name().to_owned(),
             message: rejected.message,
         });

@@ -118,6 +118,9 @@ pub struct Receipt {
 pub struct Rejected {
     /// Its place in the body, from 0.
     pub index: u64,
+    /// How many rows it stands for: of very many that follow one another only the first is told of.
+    #[serde(skip)]
+    pub rows: u64,
     /// The kind of fault: one of a few stable names, because it becomes a label.
     pub reason: String,
     /// What is wrong, where, and how to mend it.
@@ -226,34 +229,35 @@ async fn append(api: &Api, submission: Submission, place: OwnedSemaphorePermit) 
 #[derive(Serialize)]
 struct Answer<'a> {
     accepted: u64,
-    rejected_count: usize,
+    rejected_count: u64,
     rejected: &'a [Rejected],
 }
 
 fn answer(api: &Api, kind: Kind, receipt: Receipt) -> Result<Response, Problem> {
     let Receipt { accepted, rejected } = receipt;
+    let rejected_count: u64 = rejected.iter().map(|row| row.rows).sum();
     api.http.accepted(kind.name(), accepted);
     for (reason, rows) in counts_by_reason(&rejected) {
         api.http.rejected(kind.name(), reason, rows);
     }
     let listed = rejected.get(..MOST_LISTED).unwrap_or(&rejected);
     if accepted > 0 {
-        return Ok(Json(Answer { accepted, rejected_count: rejected.len(), rejected: listed }).into_response());
+        return Ok(Json(Answer { accepted, rejected_count, rejected: listed }).into_response());
     }
     let detail = match listed.first() {
-        Some(first) => format!("none of the {} rows is good; row {}: {}", rejected.len(), first.index, first.message),
+        Some(first) => format!("none of the {rejected_count} rows is good; row {}: {}", first.index, first.message),
         None => format!("the body holds no rows: send one row of {} or more", kind.name()),
     };
     let listed = serde_json::to_value(listed).unwrap_or_default();
     let problem = Problem::new(ProblemKind::NothingAccepted, detail).with("accepted", 0);
-    Err(problem.with("rejected_count", rejected.len()).with("rejected", listed))
+    Err(problem.with("rejected_count", rejected_count).with("rejected", listed))
 }
 
 /// One update of the metrics a reason rather than a row: a body may hold a million bad ones.
 fn counts_by_reason(rejected: &[Rejected]) -> BTreeMap<&str, u64> {
     let mut counts = BTreeMap::new();
     for row in rejected {
-        *counts.entry(row.reason.as_str()).or_default() += 1;
+        *counts.entry(row.reason.as_str()).or_default() += row.rows;
     }
     counts
 }

@@ -48,7 +48,7 @@ impl EventIntake for Lines {
         for (index, row) in (0..).zip(body.lines()) {
             if row.starts_with("bad") {
                 let (reason, message) = ("missing_id".to_owned(), "the row has no `id`".to_owned());
-                receipt.rejected.push(Rejected { index, reason, message });
+                receipt.rejected.push(Rejected { index, rows: 1, reason, message });
             } else {
                 receipt.accepted += 1;
             }

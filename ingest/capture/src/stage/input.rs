@@ -241,8 +241,8 @@ impl InputState {
         self.counts.entry(model.to_owned()).or_default()
     }
 
-    pub(super) fn dead_letter(&mut self, reason: &str) {
-        *self.dead_letters.entry(reason.to_owned()).or_default() += 1;
+    pub(super) fn dead_letters(&mut self, reason: &str, rows: u32) {
+        *self.dead_letters.entry(reason.to_owned()).or_default() += i64::from(rows);
     }
 
     pub(super) fn set_idle(&mut self) {

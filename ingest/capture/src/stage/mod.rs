@@ -32,7 +32,7 @@ use crate::segments::SegmentError;
 use crate::watched::WatchedModel;
 use crate::watermark_alignment::WatermarkAlignment;
 use crate::window_query::QueryEngine;
-use codec::decode::{Decoder, EventBatch, LabelBatch};
+use codec::decode::{Decoder, EventBatch, LabelBatch, OTHER_VERSIONS};
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
 use model::CaptureModel;
@@ -48,7 +48,7 @@ use streams::partition::partition_of;
 use streams::stage::{Delivery, Epoch, Gone, Input, Seal, Share, Stage, StageError, StageSpec};
 use streams::topics;
 use thiserror::Error;
-use versions::{Asking, MOST_VERSIONS, OTHER_VERSIONS};
+use versions::{Asking, MOST_VERSIONS};
 
 /// The most values, of the rows of a partition of all models, that wait until there are enough of a version's for a query.
 const MOST_WAITING_VALUES: usize = 1 << 23;
@@ -205,8 +205,11 @@ impl Capture {
                 continue;
             }
             let run = rest.iter().position(|record| Control::read(record).is_some()).unwrap_or(rest.len());
-            let (events, after) = rest.split_at(run);
-            self.absorb_events((source, partition), events, delivery)?;
+            let (mut events, after) = rest.split_at(run);
+            while !events.is_empty() {
+                let taken = self.absorb_events((source, partition), events, delivery)?;
+                events = events.get(taken..).unwrap_or_default();
+            }
             rest = after;
         }
         Ok(())
@@ -226,7 +229,7 @@ impl Capture {
         let input = self.input(source, partition);
         match watermark_ms {
             Some(watermark_ms) => input.advance_to(offset, watermark_ms),
-            None => input.dead_letter("control_record"),
+            None => input.dead_letters("control_record", 1),
         }
         input.read_through(offset, offset);
     }

@@ -26,6 +26,8 @@ const BATCH_ROWS: usize = 256;
 /// them, and so does what says how far ahead a partition is.
 const MOST_VALUES: usize = 6 << 20;
 const MOST_BYTES: usize = 64 << 20;
+/// The most versions of models whose rows are not judged: each has batches of its own.
+const MOST_VERSIONS: usize = 1_024;
 /// Bad rows of a topic and a reason that a line of the log tells of, each.
 const MOST_TOLD: u64 = 5;
 
@@ -48,23 +50,18 @@ struct ReadPart {
 }
 
 impl Capture {
+    /// Decodes records of an input, up to one with which there is enough to be judged; how many that were.
     pub(super) fn absorb_events(
         &mut self,
         (source, partition): (Source, PartitionId),
         records: &[Record],
         delivery: Delivery,
-    ) -> Result<(), StageError> {
+    ) -> Result<usize, StageError> {
         if self.pending_rows.as_ref().is_some_and(|pending_rows| pending_rows.partition != partition) {
             self.judge()?;
         }
-        let Some((first, last)) = records.first().zip(records.last()) else { return Ok(()) };
-        for record in records {
-            match source {
-                Source::Inferences => self.decoder.decode_events(partition, record),
-                Source::Labels => self.decoder.decode_labels(partition, record),
-            }
-            .map_err(|outage| StageError::failed("decoding", outage))?;
-        }
+        let records = self.decode_some((source, partition), records)?;
+        let Some((first, last)) = records.first().zip(records.last()) else { return Ok(0) };
         for bad in self.decoder.take_bad() {
             let Ok(place) = records.binary_search_by_key(&bad.offset, |record| record.offset) else { continue };
             self.bad_row(source, partition, (&records[place], delivery), &bad);
@@ -77,12 +74,32 @@ impl Capture {
         let part = pending_rows.read.entry(source).or_insert(part);
         (part.last, part.latest_ms) = (last.offset, part.latest_ms.max(self.decoder.take_latest_ms()));
         pending_rows.bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
-        let Held { values, rows_of_a_batch } = self.decoder.held();
-        let is_enough = rows_of_a_batch >= BATCH_ROWS || values >= MOST_VALUES || pending_rows.bytes >= MOST_BYTES;
-        if is_enough || delivery == Delivery::Replayed {
+        let Held { values, rows_of_a_batch, versions } = self.decoder.held();
+        let is_much = values >= MOST_VALUES || versions >= MOST_VERSIONS || pending_rows.bytes >= MOST_BYTES;
+        if rows_of_a_batch >= BATCH_ROWS || is_much || delivery == Delivery::Replayed {
             self.judge()?;
         }
-        Ok(())
+        Ok(records.len())
+    }
+
+    /// Decodes records until there are as many values or versions as may be held; those that were.
+    fn decode_some<'r>(
+        &mut self,
+        (source, partition): (Source, PartitionId),
+        records: &'r [Record],
+    ) -> Result<&'r [Record], StageError> {
+        for (place, record) in records.iter().enumerate() {
+            match source {
+                Source::Inferences => self.decoder.decode_events(partition, record),
+                Source::Labels => self.decoder.decode_labels(partition, record),
+            }
+            .map_err(|outage| StageError::failed("decoding", outage))?;
+            let Held { values, versions, .. } = self.decoder.held();
+            if values >= MOST_VALUES || versions >= MOST_VERSIONS {
+                return Ok(records.get(..=place).unwrap_or(records));
+            }
+        }
+        Ok(records)
     }
 
     /// The latest time that was read of an input and is not judged yet.
@@ -129,7 +146,7 @@ impl Capture {
         if delivery == Delivery::Live {
             self.tell_bad_row((topic, partition, record.offset), bad);
         }
-        self.input(source, partition).dead_letter(bad.reason.name());
+        self.input(source, partition).dead_letters(bad.reason.name(), bad.rows);
         self.dead_letters.push(bad.to_dead_letter(topic, partition, record));
     }
 

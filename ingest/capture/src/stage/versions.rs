@@ -3,12 +3,14 @@
 //! Senders choose the names of versions. Each that is told apart has a plan, partials in every epoch, verdicts and series of
 //! its own; a sender that puts a build's number or a request's id there would take what all models share. So in each
 //! partition [`MOST_VERSIONS`] versions of a model have a place, first come, first served, and keep it until the watermark
-//! has passed some windows without a row of theirs. Rows of others are counted under [`OTHER_VERSIONS`], and that is told.
+//! has passed some windows without a row of theirs. Rows of others are counted under [`OTHER_VERSIONS`], and that is told. So are those
+//! that came as that: the decoder tells a few dozen versions apart in one record.
 //!
 //! Who has a place follows from the partition's own records. What is read again after a restart changes nothing of that, and
 //! belongs to the version that had its place by then.
 
 use crate::watched::WatchedModel;
+use codec::decode::OTHER_VERSIONS;
 use detectors::windows::floor_to;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,9 +18,6 @@ use streams::log::Offset;
 
 /// The most versions of a model that are told apart at a time in a partition.
 pub(super) const MOST_VERSIONS: usize = 32;
-
-/// What rows of other versions are counted under.
-pub(super) const OTHER_VERSIONS: &str = "other";
 
 /// So many windows of the model's pass without a row before a version loses its place, beside those that are not judged yet.
 const KEPT_WINDOWS: i64 = 4;
@@ -53,6 +52,9 @@ impl Versions {
     /// Whether the row's version has a place, which it is given where there is one.
     pub(super) fn admit(&mut self, asking: Asking<'_>) -> bool {
         let Asking { model, version, time_ms, watermark_ms, offset } = asking;
+        if version == OTHER_VERSIONS {
+            return false;
+        }
         let is_late = watermark_ms.is_some_and(|at| time_ms < at);
         if !self.models.contains_key(&*model.name) {
             self.models.insert(model.name.to_string(), BTreeMap::new());

@@ -204,18 +204,41 @@ pub(crate) trait Cursor<'a> {
     }
 }
 
-/// A row that could not be taken: its place within the record, its bytes, and why.
+/// A row that could not be taken: its place within the record, its bytes, and why. It stands for those that follow it, if
+/// there are more of them than can be told of one by one.
 #[derive(Debug)]
 pub(crate) struct RejectedRow {
     pub(crate) index: u32,
+    /// How many rows it stands for, itself included.
+    pub(crate) rows: u32,
     pub(crate) bytes: Range<usize>,
     pub(crate) fault: Box<Fault>,
+}
+
+impl RejectedRow {
+    /// What is wrong, where, how to mend it, and for how many rows.
+    pub(crate) fn message(&self) -> String {
+        match self.rows {
+            1 => self.fault.message(),
+            rows => format!("{} (and {} rows that follow it)", self.fault.message(), rows - 1),
+        }
+    }
+}
+
+/// RejectedRow rows of a record that are told of one by one, however short they are, and the bytes of the record for which there
+/// may be a further one. No good row is so short, so that what is told takes a small multiple of what was sent.
+const MOST_TOLD: usize = 1_000;
+const BYTES_OF_TOLD: usize = 64;
+
+/// How many spoilt rows of so many bytes are told of one by one.
+pub(super) fn most_told(bytes: usize) -> usize {
+    MOST_TOLD + bytes / BYTES_OF_TOLD
 }
 
 /// Visits every row of a record and returns those that the visit, or the frame around them, found fault with.
 ///
 /// A row that fails costs itself only: the cursor goes past it and the next is visited. Rows beyond `most` become one
-/// rejected row together.
+/// rejected row together, and so do neighbours where there are very many.
 pub(crate) fn each_row<'a, C: Cursor<'a>>(
     cursor: &mut C,
     most: u32,
@@ -228,7 +251,7 @@ pub(crate) fn each_row<'a, C: Cursor<'a>>(
             Ok(None) => return rejected_rows,
             Ok(Some(start)) if index >= most => {
                 let fault = Fault::new(Reason::TooManyEvents, start, format!("more than {most} events in one record"));
-                rejected_rows.push(RejectedRow { index, bytes: start..usize::MAX, fault });
+                rejected_rows.push(RejectedRow { index, rows: 1, bytes: start..usize::MAX, fault });
                 return rejected_rows;
             }
             Ok(Some(start)) => (start, visit(cursor, index)),
@@ -236,7 +259,12 @@ pub(crate) fn each_row<'a, C: Cursor<'a>>(
         };
         if let Err(fault) = outcome {
             cursor.leave_row(start);
-            rejected_rows.push(RejectedRow { index, bytes: start..cursor.position(), fault });
+            let bytes = start..cursor.position();
+            let is_many = rejected_rows.len() >= most_told(bytes.end);
+            match rejected_rows.last_mut().filter(|last| is_many && last.index.saturating_add(last.rows) == index) {
+                Some(last) => (last.rows, last.bytes.end) = (last.rows + 1, bytes.end),
+                None => rejected_rows.push(RejectedRow { index, rows: 1, bytes, fault }),
+            }
         }
         index = index.saturating_add(1);
     }

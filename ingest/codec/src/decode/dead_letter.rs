@@ -30,6 +30,8 @@ pub struct BadRow {
     pub offset: Offset,
     /// Its place within the record, from 0; `None` where the record has no rows.
     pub index: Option<u32>,
+    /// How many rows it stands for: of very many that follow one another only the first is told of.
+    pub rows: u32,
     /// The model it names, if it could be read.
     pub model: Option<String>,
     /// Why it could not be taken.
@@ -57,6 +59,9 @@ impl BadRow {
         let schema = record.header(SCHEMA_ID_HEADER).filter(|_| record.value.as_ref() == Some(&self.bytes));
         headers.extend(schema.map(|id| (SCHEMA_ID_HEADER.to_owned(), id.clone())));
         headers.extend(self.index.map(|index| header("driftline.index", index.to_string())));
+        if self.rows > 1 {
+            headers.push(header("driftline.rows", self.rows.to_string()));
+        }
         let held = self.bytes.slice(..self.bytes.len().min(MOST_BYTES));
         if held.len() < self.bytes.len() {
             headers.push(header(BYTES_HEADER, self.bytes.len().to_string()));
@@ -75,6 +80,7 @@ impl Decoder {
         self.bad.push(BadRow {
             offset: record.offset,
             index: None,
+            rows: 1,
             model: None,
             reason: fault.reason,
             message: fault.message(),
@@ -101,6 +107,7 @@ impl Decoder {
         self.bad.push(BadRow {
             offset: record.offset,
             index: Some(row.index),
+            rows: row.rows,
             reason: row.fault.reason,
             message: row.fault.message(),
             bytes: if private { identity.to_bytes() } else { bytes },

@@ -86,7 +86,7 @@ impl Directory {
 
     /// How many values of good rows were counted since the sources were asked for, and how many rows of each on average.
     pub(super) fn held(&self) -> Held {
-        Held { values: self.values, rows_of_a_batch: self.rows / self.filled.max(1) }
+        Held { values: self.values, rows_of_a_batch: self.rows / self.filled.max(1), versions: 0 }
     }
 
     /// The sources that were met since the last call, in their order.

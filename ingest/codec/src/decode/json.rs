@@ -14,6 +14,15 @@ pub(crate) struct Json<'a> {
     bytes: &'a [u8],
     at: usize,
     frame: Frame,
+    unclosed: Unclosed,
+}
+
+/// Brackets whose end was looked for in vain, so that it is not looked for again from each of them.
+#[derive(Default)]
+struct Unclosed {
+    brackets: Vec<usize>,
+    /// Where that search ended.
+    to: usize,
 }
 
 /// Where the rows of the record stand.
@@ -32,7 +41,7 @@ impl<'a> Json<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         // Files written on Windows may begin with a byte-order mark.
         let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Self { bytes, at, frame: Frame::Lines }
+        Self { bytes, at, frame: Frame::Lines, unclosed: Unclosed::default() }
     }
 
     #[inline(always)]
@@ -286,12 +295,12 @@ impl<'a> Cursor<'a> for Json<'a> {
     fn leave_row(&mut self, start: usize) {
         let brackets = match self.bytes.get(start) {
             // A line that was cut off leaves its brackets open, so this fails and the line's end decides.
-            Some(b'{' | b'[') => end_of_value(self.bytes, start),
+            Some(b'{' | b'[') => self.unclosed.end_of_value(self.bytes, start),
             _ => None,
         };
         let end = brackets.or_else(|| match self.frame {
             Frame::Lines => next_line(self.bytes, start),
-            Frame::Array(_) => end_of_value(self.bytes, start).or_else(|| {
+            Frame::Array(_) => self.unclosed.end_of_value(self.bytes, start).or_else(|| {
                 self.frame = Frame::Array(Open { entries: 0 });
                 next_line(self.bytes, start)
             }),
@@ -405,28 +414,41 @@ fn next_line(bytes: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-/// The end of the value at `start` by its brackets alone, or of what stands there before the next comma or closing bracket.
-/// `None` where the brackets do not close, or text runs over the end of its line.
-fn end_of_value(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut at = start;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b',' if depth == 0 && at > start => return Some(at),
-            b'}' | b']' if depth == 0 && at > start => return Some(at),
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return Some(at + 1);
+impl Unclosed {
+    /// The end of the value at `start` by its brackets alone, or of what stands there before the next comma or closing
+    /// bracket. `None` where the brackets do not close, or text runs over the end of its line.
+    ///
+    /// Of the search in vain that went furthest those brackets are kept that it left open. A later one begins behind its
+    /// end, or comes to a bracket that is among them or closes; so all searches of a record together take time in
+    /// proportion to its bytes.
+    fn end_of_value(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
+        let mut open = Vec::new();
+        let mut at = start;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'{' | b'[' if open.is_empty() && self.brackets.binary_search(&at).is_ok() => return None,
+                b'{' | b'[' => open.push(at),
+                b',' if open.is_empty() && at > start => return Some(at),
+                b'}' | b']' if open.is_empty() && at > start => return Some(at),
+                b'}' | b']' => {
+                    open.pop();
+                    if open.is_empty() {
+                        return Some(at + 1);
+                    }
                 }
+                b'"' => match end_of_text(bytes, at + 1) {
+                    Some(end) => at = end,
+                    None => break,
+                },
+                _ => {}
             }
-            b'"' => at = end_of_text(bytes, at + 1)?,
-            _ => {}
+            at += 1;
         }
-        at += 1;
+        if at > self.to {
+            (self.brackets, self.to) = (open, at);
+        }
+        None
     }
-    None
 }
 
 /// Where the closing quote of text stands.

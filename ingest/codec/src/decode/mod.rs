@@ -27,6 +27,7 @@ mod format;
 mod framing;
 mod implied;
 mod json;
+mod known_fields;
 mod mapping;
 mod msgpack;
 mod number;
@@ -48,7 +49,7 @@ pub use mapping::{
 pub use privacy::{HashKey, Policy, Privacy, PrivacyError};
 pub use redactor::{REDACTED_HEADER, Redactor};
 pub use route::{EventKind, Rejected, Routed, RoutedRecord, Router};
-pub use source::Source;
+pub use source::{OTHER_VERSIONS, Source};
 pub use split::{Part, Split, Splitter};
 
 use crate::schemas::{Outage, Schemas};
@@ -147,6 +148,8 @@ pub struct Held {
     pub values: usize,
     /// Rows that each of the batches would have, on average, that were taken now.
     pub rows_of_a_batch: usize,
+    /// Versions of all models that there are rows of.
+    pub versions: usize,
 }
 
 /// Turns records into batches.
@@ -247,7 +250,7 @@ impl Decoder {
 
     /// What it holds.
     pub fn held(&self) -> Held {
-        self.directory.held()
+        Held { versions: self.events.iter().map(SharedBuilders::owners).sum(), ..self.directory.held() }
     }
 
     /// Hands over all that has been decoded since the last time.
@@ -385,7 +388,7 @@ impl Decoder {
         let version = envelope.require_version(start)?;
         self.directory.count(index, 1, LOG_WIDTH + source.width());
         if let Some(shared_builders) = self.events.get_mut(source.built_by) {
-            let owner = source.owner(version, shared_builders);
+            let owner = source.owner(version, &task.place, shared_builders);
             shared_builders.push(owner, &GoodRow { place: task.place, time_ms, envelope, cells, label });
         }
         cursor.seek(end);

@@ -69,6 +69,8 @@ pub struct RoutedRecord {
 pub struct Rejected {
     /// Its place within the body, from 0.
     pub index: u32,
+    /// How many events it stands for: of very many that follow one another only the first is told of.
+    pub rows: u32,
     /// Why.
     pub reason: Reason,
     /// What is wrong, where in the body, and how to mend it.
@@ -123,7 +125,7 @@ impl Router {
             Format::MessagePack => self.split(&mut MessagePack::new(body), kind, &mut accepted),
             Format::Json | Format::Arrow => self.split(&mut Json::new(body), kind, &mut accepted),
         };
-        let rejected = rejected_rows.iter().map(|row| rejected(row.index, &row.fault));
+        let rejected = rejected_rows.iter().map(Rejected::of);
         let rejected = rejected.collect();
         let packing = Packing { format, partitions: self.partitions, max_record_bytes: self.max_record_bytes };
         Routed { accepted: accepted.len() as u64, records: packing.pack(body, &accepted), rejected }
@@ -257,13 +259,19 @@ impl Packing {
 
 /// A record's value under construction.
 #[derive(Default)]
-struct Assembly {
+pub(super) struct Assembly {
     bytes: Vec<u8>,
     events: u32,
 }
 
 impl Assembly {
-    fn add(&mut self, format: Format, event: &[u8]) {
+    /// How many rows it has.
+    pub(super) fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// Adds a row.
+    pub(super) fn add(&mut self, format: Format, event: &[u8]) {
         match format {
             Format::Json if self.events > 0 => self.bytes.push(b'\n'),
             Format::MessagePack if self.events == 0 => self.bytes.extend_from_slice(&[0; ARRAY_HEAD_BYTES]),
@@ -273,7 +281,8 @@ impl Assembly {
         self.events += 1;
     }
 
-    fn finish(mut self, format: Format) -> Bytes {
+    /// The value: rows of JSON on lines, those of MessagePack in an array.
+    pub(super) fn finish(mut self, format: Format) -> Bytes {
         if let (Format::MessagePack, Some(envelope)) = (format, self.bytes.first_chunk_mut::<ARRAY_HEAD_BYTES>()) {
             let [a, b, c, d] = self.events.to_be_bytes();
             *envelope = [rmp::Marker::Array32.to_u8(), a, b, c, d];
@@ -295,6 +304,12 @@ fn require(envelope: &Envelope<'_>, kind: EventKind, at: usize) -> Read<()> {
     }
 }
 
+impl Rejected {
+    fn of(row: &RejectedRow) -> Self {
+        Self { index: row.index, rows: row.rows, reason: row.fault.reason, message: row.message() }
+    }
+}
+
 fn rejected(index: u32, fault: &Fault) -> Rejected {
-    Rejected { index, reason: fault.reason, message: fault.message() }
+    Rejected { index, rows: 1, reason: fault.reason, message: fault.message() }
 }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 const MOST_EXPECTED_ROWS: usize = 4_096;
 /// So many builders are in use at once without waiting for memory.
 const FEW_OWNERS: usize = 32;
+/// So many builders are begun at the most; the owners beyond them share the last. Each takes some kilobytes, and how many
+/// versions there are is up to whoever sends them.
+const MOST_APART: usize = 256;
 /// So many rows in turn are worth the wait for a builder's columns.
 const LONG_RUN: usize = 64;
 
@@ -81,6 +84,11 @@ impl SharedBuilders {
         self.owners.len() as u32 - 1
     }
 
+    /// Versions of models that rows have come of.
+    pub(crate) fn owners(&self) -> usize {
+        self.owners.len()
+    }
+
     /// Adds a row of an owner.
     #[inline]
     pub(crate) fn push(&mut self, owner: u32, row: &GoodRow<'_, '_>) {
@@ -96,11 +104,13 @@ impl SharedBuilders {
     fn builder(&mut self, owner: u32) -> &mut EventBuilder {
         self.turns += usize::from(self.last.replace(owner) != Some(owner));
         let place = match self.building {
-            Building::Apart => owner as usize,
+            Building::Apart => (owner as usize).min(MOST_APART),
             Building::SharedBuilders => 0,
         };
         if self.builders.len() <= place {
-            self.builders.resize_with(place + 1, || EventBuilder::new(&self.shape, self.expected_rows));
+            // Room is made for those that there usually are.
+            let room = if place < FEW_OWNERS { self.expected_rows } else { 0 };
+            self.builders.resize_with(place + 1, || EventBuilder::new(&self.shape, room));
         }
         // There are more than `place` of them by now.
         let builder = &mut self.builders[place];

@@ -4,7 +4,7 @@
 //! a look at anything else. What differs is read again, from its key on, by the general steps, which find the faults too.
 
 use super::Limits;
-use super::builders::{BatchShape, LabelBuilder};
+use super::builders::{BatchShape, LabelBuilder, Place};
 use super::cursor::{Cursor, Open, Text, Value};
 use super::envelope::{Cell, Envelope, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::expected::ExpectedKey;
@@ -16,8 +16,14 @@ use super::shared_builders::SharedBuilders;
 use crate::columns::{self, SEGMENT_PREFIX};
 use detectors::schema::{ColumnKind, ModelSchema, PREDICTION, Role, Task};
 use detectors::spelling;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// The most versions of a model that one record's rows are told apart by. More than that are no versions: somebody numbers
+/// requests there, and each would take a batch of its own.
+pub(crate) const MOST_VERSIONS_OF_RECORD: usize = 64;
+/// What rows of further versions are counted under.
+pub const OTHER_VERSIONS: &str = "other";
 
 /// A model whose events are decoded, and how.
 #[derive(Debug, Clone)]
@@ -76,6 +82,9 @@ pub(crate) struct ActiveSource {
     /// The numbers by which they are given there, by version, and the one used last.
     owners: HashMap<Arc<str>, u32>,
     last_owner: Option<(Arc<str>, u32)>,
+    /// The record whose rows are being read, and the versions that it named.
+    record: Option<(i32, i64)>,
+    of_record: HashSet<u32>,
     pub(crate) labels: Option<LabelBuilder>,
 }
 
@@ -99,6 +108,8 @@ impl ActiveSource {
             built_by: 0,
             owners: HashMap::new(),
             last_owner: None,
+            record: None,
+            of_record: HashSet::new(),
             labels: None,
             plans,
             source,
@@ -364,9 +375,13 @@ impl ActiveSource {
         }
     }
 
-    /// The number of a version among those whose rows are built together.
+    /// The number of a version among those whose rows are built together. Of the versions that a record names those beyond
+    /// [`MOST_VERSIONS_OF_RECORD`] are [`OTHER_VERSIONS`].
     #[inline]
-    pub(crate) fn owner(&mut self, version: Cell<'_>, shared_builders: &mut SharedBuilders) -> u32 {
+    pub(crate) fn owner(&mut self, version: Cell<'_>, place: &Place, shared_builders: &mut SharedBuilders) -> u32 {
+        if self.record != Some((place.partition, place.offset)) {
+            self.begin_record(place);
+        }
         let mut scratch = Vec::new();
         let version = version.resolve(&mut scratch);
         match &self.last_owner {
@@ -375,11 +390,23 @@ impl ActiveSource {
         }
     }
 
+    #[cold]
+    fn begin_record(&mut self, place: &Place) {
+        self.record = Some((place.partition, place.offset));
+        self.of_record.clear();
+        self.last_owner = None;
+    }
+
     fn look_up_owner(&mut self, version: &[u8], shared_builders: &mut SharedBuilders) -> u32 {
         // Cursors make text of UTF-8 only, so nothing is replaced here.
-        let version: Arc<str> = String::from_utf8_lossy(version).into();
+        let mut version: Arc<str> = String::from_utf8_lossy(version).into();
+        let is_full = self.of_record.len() >= MOST_VERSIONS_OF_RECORD;
+        if is_full && self.owners.get(&version).is_none_or(|owner| !self.of_record.contains(owner)) {
+            version = OTHER_VERSIONS.into();
+        }
         let add = || shared_builders.add_owner(&self.source.model, &version);
         let owner = *self.owners.entry(Arc::clone(&version)).or_insert_with(add);
+        self.of_record.insert(owner);
         self.last_owner = Some((version, owner));
         owner
     }
@@ -396,6 +423,7 @@ impl ActiveSource {
     pub(crate) fn drain(&mut self) -> Drained {
         self.owners.clear();
         self.last_owner = None;
+        self.record = None;
         Drained { labels: self.labels.take(), unknown: self.features.take_unknown() }
     }
 

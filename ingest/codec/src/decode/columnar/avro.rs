@@ -46,7 +46,7 @@ impl Decoder {
         (schema, bytes): (SchemaId, &[u8]),
     ) -> Read<Sorted> {
         let table = Table::new(&self.read_avro(schema, bytes)?, &mut Budget::new(bytes.len()))?;
-        outgoing.sort_tables(kind, &[table])
+        outgoing.sort_tables(kind, &[table], bytes.len())
     }
 
     fn read_avro(&mut self, schema: SchemaId, bytes: &[u8]) -> Read<RecordBatch> {

@@ -35,7 +35,7 @@ pub(super) use stream::Layout;
 
 use super::builders::RecordPosition;
 use super::builders::append::Hashes;
-use super::cursor::{RejectedRow, Text};
+use super::cursor::{RejectedRow, Text, most_told};
 use super::dead_letter::Identity;
 use super::envelope::Cell;
 use super::fault::Read;
@@ -48,7 +48,7 @@ use pending_records::{Arrival, Kind};
 use std::sync::Arc;
 use stream::Stream;
 use streams::log::{Headers, Record};
-use table::{FEATURES, Table, unconvertible};
+use table::{Budget, FEATURES, Table, unconvertible};
 
 /// The key of a stream's metadata that says that its columns are stored as privacy allows.
 const REDACTED: &str = "driftline.redacted";
@@ -61,6 +61,15 @@ struct Batch<'a> {
     hashes: Hashes,
     /// What a dead letter holds, where it is not the row as JSON.
     letter: Option<&'a Bytes>,
+}
+
+impl Batch<'_> {
+    /// Where these rows, which ascend, stand in the log.
+    fn places_of(&self, rows: &[usize]) -> Vec<RecordPosition> {
+        let mut wanted = rows.iter().peekable();
+        let all = self.spans.iter().flat_map(|span| span.places()).enumerate();
+        all.filter(|(row, _)| wanted.next_if_eq(&row).is_some()).map(|(_, place)| place).collect()
+    }
 }
 
 /// Rows that follow one another in a record.
@@ -101,7 +110,7 @@ impl Decoder {
         match self.share_out(batch, task) {
             Ok((model_rows, rest)) => {
                 model_rows.iter().for_each(|model_rows| self.append(model_rows, task.rows));
-                rest.into_iter().for_each(|row| self.decode_as_row(record, batch, row, task));
+                self.decode_as_rows(record, batch, &rest, task);
             }
             Err(fault) => self.refuse(record, fault),
         }
@@ -140,21 +149,52 @@ impl Decoder {
             Rows::Labels => source.label_builder(&mut self.full_labels).append(&model_rows.rows),
             Rows::Events => {
                 let version = Cell::Text(Text::plain(model_rows.version.as_bytes()));
+                let Some(place) = model_rows.rows.places.first() else { return };
                 if let Some(shared_builders) = self.events.get_mut(source.built_by) {
-                    let owner = source.owner(version, shared_builders);
+                    let owner = source.owner(version, place, shared_builders);
                     shared_builders.append(owner, &model_rows.rows);
                 }
             }
         }
     }
 
-    /// Judges a row as the JSON event it would have been.
-    fn decode_as_row(&mut self, record: &Record, batch: &Batch<'_>, row: usize, task: &Task<'_>) {
-        let mut json = Vec::new();
-        row::write_row(&mut json, batch.table, row);
-        let json = Bytes::from(json);
-        let place = batch.spans.iter().flat_map(|span| span.places()).nth(row).unwrap_or(task.place);
-        let rejected_rows = self.decode_rows(&mut Json::new(&json), &Task { place, ..*task });
+    /// Judges rows as the JSON events they would have been, as far as the record's bytes are worth it: the names of columns
+    /// are written anew for each.
+    fn decode_as_rows(&mut self, record: &Record, batch: &Batch<'_>, rows: &[usize], task: &Task<'_>) {
+        let bytes = record.value.as_ref().map_or(0, Bytes::len);
+        let (mut budget, told) = (Budget::new(bytes), self.bad.len());
+        let mut places = batch.places_of(rows).into_iter();
+        for (done, (row, place)) in rows.iter().zip(&mut places).enumerate() {
+            let mut json = Vec::new();
+            row::write_row(&mut json, batch.table, *row);
+            if let Err(fault) = budget.spend(json.len()) {
+                let rows = u32::try_from(rows.len() - done).unwrap_or(u32::MAX);
+                let rest = RejectedRow { index: place.index as u32, rows, bytes: 0..0, fault };
+                return self.dead_letter(record, rest, Identity::default(), Bytes::new());
+            }
+            self.decode_as_row(record, batch, json.into(), &Task { place, ..*task });
+            if self.bad.len() > told + most_told(bytes) {
+                self.join_last_bad();
+            }
+        }
+    }
+
+    /// Has the bad row before the last stand for both, if they are neighbours.
+    fn join_last_bad(&mut self) {
+        let Some(last) = self.bad.pop() else { return };
+        match self.bad.last_mut() {
+            Some(before)
+                if before.offset == last.offset && before.index.map(|index| index + before.rows) == last.index =>
+            {
+                before.rows += last.rows;
+            }
+            _ => self.bad.push(last),
+        }
+    }
+
+    fn decode_as_row(&mut self, record: &Record, batch: &Batch<'_>, json: Bytes, task: &Task<'_>) {
+        let place = task.place;
+        let rejected_rows = self.decode_rows(&mut Json::new(&json), task);
         for row in rejected_rows {
             let row = RejectedRow { index: place.index as u32, ..row };
             match batch.letter {

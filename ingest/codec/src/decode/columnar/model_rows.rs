@@ -7,7 +7,7 @@ use super::table::{FEATURES, Table};
 use crate::decode::builders::RecordPosition;
 use crate::decode::builders::append::GoodRows;
 use crate::decode::route::EventKind;
-use crate::decode::source::Source;
+use crate::decode::source::{MOST_VERSIONS_OF_RECORD, OTHER_VERSIONS, Source};
 use crate::decode::{Decoder, Rows};
 use arrow::array::{Array, AsArray, UInt32Array};
 use arrow::compute::take;
@@ -72,17 +72,24 @@ impl Sharing<'_> {
     fn groups(&self, good: &[bool]) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut versions: HashMap<&str, usize> = HashMap::new();
         let mut last: Option<((&str, &str), usize)> = None;
         for (row, _) in (0u32..).zip(good).filter(|(_, good)| **good) {
             let at = row as usize;
             let version = if self.rows == Rows::Events { self.envelopes.versions.value(at) } else { "" };
-            let names = (self.envelopes.models.value(at), version);
+            let mut names = (self.envelopes.models.value(at), version);
+            if versions.get(names.0).is_some_and(|known| *known >= MOST_VERSIONS_OF_RECORD)
+                && !places.contains_key(&names)
+            {
+                names.1 = OTHER_VERSIONS;
+            }
             let known = last.filter(|(known, _)| *known == names).map(|(_, place)| place);
             let place = match known.or_else(|| places.get(&names).copied()) {
                 Some(place) => place,
                 None => {
                     let Some(source) = self.decoder.directory.find(names.0) else { continue };
-                    groups.push(Group { source, version: version.to_owned(), rows: Vec::new() });
+                    groups.push(Group { source, version: names.1.to_owned(), rows: Vec::new() });
+                    *versions.entry(names.0).or_default() += 1;
                     places.insert(names, groups.len() - 1);
                     groups.len() - 1
                 }

@@ -14,6 +14,7 @@ use super::table::{Budget, Table, written_bytes};
 use super::{Batch, Span};
 use crate::decode::builders::RecordPosition;
 use crate::decode::builders::append::Hashes;
+use crate::decode::source::MOST_VERSIONS_OF_RECORD;
 use crate::decode::{Decoder, Rows, Task};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -140,7 +141,9 @@ impl Decoder {
         let mapped = mapped.as_deref().unwrap_or_default();
         let task = Task { place: first.place, rows: kind.rows, mapped, redacted: kind.redacted };
         let (model_rows, rest) = self.share_out(&batch, &task).ok()?;
-        rest.is_empty().then_some((model_rows, kind.rows))
+        // Where versions are too many to tell apart, it is for each record to say which of them are.
+        let is_plain = rest.is_empty() && model_rows.len() < MOST_VERSIONS_OF_RECORD;
+        is_plain.then_some((model_rows, kind.rows))
     }
 
     fn decode_arrival(&mut self, arrival: &Arrival) {

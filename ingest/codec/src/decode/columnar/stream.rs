@@ -28,6 +28,12 @@ use std::sync::Arc;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The most columns of a stream, nested ones included.
 const MOST_COLUMNS: usize = 10_000;
+/// The longest name of a column.
+const MOST_NAME_BYTES: usize = 1_024;
+/// Bytes of a schema that a column takes at the least, beside its name. The same bytes could be pointed to as several columns.
+const LEAST_COLUMN_BYTES: usize = 16;
+/// Bytes of a stream that a row takes at the least: of its id, time, model and version or label.
+const LEAST_ROW_BYTES: usize = 4;
 /// The most values of growing dictionaries that are copied, for each byte of the stream.
 const MOST_COPIES: usize = 16;
 
@@ -76,7 +82,7 @@ impl Layout {
         if schema.endianness() != ipc::Endianness::Little {
             return Err(unread(first.at, "numbers with their highest byte first"));
         }
-        let mut reader = SchemaReader { at: first.at, columns: 0 };
+        let mut reader = SchemaReader { at: first.at, columns: 0, left: messages.at };
         let fields = schema.fields().into_iter().flatten();
         let columns = fields.map(|field| reader.column(field, limits.max_depth)).collect::<Read<Vec<_>>>()?;
         let metadata = schema.custom_metadata().into_iter().flatten();
@@ -194,9 +200,8 @@ impl<'a> Batches<'a> {
 
     fn take_batch(&mut self, message: &Message<'_>, batch: &ipc::RecordBatch<'_>) -> Read<()> {
         let rows = usize::try_from(batch.length()).unwrap_or(usize::MAX);
-        // Every row has an id, which takes a byte at the least.
-        if rows > self.stream_bytes {
-            return Err(Fault::new(Reason::Malformed, message.at, "more rows than the stream has bytes"));
+        if rows > self.stream_bytes / LEAST_ROW_BYTES {
+            return Err(Fault::new(Reason::Malformed, message.at, "more rows than the stream has bytes for"));
         }
         self.rows = self.rows.saturating_add(rows);
         if self.rows > self.most_rows {
@@ -245,11 +250,13 @@ fn fields_of(columns: &[Column]) -> Fields {
 struct SchemaReader {
     at: usize,
     columns: usize,
+    /// Bytes of the schema that no column has been found to take.
+    left: usize,
 }
 
 impl SchemaReader {
     fn column(&mut self, field: ipc::Field<'_>, depth: usize) -> Read<Column> {
-        let name = field.name().unwrap_or_default().to_owned();
+        let name = self.name(field.name().unwrap_or_default())?;
         self.columns += 1;
         if self.columns > MOST_COLUMNS {
             return Err(Fault::new(Reason::TooLarge, self.at, format!("more than {MOST_COLUMNS} columns")));
@@ -273,6 +280,16 @@ impl SchemaReader {
         let values = Column { name: name.clone(), data_type: data_type.clone(), dictionary: None, children };
         let data_type = DataType::Dictionary(Box::new(keys), Box::new(data_type));
         Ok(Column { name, data_type, dictionary: Some(dictionary.id()), children: vec![values] })
+    }
+
+    fn name(&mut self, name: &str) -> Read<String> {
+        if name.len() > MOST_NAME_BYTES {
+            let what = format!("a column's name of {} bytes, where {MOST_NAME_BYTES} are allowed", name.len());
+            return Err(Fault::new(Reason::TooLarge, self.at, what));
+        }
+        let left = self.left.checked_sub(name.len() + LEAST_COLUMN_BYTES);
+        self.left = left.ok_or_else(|| Fault::new(Reason::Malformed, self.at, "columns that share their bytes"))?;
+        Ok(name.to_owned())
     }
 
     fn data_type(&self, field: &ipc::Field<'_>, children: &[Column]) -> Read<DataType> {

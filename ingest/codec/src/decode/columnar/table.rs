@@ -36,28 +36,37 @@ pub(super) struct Column {
     pub(super) plain: ArrayRef,
 }
 
-/// Bytes that a record's values may take once they are written out.
+/// Bytes that a record may take once what it shares between its rows is written out for each of them: values, or the names
+/// of columns in rows that are looked at one by one.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: usize,
 }
 
 impl Budget {
-    const LEAST: usize = 64 << 20;
+    const LEAST: usize = 8 << 20;
+    /// So much for each byte of a record: values are written out up to three times on their way.
+    const PER_BYTE: usize = 16;
     /// Far enough below what the offsets of one text column can count.
     const MOST: usize = 512 << 20;
 
     pub(super) fn new(record_bytes: usize) -> Self {
-        Self { left: record_bytes.saturating_mul(32).saturating_add(Self::LEAST).min(Self::MOST) }
+        Self { left: record_bytes.saturating_mul(Self::PER_BYTE).saturating_add(Self::LEAST).min(Self::MOST) }
     }
 
-    fn spend(&mut self, bytes: usize) -> Read<()> {
+    /// Takes so many bytes from it.
+    ///
+    /// # Errors
+    /// When there are not so many left.
+    pub(super) fn spend(&mut self, bytes: usize) -> Read<()> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
                 Ok(())
             }
-            None => Err(Fault::new(Reason::TooLarge, 0, "written out, the values take too much space")),
+            None => {
+                Err(Fault::new(Reason::TooLarge, 0, "written out for each row, values and names take too much space"))
+            }
         }
     }
 }
