@@ -94,6 +94,17 @@ pub(crate) struct Part<'a> {
     pub(crate) at: usize,
 }
 
+impl<'a> Part<'a> {
+    /// Has the cursor stand behind the value's head, so that what is within it can be walked through.
+    pub(crate) fn enter<C: Cursor<'a>>(&self, cursor: &mut C) -> Read<()> {
+        if let Value::Array(_) | Value::Map(_) = self.value {
+            cursor.seek(self.at);
+            cursor.value()?;
+        }
+        Ok(())
+    }
+}
+
 /// The fields of one event.
 #[derive(Debug)]
 pub(crate) struct Envelope<'a> {

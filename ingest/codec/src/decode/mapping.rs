@@ -165,12 +165,16 @@ pub struct Mapping {
     segments: Vec<(usize, FieldOrigin)>,
 }
 
-/// Where a row has its features.
-pub(crate) struct FeaturesAt {
-    /// The map or array of all of them.
-    pub(crate) all: Option<usize>,
-    /// Columns of those that are mapped one by one, and where their values start.
-    pub(crate) each: Vec<(usize, usize)>,
+/// What a mapping reads of a row.
+pub(crate) struct MappedParts<'a> {
+    /// The fields that do not depend on the model's schema; the time is in milliseconds.
+    pub(crate) fields: Vec<(Field, Part<'a>)>,
+    /// The map or array of all features.
+    pub(crate) features: Option<Part<'a>>,
+    /// Features that are mapped one by one, by the columns of the schema.
+    pub(crate) columns: Vec<(usize, Part<'a>)>,
+    /// Segments, by dimension.
+    pub(crate) segments: Vec<(usize, Part<'a>)>,
 }
 
 /// A checked origin.
@@ -234,7 +238,7 @@ impl Mapping {
         cursor.skip(depth)?;
         let end = cursor.position();
         let mut walk = Walk { cursor, start, depth };
-        self.check_model(&mut walk, source)?;
+        self.check_model(&mut walk, &source.source.model)?;
         let envelope = self.read_head(&mut walk)?;
         if let Some(at) = self.features.as_ref().map(|path| walk.find(path)).transpose()?.flatten() {
             walk.cursor.seek(at);
@@ -271,30 +275,49 @@ impl Mapping {
         Ok(envelope)
     }
 
-    /// Finds the features of a row.
-    pub(crate) fn features<'a, C: Cursor<'a>>(&self, walk: &mut Walk<'_, C>) -> Read<FeaturesAt> {
-        let all = self.features.as_ref().map(|path| walk.find(path)).transpose()?.flatten();
-        let mut each = Vec::new();
-        for (column, _, place) in &self.columns {
-            if let FieldOrigin::Path(path) = place {
-                each.extend(walk.find(path)?.map(|at| (*column, at)));
-            }
+    /// Finds all that it reads of a row of this model.
+    pub(crate) fn parts<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>, model: &str) -> Read<MappedParts<'a>> {
+        self.check_model(walk, model)?;
+        let mut parts = MappedParts { fields: Vec::new(), features: None, columns: Vec::new(), segments: Vec::new() };
+        for (field, place) in &self.fields {
+            parts.fields.extend(walk.part(place)?.map(|part| (*field, part)));
         }
-        Ok(FeaturesAt { all, each })
+        let (path, unit) = &self.time;
+        if let Some(part) = walk.part_at(path)? {
+            let value = in_ms(part.value, *unit, part.at)?;
+            parts.fields.push((Field::Time, Part { value, ..part }));
+        }
+        if let Some(path) = &self.features {
+            parts.features = walk.part_at(path)?;
+        }
+        for (column, _, place) in &self.columns {
+            parts.columns.extend(walk.part(place)?.map(|part| (*column, part)));
+        }
+        for (dimension, place) in &self.segments {
+            parts.segments.extend(walk.part(place)?.map(|part| (*dimension, part)));
+        }
+        Ok(parts)
     }
 
-    fn check_model<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>, source: &ActiveSource) -> Read<()> {
+    fn check_model<'a, C: Cursor<'a>>(&'a self, walk: &mut Walk<'_, C>, model: &str) -> Read<()> {
         let Some(place) = &self.model else { return Ok(()) };
         let start = walk.start;
         match walk.part(place)? {
-            Some(Part { value: Value::Text(model), .. })
-                if model.resolve(&mut Vec::new()) == source.source.model.as_bytes() =>
-            {
+            Some(Part { value: Value::Text(named), .. }) if named.resolve(&mut Vec::new()) == model.as_bytes() => {
                 Ok(())
             }
             Some(Part { at, .. }) => Err(Fault::new(Reason::UnknownModel, at, "the mapped model is another one")),
             None => Err(Fault::new(Reason::MissingModel, start, "nothing is where the model is mapped from")),
         }
+    }
+}
+
+impl MappedParts<'_> {
+    /// Whether it has an id and a time, as every event has.
+    pub(crate) fn has_identity(&self) -> bool {
+        let has =
+            |wanted| self.fields.iter().any(|(field, part)| *field == wanted && !matches!(part.value, Value::Null));
+        has(Field::Id) && has(Field::Time)
     }
 }
 
@@ -314,6 +337,13 @@ impl<C> Walk<'_, C> {
             FieldOrigin::Constant(scalar) => return Ok(Some(Part { value: scalar.value(), at: self.start })),
             FieldOrigin::Path(path) => path,
         };
+        self.part_at(path)
+    }
+
+    fn part_at<'a>(&mut self, path: &Path) -> Read<Option<Part<'a>>>
+    where
+        C: Cursor<'a>,
+    {
         let Some(at) = self.find(path)? else { return Ok(None) };
         self.cursor.seek(at);
         Ok(Some(Part { value: self.cursor.value()?, at }))

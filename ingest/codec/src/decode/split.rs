@@ -13,7 +13,7 @@
 //! - Rows of JSON and MessagePack are sliced, those of a stream taken column by column, as an HTTP body's are; a record of
 //!   Avro is one row.
 //! - What privacy does not allow to be stored is taken out, because a part is stored anew: what cannot be read is replaced
-//!   by `null` there, and Avro becomes columns. Labels have no such values.
+//!   by `null` there, and Avro becomes columns.
 
 use super::columnar::{Outgoing, Sorted};
 use super::cursor::{Cursor, RejectedRow, Value, each_row};
@@ -103,7 +103,7 @@ struct Framed<'a> {
 impl Splitter {
     /// A splitter for records of these models' events or labels.
     pub fn new(sources: Vec<Source>, limits: Limits, kind: EventKind, partitions: u32) -> Self {
-        let redactor = Redactor::new(&sources, limits).filter(|_| kind == EventKind::Inference);
+        let redactor = Redactor::new(&sources, limits);
         Self { decoder: Decoder::new(sources.clone(), limits), sources, limits, kind, partitions, redactor }
     }
 
@@ -196,7 +196,7 @@ impl Splitter {
     /// A value as privacy allows it to be stored.
     fn stored(&self, record: &Record, format: Format, value: Bytes) -> Bytes {
         match &self.redactor {
-            Some(redactor) if record.header(REDACTED_HEADER).is_none() => redactor.redact(format, &value),
+            Some(redactor) if record.header(REDACTED_HEADER).is_none() => redactor.redact(self.kind, format, &value),
             _ => value,
         }
     }

@@ -246,7 +246,7 @@ fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_befo
     ]);
     for body in [Bytes::from(rows.to_string()), Bytes::from(msgpack(&rows))] {
         let format = Format::of_bytes(&body).unwrap();
-        let stored = redactor.redact(format, &body);
+        let stored = redactor.redact(EventKind::Inference, format, &body);
         let text = String::from_utf8_lossy(&stored);
         assert!(!text.contains("Secretville") && !text.contains("4242"), "{text}");
         assert!(format == Format::Json || !stored.windows(2).any(|bytes| bytes == 4242u16.to_be_bytes()));
