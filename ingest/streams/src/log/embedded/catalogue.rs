@@ -89,6 +89,11 @@ impl Catalogue {
         found.ok_or_else(|| no_such_partition(topic, partition))
     }
 
+    /// Records that all partitions have ever taken: it never falls, whatever retention deletes.
+    pub(super) fn records(&self) -> i64 {
+        self.topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.end).sum()
+    }
+
     /// Every partition with its topic and its number.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Topic, PartitionId, Partition)> {
         self.topics

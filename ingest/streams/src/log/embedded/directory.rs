@@ -10,11 +10,15 @@
 //! | `closing` | before it is closed | an unclean end: a log, checked |
 //! | `closed` | after it was closed | a log whose length agrees with its header |
 //!
+//! A second line holds what was acknowledged (see `acknowledged`).
+//!
 //! A new log is laid out under another name and moved into place, so that a half-made one is never taken for a log.
 
+use super::acknowledged::Acknowledged;
 use super::failure::Site;
-use super::{Options, schema};
+use super::{Durability, Options, schema};
 use crate::log::LogError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -38,6 +42,7 @@ pub(super) struct Directory {
     site: Site,
     lock: File,
     last_use: LastUse,
+    acknowledged: Option<Acknowledged>,
 }
 
 impl Directory {
@@ -70,7 +75,7 @@ impl Directory {
             Some("closed") => LastUse::Closed,
             _ => LastUse::Never,
         };
-        let mut locked = Self { site, lock, last_use };
+        let mut locked = Self { site, lock, last_use, acknowledged: Acknowledged::read(words) };
         // The next one to be turned away is told of this process, not of the last.
         locked.write_mark(match last_use {
             LastUse::Never => "",
@@ -112,6 +117,23 @@ impl Directory {
             self.check(&connection, length)?;
         }
         Ok(connection)
+    }
+
+    /// The connection to a log that has taken so many records, if that are all that were acknowledged.
+    pub(super) fn with_all_acknowledged(
+        &self,
+        connection: Connection,
+        records: i64,
+        durability: Durability,
+    ) -> Result<Connection, LogError> {
+        let noted = self.acknowledged.as_ref();
+        let checked = noted.map_or(Ok(()), |noted| noted.check(records, durability, &self.site));
+        if checked.is_err() {
+            // What is left is left as it is, for whoever can mend it.
+            let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            kept.map_err(|error| self.site.sqlite("leaving the log as it is", error))?;
+        }
+        checked.map(|()| connection)
     }
 
     /// Says that the log is open: from now on an end that is not announced is an unclean one.

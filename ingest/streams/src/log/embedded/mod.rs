@@ -13,11 +13,13 @@
 //!   does it wait for a transaction.
 //! - **One process.** `driftline.lock` is locked while the log is open and names its process. It also remembers whether the
 //!   last use ended in order: if it did not, the file is checked before it is used.
-//! - **No silent new start.** A file that is damaged, foreign, newer than this program, or gone is an error.
+//! - **No silent new start.** A file that is damaged, foreign, newer than this program, or gone is an error, and so is one that
+//!   lacks records which were acknowledged.
 //!
 //! Deliberately absent: compaction by key (topics here are small or have retention), giving space back to the file system
 //! (deleted pages are used again), and checksums over values (the file system's business; damage to structure is found).
 
+mod acknowledged;
 mod catalogue;
 mod directory;
 mod failure;
@@ -33,6 +35,7 @@ use super::{
     Committed, Log, LogError, LogReader, NewRecord, Offset, OffsetRange, PartitionId, ReadBudget, Record, Retention,
     TopicSpec, Transaction,
 };
+use acknowledged::Note;
 use bytes::Bytes;
 use catalogue::{Partition, Published};
 use directory::Directory;
@@ -43,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use writer::{Work, Writer};
+use writer::{Pen, Work, Writer};
 
 /// Where the time of an append comes from, in milliseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -111,9 +114,13 @@ impl EmbeddedLog {
         let connection = directory.open_log(&options)?;
         let site = directory.site().clone();
         let catalogue = catalogue::load(&connection, &site)?;
+        let connection = directory.with_all_acknowledged(connection, catalogue.records(), options.synchronous)?;
         directory.mark_open()?;
         let published = Arc::new(Published::new(catalogue.clone()));
-        let writer = Writer::start(connection, catalogue, Arc::clone(&published), (site.clone(), options))?;
+        let mut note = Note::open(&site)?;
+        note.note(catalogue.records());
+        let pen = Pen { connection, catalogue, published: Arc::clone(&published), note, site: site.clone(), options };
+        let writer = Writer::start(pen)?;
         Ok(Arc::new(Self { readers: Readers::new(site, Arc::clone(&published)), writer, published, directory }))
     }
 

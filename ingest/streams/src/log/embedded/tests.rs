@@ -136,7 +136,7 @@ fn what_was_acknowledged_survives_a_killed_process() {
 }
 
 #[test]
-fn a_kill_at_any_moment_leaves_a_prefix() {
+fn a_log_that_lacks_acknowledged_records_is_refused_and_opens_with_a_prefix_once_that_is_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path()).unwrap();
     log.ensure_topic(&topic("t", Retention::default())).unwrap();
@@ -147,9 +147,13 @@ fn a_kill_at_any_moment_leaves_a_prefix() {
     let wal = copy.path().join("driftline.db-wal");
     let whole = fs::read(&wal).unwrap();
     let mut last = 0;
-    for torn in (0..=whole.len()).step_by(whole.len() / 37) {
+    for torn in (0..whole.len()).step_by(whole.len() / 37) {
         fs::write(&wal, &whole[..torn]).unwrap();
         let again = killed(copy.path());
+        let refused = reason(open(again.path()));
+        assert!(refused.contains("of 20 records that were acknowledged are gone"), "{refused}");
+        assert_eq!(fs::read(again.path().join("driftline.db-wal")).unwrap().len(), torn, "it is left as it is");
+        fs::remove_file(again.path().join("driftline.lock")).unwrap();
         let log = open(again.path()).unwrap();
         let Ok(records) = log.read("t", 0, 0, ALL) else {
             assert_eq!(last, 0, "the topic itself is in the write-ahead file");
@@ -159,7 +163,34 @@ fn a_kill_at_any_moment_leaves_a_prefix() {
         assert!(records.len() >= last);
         last = records.len();
     }
-    assert!(last >= 19, "only the tail was torn off at the end");
+    assert!(last >= 18, "only the tail was torn off at the end");
+}
+
+#[test]
+fn what_a_kill_cut_off_before_it_was_acknowledged_is_no_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path()).unwrap();
+    log.ensure_topic(&topic("t", Retention::default())).unwrap();
+    log.append(&[record("acknowledged")]).unwrap();
+    let lock = fs::read(directory.path().join("driftline.lock")).unwrap();
+    log.append(&[record(vec![7; 40_000])]).unwrap();
+    let copy = killed(directory.path());
+    drop(log);
+    fs::write(copy.path().join("driftline.lock"), lock).unwrap();
+    let wal = copy.path().join("driftline.db-wal");
+    let whole = fs::read(&wal).unwrap();
+    fs::write(&wal, &whole[..whole.len() - 100]).unwrap();
+    assert_eq!(open(copy.path()).unwrap().read("t", 0, 0, ALL).unwrap().len(), 1);
+}
+
+#[test]
+fn an_older_copy_of_a_closed_log_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    written(directory.path());
+    let older = fs::read(file(directory.path())).unwrap();
+    open(directory.path()).unwrap().append(&[record("more")]).unwrap();
+    fs::write(file(directory.path()), older).unwrap();
+    assert!(reason(open(directory.path())).contains("1 of 41 records that were acknowledged are gone"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! undone alone. When the transaction itself fails (the disk is full at the commit), its pieces are tried again one by
 //! one: a large one that does not fit must not take a small one with it.
 
+use super::acknowledged::Note;
 use super::catalogue::{Catalogue, Partition, Published, Topic};
 use super::failure::Site;
 use super::{Options, schema};
@@ -54,14 +55,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(
-        connection: Connection,
-        catalogue: Catalogue,
-        published: Arc<Published>,
-        (site, options): (Site, Options),
-    ) -> Result<Self, LogError> {
+    pub(super) fn start(mut pen: Pen) -> Result<Self, LogError> {
         let (queue, jobs) = sync_channel(QUEUE);
-        let mut pen = Pen { connection, catalogue, published, site: site.clone(), options };
+        let site = pen.site.clone();
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
@@ -90,12 +86,13 @@ impl Writer {
 }
 
 /// What the writer thread owns.
-struct Pen {
-    connection: Connection,
-    catalogue: Catalogue,
-    published: Arc<Published>,
-    site: Site,
-    options: Options,
+pub(super) struct Pen {
+    pub(super) connection: Connection,
+    pub(super) catalogue: Catalogue,
+    pub(super) published: Arc<Published>,
+    pub(super) note: Note,
+    pub(super) site: Site,
+    pub(super) options: Options,
 }
 
 impl Pen {
@@ -134,7 +131,10 @@ impl Pen {
         let before = self.catalogue.clone();
         let outcome = self.transact(group);
         match &outcome {
-            Ok(outcomes) if outcomes.iter().any(Result::is_ok) => self.published.publish(self.catalogue.clone()),
+            Ok(outcomes) if outcomes.iter().any(Result::is_ok) => {
+                self.note.note(self.catalogue.records());
+                self.published.publish(self.catalogue.clone());
+            }
             _ => self.catalogue = before,
         }
         if !self.connection.is_autocommit() {
