@@ -27,7 +27,7 @@ use parquet_file::to_parquet;
 use record::{Archived, ArchivedFile, ArchivedRange, OffsetSpan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use streams::control::Control;
 use streams::log::{NewRecord, Offset, PartitionId, Record};
 use streams::stage::{Epoch, EpochFile, Input, Seal, Share, Stage, StageError, StageSpec};
@@ -41,7 +41,8 @@ const DAY_MS: i64 = 86_400_000;
 pub struct RollPolicy {
     /// Rows at which files are closed.
     pub rows: usize,
-    /// Append time after which files are closed.
+    /// Append time after which files are closed, or time by the process's own clock: append times stand still while a log's clock
+    /// that was ahead is waited for.
     pub after: Duration,
 }
 
@@ -57,8 +58,15 @@ pub struct Archive {
     /// Where the ranges of earlier epochs ended.
     ends: BTreeMap<(String, PartitionId), Offset>,
     controls: Controls,
-    opened_ms: Option<i64>,
+    opened: Option<Opened>,
     latest_ms: i64,
+}
+
+/// When an epoch began: by the log, and by the process.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    append_ms: i64,
+    at: Instant,
 }
 
 /// Topic, model and day of a file.
@@ -86,7 +94,7 @@ impl Archive {
             ranges: BTreeMap::new(),
             ends: BTreeMap::new(),
             controls: Controls::default(),
-            opened_ms: None,
+            opened: None,
             latest_ms: i64::MIN,
         }
     }
@@ -97,7 +105,7 @@ impl Archive {
         let from = self.ends.get(&place).copied().unwrap_or(first.offset);
         self.ranges.entry(place).or_insert((from, last.offset + 1)).1 = last.offset + 1;
         self.controls.take_in((topic, partition), records);
-        self.opened_ms.get_or_insert(first.append_time_ms);
+        self.opened.get_or_insert_with(|| Opened { append_ms: first.append_time_ms, at: Instant::now() });
         self.latest_ms = self.latest_ms.max(last.append_time_ms);
         for record in records.iter().filter(|record| Control::read(record).is_none()) {
             match topic {
@@ -127,9 +135,11 @@ impl Archive {
     }
 
     fn is_full(&self) -> bool {
-        let lasted_ms = self.opened_ms.map_or(0, |opened_ms| self.latest_ms.saturating_sub(opened_ms));
-        self.held >= self.roll.rows
-            || i128::from(lasted_ms) >= i128::try_from(self.roll.after.as_millis()).unwrap_or(i128::MAX)
+        let has_lasted = self.opened.is_some_and(|Opened { append_ms, at }| {
+            let by_the_log = u64::try_from(self.latest_ms.saturating_sub(append_ms)).unwrap_or(0);
+            Duration::from_millis(by_the_log).max(at.elapsed()) >= self.roll.after
+        });
+        self.held >= self.roll.rows || has_lasted
     }
 
     /// The ranges of the epoch that ends; the next ones begin there.
@@ -210,7 +220,7 @@ impl Stage for Archive {
             expired: Vec::new(),
         };
         self.held = 0;
-        self.opened_ms = None;
+        self.opened = None;
         let (records, snapshot) = (vec![record_of(&archived)?], Some(self.snapshot()?));
         Ok(Some(Epoch { files, records, snapshot, ..Epoch::default() }))
     }
