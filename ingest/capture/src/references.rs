@@ -9,8 +9,9 @@
 use crate::watched::WatchedModel;
 use detectors::reference::Reference;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use streams::error_chain::sentence;
 use streams::log::Record;
 use streams::stage::{ResumePoint, StageError};
 use streams::store::Artifacts;
@@ -38,16 +39,29 @@ pub struct ReferenceRegistry {
     models: BTreeMap<String, ModelReferences>,
 }
 
-/// A reference, and why the model as it is configured cannot be held against it.
-struct Announced {
-    reference: Arc<Reference>,
-    misfit: Option<String>,
+/// A reference that was announced.
+enum Announced {
+    /// The model as it is configured can be held against it.
+    Fits(Arc<Reference>),
+    /// It cannot, for this reason.
+    Misfit(String),
+    /// It cannot be had.
+    Lost(Loss),
+}
+
+/// Why a reference cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Loss {
+    artifact: String,
+    reason: String,
 }
 
 /// References by their artifacts, each held once for all books of a process: every partition of a stage has its own book.
 pub struct ReferenceCache {
     artifacts: Arc<dyn Artifacts>,
     by_artifact: Mutex<HashMap<String, Arc<Reference>>>,
+    /// Artifacts that cannot be had and have been told of.
+    told: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -55,6 +69,8 @@ struct ModelReferences {
     by_version: BTreeMap<String, Announced>,
     /// Every one announced; partials may still name one that has been replaced.
     all: Vec<Arc<Reference>>,
+    /// Whether there is one that cannot be had; partials may name it too.
+    has_lost: bool,
     champion: Option<String>,
     latest: Option<String>,
 }
@@ -103,8 +119,10 @@ impl ReferenceRegistry {
 
     /// Takes in a record of `models`; says which model's references changed.
     ///
+    /// A reference that is gone or damaged is for its own model to do without; that is told.
+    ///
     /// # Errors
-    /// When the record or the reference's artifact cannot be read.
+    /// When the record cannot be read, or the store does not answer.
     pub fn absorb(&mut self, record: &Record) -> Result<Option<String>, StageError> {
         let Some(value) = &record.value else { return Ok(None) };
         let unreadable = |reason: String| StageError::Unreadable {
@@ -117,10 +135,20 @@ impl ReferenceRegistry {
         let model = self.models.entry(data.model.clone()).or_default();
         match data.event {
             Event::ReferenceLearned { version, artifact } => {
-                let reference = self.shelf.reference(&artifact, unreadable)?;
-                let misfit = self.watched.get(data.model.as_str()).and_then(|watched| misfit(watched, &reference));
-                model.all.push(Arc::clone(&reference));
-                model.by_version.insert(version.clone(), Announced { reference, misfit });
+                let announced = match self.shelf.reference(&artifact)? {
+                    Ok(reference) => {
+                        model.all.push(Arc::clone(&reference));
+                        let misfit =
+                            self.watched.get(data.model.as_str()).and_then(|watched| misfit(watched, &reference));
+                        misfit.map_or(Announced::Fits(reference), Announced::Misfit)
+                    }
+                    Err(loss) => {
+                        model.has_lost = true;
+                        self.shelf.tell(&data.model, &version, &loss);
+                        Announced::Lost(loss)
+                    }
+                };
+                model.by_version.insert(version.clone(), announced);
                 model.latest = Some(version);
             }
             Event::Promoted { version } | Event::RolledBack { version } => model.champion = Some(version),
@@ -132,17 +160,32 @@ impl ReferenceRegistry {
     /// The reference for a version's rows; `None` while the model has none that fits.
     pub fn choose(&self, model: &str, version: &str) -> Option<ChosenReference> {
         let mut candidates = self.models.get(model)?.candidates(version);
-        let (name, chosen) = candidates.find(|(_, announced)| announced.misfit.is_none())?;
-        Some(ChosenReference { reference: Arc::clone(&chosen.reference), borrowed: name != version })
+        candidates.find_map(|(name, announced)| match announced {
+            Announced::Fits(reference) => {
+                Some(ChosenReference { reference: Arc::clone(reference), borrowed: name != version })
+            }
+            Announced::Misfit(_) | Announced::Lost(_) => None,
+        })
     }
 
     /// Why a version's rows are held against no reference although its model has one, and what to do.
     pub fn misfit(&self, model: &str, version: &str) -> Option<String> {
         let mut candidates = self.models.get(model)?.candidates(version);
-        let (name, misfit) = candidates.find_map(|(name, announced)| Some((name, announced.misfit.as_ref()?)))?;
+        let (name, what) = candidates.find_map(|(name, announced)| match announced {
+            Announced::Fits(_) => None,
+            Announced::Misfit(why) => Some((name, format!("does not fit the model as it is configured: {why};"))),
+            Announced::Lost(Loss { artifact, reason }) => {
+                Some((name, format!("cannot be had ({reason}): restore artifact {artifact} and start again, or")))
+            }
+        })?;
         Some(format!(
-            "the reference of version {name} does not fit the model as it is configured: {misfit}; learn another with `driftline reference --model {model} --model-version {name}`"
+            "the reference of version {name} {what} learn another with `driftline reference --model {model} --model-version {name}`"
         ))
+    }
+
+    /// Whether a model has a reference that cannot be had.
+    pub fn has_lost(&self, model: &str) -> bool {
+        self.models.get(model).is_some_and(|references| references.has_lost)
     }
 
     /// The same of the version that answers in production, or of the one whose reference was learned last; `None` where
@@ -200,22 +243,45 @@ fn misfit(watched: &WatchedModel, reference: &Reference) -> Option<String> {
 impl ReferenceCache {
     /// A shelf that holds nothing yet.
     pub fn new(artifacts: Arc<dyn Artifacts>) -> Arc<Self> {
-        Arc::new(Self { artifacts, by_artifact: Mutex::default() })
+        Arc::new(Self { artifacts, by_artifact: Mutex::default(), told: Mutex::default() })
     }
 
-    /// The reference of an artifact. Nobody waits for another's reading: a store that hangs would have them wait in turn.
-    fn reference(
-        &self,
-        artifact: &str,
-        unreadable: impl Fn(String) -> StageError,
-    ) -> Result<Arc<Reference>, StageError> {
+    /// The reference of an artifact, or why it cannot be had. Nobody waits for another's reading: a store that hangs would
+    /// have them wait in turn.
+    ///
+    /// # Errors
+    /// When the store does not answer, which passes.
+    fn reference(&self, artifact: &str) -> Result<Result<Arc<Reference>, Loss>, StageError> {
         if let Some(held) = self.held().get(artifact) {
-            return Ok(Arc::clone(held));
+            return Ok(Ok(Arc::clone(held)));
         }
-        let bytes = self.artifacts.get(artifact).map_err(|error| StageError::failed("reading a reference", error))?;
-        let reference = Reference::from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        let lost = |reason: String| Loss { artifact: artifact.to_owned(), reason };
+        let bytes = match self.artifacts.get(artifact) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_lasting() => return Ok(Err(lost(sentence(&error)))),
+            Err(error) => return Err(StageError::failed("reading a reference", error)),
+        };
+        let reference = match Reference::from_bytes(&bytes) {
+            Ok(reference) => reference,
+            Err(error) => return Ok(Err(lost(sentence(&error)))),
+        };
         let mut held = self.held();
-        Ok(Arc::clone(held.entry(artifact.to_owned()).or_insert_with(|| Arc::new(reference))))
+        Ok(Ok(Arc::clone(held.entry(artifact.to_owned()).or_insert_with(|| Arc::new(reference)))))
+    }
+
+    /// Says once of a process that a reference cannot be had.
+    fn tell(&self, model: &str, version: &str, loss: &Loss) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(loss.artifact.clone()) {
+            let Loss { artifact, reason } = loss;
+            tracing::error!(
+                model,
+                version,
+                artifact,
+                reason,
+                "a reference cannot be had: the model is learning without it"
+            );
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<Reference>>> {
@@ -253,6 +319,33 @@ mod tests {
         assert_eq!(book.choose(fixtures::MODEL, "1").is_none(), book.default_misfit(fixtures::MODEL).is_some());
         assert_eq!(book.choose(fixtures::MODEL, "2").is_none(), book.misfit(fixtures::MODEL, "2").is_some());
         book.misfit(fixtures::MODEL, "1")
+    }
+
+    #[test]
+    fn a_reference_that_is_gone_or_damaged_costs_its_own_model_only_and_another_takes_its_place() {
+        let announced = fixtures::announced(&Arc::new(fixtures::watched()));
+        let text = String::from_utf8(announced.record.value.clone().unwrap().to_vec()).unwrap();
+        let artifact = serde_json::from_str::<serde_json::Value>(&text).unwrap()["data"]["artifact"].clone();
+        let artifact = artifact.as_str().unwrap();
+        let of = |artifact_now: &str, model: &str| Record {
+            value: Some(text.replace(artifact, artifact_now).replace(fixtures::MODEL, model).into()),
+            ..announced.record.clone()
+        };
+        let damaged = announced.artifacts.put("no reference".into()).unwrap();
+        for lost in [damaged.as_str(), &"0".repeat(64)] {
+            let mut book = fixtures::book(&announced);
+            book.absorb(&of(artifact, "other")).unwrap();
+            assert_eq!(book.absorb(&of(lost, fixtures::MODEL)).unwrap().as_deref(), Some(fixtures::MODEL));
+            assert!(book.choose(fixtures::MODEL, "1").is_none() && book.has_lost(fixtures::MODEL));
+            let said = book.misfit(fixtures::MODEL, "1").unwrap();
+            assert!(
+                said.contains(&format!("restore artifact {lost}")) && said.contains("learn another with"),
+                "{said}"
+            );
+            assert!(book.choose("other", "1").is_some() && !book.has_lost("other"));
+            book.absorb(&of(artifact, fixtures::MODEL)).unwrap();
+            assert!(book.choose(fixtures::MODEL, "1").is_some());
+        }
     }
 
     #[test]

@@ -445,6 +445,9 @@ impl Stage for MonitorStage {
 fn chosen(references: &ReferenceRegistry, partial: &Partial) -> Result<Option<ChosenReference>, StageError> {
     let Some(id) = &partial.reference else { return Ok(None) };
     let found = references.by_id(&partial.model, &partial.version, id);
+    if found.is_none() && references.has_lost(&partial.model) {
+        return Ok(None);
+    }
     found.map(Some).ok_or_else(|| {
         StageError::failed(
             "judging",

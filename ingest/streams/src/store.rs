@@ -55,6 +55,32 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
+impl StoreError {
+    /// Whether the object itself is at fault, so that asking again gives the same; a store that does not answer passes.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Store { source: object_store::Error::NotFound { .. }, .. } => true,
+            Self::Store { source: object_store::Error::PermissionDenied { .. }, .. } => true,
+            Self::Store { source, .. } => is_refused(source),
+            Self::Url { .. } | Self::Full { .. } | Self::Io(_) => false,
+        }
+    }
+}
+
+/// Whether the file system refuses what there is under a name, whoever asks.
+fn is_refused(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind.is_some_and(|kind| matches!(kind, ErrorKind::PermissionDenied | ErrorKind::IsADirectory)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Bytes kept under their own digest.
 pub trait Artifacts: Send + Sync {
     /// Keeps the bytes; returns their SHA-256 in lower-case hexadecimal. Keeping them twice changes nothing.
