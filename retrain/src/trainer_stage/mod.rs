@@ -37,6 +37,7 @@ use streams::cloud_event::{CONTROL_PARTITION, decode};
 use streams::log::{NewRecord, Offset, Record};
 use streams::stage::{Delivery, Epoch, Input, ResumePoint, Seal, Share, Stage, StageError, StageSpec};
 use streams::topics;
+use training::RowsAtHand;
 
 /// Names the instance and the number of the write, by which an instance knows its own records again.
 const WRITER_HEADER: &str = "driftline-writer";
@@ -52,6 +53,7 @@ pub struct TrainerStage {
     heard: BTreeMap<String, VecDeque<Heard>>,
     commands: VecDeque<(Offset, Command)>,
     running: BTreeMap<String, Running>,
+    at_hand: Option<RowsAtHand>,
     /// Number of the last write about each model that has not been read back.
     unread: BTreeMap<String, u64>,
     writes: u64,
@@ -77,6 +79,7 @@ impl TrainerStage {
             heard: BTreeMap::new(),
             commands: VecDeque::new(),
             running: BTreeMap::new(),
+            at_hand: None,
             unread: BTreeMap::new(),
             writes: 0,
             outbox: Vec::new(),

@@ -41,6 +41,13 @@ struct TrainedChallenger {
     reference: (String, ArtifactId),
 }
 
+/// The labelled rows of a candidate whose training was claimed and has not begun.
+pub(super) struct RowsAtHand {
+    request: String,
+    candidate: u32,
+    rows: RecordBatch,
+}
+
 /// Why a training came to nothing.
 enum TrainError {
     /// The trainer or its artifact is at fault: counted as an attempt, and told.
@@ -112,7 +119,10 @@ impl TrainerStage {
         }
     }
 
+    /// Claims an attempt, once the rows are at hand: an archive that cannot be read is no fault of the training.
     fn claim(&mut self, request: &RetrainRequest, candidate: &Candidate, attempt: u32) -> Result<Progress, StageError> {
+        let rows = self.trainer_deps.rows.between(span_of(request, candidate))?;
+        self.at_hand = Some(RowsAtHand { request: request.id.clone(), candidate: candidate.number, rows });
         let event = LifecycleEvent::TrainingAttempted {
             request: Box::new(request.clone()),
             candidate: Some(candidate.number),
@@ -182,9 +192,11 @@ impl TrainerStage {
 
     /// The labelled rows that a candidate is made of, kept as an artifact.
     fn freeze(&mut self, request: &RetrainRequest, candidate: &Candidate) -> Result<Frozen, TrainError> {
-        let event_time = Window { start_ms: candidate.from_ms, end_ms: candidate.until.at_ms };
-        let span = RowSpan { model: &request.model, event_time, until: &candidate.until };
-        let rows = self.trainer_deps.rows.between(span).map_err(TrainError::Infrastructure)?;
+        let is_wanted = |held: &RowsAtHand| held.request == request.id && held.candidate == candidate.number;
+        let rows = match self.at_hand.take().filter(is_wanted) {
+            Some(held) => held.rows,
+            None => self.trainer_deps.rows.between(span_of(request, candidate)).map_err(TrainError::Infrastructure)?,
+        };
         let unknown = || TrainError::Training("the configuration names no trainer for the model".to_owned());
         let trainable = self.trainable.get(&request.model).ok_or_else(unknown)?;
         let set = training_set(&rows, &trainable.schema)?;
@@ -297,6 +309,12 @@ impl TrainerStage {
         let parent = self.registry.model(&request.model)?.version(request.champion.as_deref()?)?;
         parent.version.lineage.metrics.get(LOSS_DEPENDENCE).copied()
     }
+}
+
+/// The rows that a candidate is made of.
+fn span_of<'a>(request: &'a RetrainRequest, candidate: &'a Candidate) -> RowSpan<'a> {
+    let event_time = Window { start_ms: candidate.from_ms, end_ms: candidate.until.at_ms };
+    RowSpan { model: &request.model, event_time, until: &candidate.until }
 }
 
 /// Answers that the reference may promise; `None` where half of the rows does not make a model.
