@@ -12,6 +12,7 @@
 
 mod input;
 mod input_query;
+mod misplaced;
 mod model;
 mod pending_rows;
 mod recall;
@@ -35,6 +36,7 @@ use crate::window_query::QueryEngine;
 use codec::decode::{Decoder, EventBatch, LabelBatch, OTHER_VERSIONS};
 use detectors::windows::{Timeliness, common_divisor};
 use input::{InputSettings, InputSnapshot, InputState, Source};
+use misplaced::Misplaced;
 use model::CaptureModel;
 use pending_rows::PendingRows;
 use rows::{CountedRows, Fate, LabelRows, PreparedRows, in_log_order};
@@ -44,7 +46,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streams::control::Control;
 use streams::log::{NewRecord, Offset, PartitionId, Record};
-use streams::partition::partition_of;
 use streams::stage::{Delivery, Epoch, Gone, Input, Seal, Share, Stage, StageError, StageSpec};
 use streams::topics;
 use thiserror::Error;
@@ -99,7 +100,7 @@ pub struct Capture {
     inputs: BTreeMap<(Source, PartitionId), InputState>,
     /// The ids of events of models without labels.
     seen: BTreeMap<PartitionId, SeenIds>,
-    partitions: u32,
+    misplaced: Misplaced,
     monitors: u32,
     record_bytes: usize,
     settings: InputSettings,
@@ -156,7 +157,7 @@ impl Capture {
         Ok(Self {
             inputs: BTreeMap::new(),
             seen: BTreeMap::new(),
-            partitions: spec.partitions,
+            misplaced: Misplaced::new(spec.partitions),
             monitors: spec.monitors,
             record_bytes: spec.record_bytes,
             settings: InputSettings { disorder: spec.disorder, pane_ms, window_pane_ms },
@@ -280,6 +281,7 @@ impl Capture {
                 self.waiting_values += model.count(version, rows, (chosen, &self.engine))?;
             }
         }
+        self.misplaced.tell(Source::Inferences);
         if self.waiting_values < MOST_WAITING_VALUES { Ok(()) } else { self.count_waiting() }
     }
 
@@ -321,7 +323,7 @@ impl Capture {
         rows.counts.future += i64::from(timeliness == Timeliness::Future);
         rows.late.push(i64::from(late));
         let id = rows.log.ids.value(row);
-        rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        rows.counts.misplaced += self.misplaced.count(Source::Inferences, id, partition);
         let Some(model) = self.models.get_mut(&batch.model) else { return Ok(()) };
         let version = &batch.version;
         let asking = Asking { model: &model.watched, version, time_ms, watermark_ms, offset: place.0 };
@@ -369,6 +371,7 @@ impl Capture {
             self.waiting_outcomes += rows.counts.labelled + rows.counts.relabelled;
             self.input(Source::Labels, partition).counts(&batch.model).add(&rows.counts);
         }
+        self.misplaced.tell(Source::Labels);
         Ok(())
     }
 
@@ -387,7 +390,7 @@ impl Capture {
         rows.counts.late += i64::from(timeliness == Timeliness::Late);
         rows.counts.future += i64::from(timeliness == Timeliness::Future);
         let id = rows.log.ids.value(row);
-        rows.counts.misplaced += i64::from(partition_of(id, self.partitions) != partition);
+        rows.counts.misplaced += self.misplaced.count(Source::Labels, id, partition);
         if let Some(join) = self.models.get_mut(model).and_then(|model| model.join(partition))
             && let Some(value) = label_at(&rows.labels, row)
         {
