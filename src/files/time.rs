@@ -2,13 +2,15 @@
 //!
 //! Text is RFC 3339, also with a space for the `T` and without a zone, which then is UTC. Numbers are seconds, milliseconds,
 //! microseconds or nanoseconds since the epoch, told apart by their size: 1e11 seconds lie in the year 5138, 1e11 milliseconds
-//! in 1973, and so on with each unit.
+//! in 1973, and so on with each unit. What lies before March 1973 as a number is none: as text it is.
 
 use super::Cell;
 use std::time::{Duration, SystemTime};
 
 /// Smaller numbers are seconds.
 const LEAST_MILLISECONDS: f64 = 1e11;
+/// Smaller numbers are no times: 1973-03-03 in seconds. They are years, days, hours or rows.
+const LEAST_SECONDS: f64 = 1e8;
 /// Numbers from here to [`LEAST_MILLISECONDS`] are taken for a time by [`TimeFormat::recognise`]: 2001-09-09 in seconds.
 const LEAST_LIKELY_SECONDS: f64 = 1e9;
 /// Larger numbers are microseconds, and so on: the year 5138 in milliseconds.
@@ -64,8 +66,19 @@ pub fn rfc3339(millis: i64) -> String {
     moment.map_or_else(|| millis.to_string(), |moment| humantime::format_rfc3339_millis(moment).to_string())
 }
 
+/// What a cell that holds no time should hold, and how to mend it.
+pub(super) fn wanted(cell: &Cell<'_>) -> &'static str {
+    match cell.number() {
+        Some(number) if number.abs() < LEAST_SECONDS => {
+            "a time: so small a number is a year, a day or a row's number, and no moment since March 1973; name another column, or write years as dates (2025-01-01)"
+        }
+        _ => "a time: name another column, or write RFC 3339, or seconds or milliseconds since the epoch",
+    }
+}
+
 fn number_time(number: f64) -> Option<i64> {
     let millis = match number.abs() {
+        size if size < LEAST_SECONDS => return None,
         size if size < LEAST_MILLISECONDS => number * 1e3,
         size if size <= MOST_MILLISECONDS => number,
         size if size <= MOST_MILLISECONDS * 1e3 => number / 1e3,

@@ -4,7 +4,7 @@
 //! that means something else would be wrong in silence. Where rows are themselves to be judged, a value that does not fit
 //! is a finding and not the end: [`judged_columns`] lists them.
 
-use super::time::millis;
+use super::time::{self, millis};
 use super::{Column, RowBatch, SourceError};
 use arrow::array::{ArrayRef, Float64Array, Float64Builder, ListBuilder, StringBuilder, UInt16Builder};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -94,7 +94,7 @@ pub fn times(file: &Path, rows: &RowBatch, column: &str) -> Result<Vec<i64>, Sou
             row: rows.number(row),
             column: column.name().to_owned(),
             found: format!("{:?}", column.cell(row)).chars().take(80).collect(),
-            wanted: "a time, as RFC 3339 text or as seconds or milliseconds since the epoch",
+            wanted: time::wanted(&column.cell(row)),
         })
     };
     (0..rows.batch.num_rows()).map(time).collect()

@@ -7,7 +7,7 @@
 //! A row whose time cannot be read is sent with the time as it stands, so that the service puts it among the dead letters
 //! and counts it. The first row must be readable, because a wrong column is likelier than a bad first row.
 
-use super::time::millis;
+use super::time::{self, millis};
 use super::{Cell, Column, RowBatch, SourceError};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -259,11 +259,7 @@ impl EventEncoder {
         let cell = column.cell(row);
         match millis(&cell) {
             Some(millis) => Ok(Ok(millis)),
-            None if number == 0 => Err(self.misfit(
-                (rows, row),
-                column,
-                "a time: name another column, or write RFC 3339, or seconds or milliseconds since the epoch",
-            )),
+            None if number == 0 => Err(self.misfit((rows, row), column, time::wanted(&cell))),
             None => Ok(Err(cell)),
         }
     }

@@ -25,7 +25,7 @@ impl EventWriter<'_> {
         text(out, id);
         text(out, "time");
         match time {
-            Ok(millis) => whole(out, millis),
+            Ok(millis) => moment(out, millis),
             Err(cell) => as_it_is(out, &cell),
         }
         text(out, "model");
@@ -89,7 +89,7 @@ pub(super) fn write_label(model: &str, waiting: &WaitingLabel, millis: i64, out:
     text(out, "id");
     text(out, &waiting.id);
     text(out, "time");
-    whole(out, millis);
+    moment(out, millis);
     text(out, "model");
     text(out, model);
     text(out, "label");
@@ -118,6 +118,18 @@ fn value(out: &mut Vec<u8>, kind: ColumnKind, cell: &Cell<'_>) {
             Some(name) => text(out, &name),
             None => nil(out),
         },
+    }
+}
+
+/// A time: so early ones as text, which as numbers would be taken for seconds.
+fn moment(out: &mut Vec<u8>, millis: i64) {
+    const FIRST_NUMBER_MS: i64 = 100_000_000_000;
+    if millis >= FIRST_NUMBER_MS {
+        return whole(out, millis);
+    }
+    match streams::cloud_event::rfc3339(millis) {
+        Some(moment) => text(out, &moment),
+        None => whole(out, millis),
     }
 }
 

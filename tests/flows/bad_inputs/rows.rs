@@ -112,13 +112,22 @@ pub(super) const HEADS: &[Row] = rows! {
         => Refused("wrong_type_time", "text is not RFC 3339 in `time` at byte 93: send milliseconds since the epoch as an integer, or RFC 3339 text");
     "a time in nanoseconds":
         Labels Packed(&[("time", Integer(1_700_000_000_000_000_000))])
-        => Refused("time_out_of_range", "the time is not within the years 1 to 9999 in `time` at byte 89: check the unit: milliseconds since the epoch are expected");
-    "a time before the year 1":
+        => Refused("time_out_of_range", "the time looks like microseconds or nanoseconds in `time` at byte 89: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a time before March 1973, as a number":
         Events Packed(&[("time", Integer(-70_000_000_000_000))])
-        => Refused("time_out_of_range", "the time is not within the years 1 to 9999 in `time` at byte 181: check the unit: milliseconds since the epoch are expected");
+        => Refused("time_out_of_range", "in milliseconds the time lies before March 1973 in `time` at byte 181: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a time in seconds":
+        Events Packed(&[("time", Integer(1_700_000_000))])
+        => Refused("time_out_of_range", "the time looks like seconds in `time` at byte 181: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a year for a time":
+        Labels Packed(&[("time", Integer(2_025))])
+        => Refused("time_out_of_range", "the time looks like a year in `time` at byte 89: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a year that the calendar does not have":
+        Labels Json(r#"{$ID,"time":"0000-01-01T00:00:00Z","model":"loan","label":"yes"}"#)
+        => Refused("time_out_of_range", "the year is not within 1 to 9999 in `time` at byte 93: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
     "a time beyond all integers":
         Events Packed(&[("time", Unsigned(u64::MAX))])
-        => Refused("time_out_of_range", "the time is not within the years 1 to 9999 in `time` at byte 181: check the unit: milliseconds since the epoch are expected");
+        => Refused("time_out_of_range", "the time looks like microseconds or nanoseconds in `time` at byte 181: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
     "a time far ahead":
         Events Json(r#"{$ID,"time":$AHEAD,"model":"loan","version":"v1","features":$F}"#)
         => DeadLetter("time_too_far_ahead", "the time is 1000 hours ahead of the log's clock in `time` at byte 0: check the sender's clock and the unit, milliseconds since the epoch");

@@ -69,8 +69,8 @@ reasons! {
     MissingTime = "missing_time", "give the event time in milliseconds since the epoch";
     /// A time that is neither an integer nor RFC 3339.
     WrongTypeTime = "wrong_type_time", "send milliseconds since the epoch as an integer, or RFC 3339 text";
-    /// A time outside the years 1 to 9999.
-    TimeOutOfRange = "time_out_of_range", "check the unit: milliseconds since the epoch are expected";
+    /// A number that is no time in milliseconds, or text that names a year outside of 1 to 9999.
+    TimeOutOfRange = "time_out_of_range", "give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)";
     /// A time further ahead of the log's clock than the limit.
     TimeTooFarAhead = "time_too_far_ahead", "check the sender's clock and the unit, milliseconds since the epoch";
     /// No model.

@@ -472,5 +472,8 @@ fn in_ms<'a>(value: Value<'a>, unit: TimeUnit, at: usize) -> Read<Value<'a>> {
         Value::Float(time) => (time / per_ms).floor() as i64,
         other => return Err(super::envelope::wrong(Reason::WrongTypeTime, at, &other)),
     };
-    check_time(ms, at).map(Value::Int)
+    check_time(ms, at).map(Value::Int).map_err(|_| {
+        let what = "counted in the mapped unit the time is not within March 1973 to 9999";
+        Fault::new(Reason::TimeOutOfRange, at, what)
+    })
 }

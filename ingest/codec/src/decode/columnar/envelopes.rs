@@ -78,7 +78,7 @@ impl Envelopes {
     pub(super) fn judge(&self, table: &Table, needs: &Needs) -> Vec<bool> {
         let is_name = |text: &str| !text.is_empty() && text.len() <= needs.max_text_bytes;
         let mut good: Vec<bool> = self.ids.iter().map(|id| id.is_some_and(is_name)).collect();
-        let is_time = |time_ms: i64| time_ms <= needs.latest_ms && check_time(time_ms, 0).is_ok();
+        let is_time = |time_ms: i64| time_ms <= needs.latest_ms;
         refine(&mut good, self.times.iter().map(|time| time.is_some_and(is_time)));
         refine(&mut good, (0..self.models.len()).map(|row| self.models.is_valid(row)));
         let needs_version = needs.kind == EventKind::Inference;
@@ -151,11 +151,18 @@ fn names(table: &Table, field: Field) -> Result<Option<StringArray>, ArrowError>
     })
 }
 
-/// Milliseconds; null where text is no time, or an integer is beyond all times.
+/// Milliseconds; null where text is no time, and where a number is none.
 fn times(table: &Table) -> Result<Option<Int64Array>, ArrowError> {
     let column = column(table, Field::Time, &DataType::Int64);
     Ok(match column.data_type() {
-        DataType::Int64 | DataType::UInt64 => cast(&column, &DataType::Int64)?.as_primitive_opt::<Int64Type>().cloned(),
+        DataType::Int64 | DataType::UInt64 => {
+            let is_time = |time_ms: &i64| check_time(*time_ms, 0).is_ok();
+            let times = cast(&column, &DataType::Int64)?;
+            times.as_primitive_opt::<Int64Type>().map(|times| match times.values().iter().all(is_time) {
+                true => times.clone(),
+                false => times.iter().map(|time_ms| time_ms.filter(is_time)).collect(),
+            })
+        }
         DataType::Utf8 => column.as_string_opt::<i32>().map(|texts| {
             texts.iter().map(|text| text.and_then(|text| rfc3339_ms(Text::plain(text.as_bytes())))).collect()
         }),
