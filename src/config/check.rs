@@ -5,7 +5,6 @@
 
 use super::validate::length;
 use super::{AWAITED_EPOCH, Config, ModelConfig, ScorerConfig, Serving, TrainerConfig};
-use codec::decode::Policy;
 use std::fmt;
 use std::time::Duration;
 
@@ -144,8 +143,7 @@ fn check_training(model: &ModelConfig, findings: &mut Vec<Finding>) {
 }
 
 fn check_privacy(config: &Config, model: &ModelConfig, findings: &mut Vec<Finding>) {
-    let hashes = model.privacy.values().any(|policy| *policy == Policy::Hash);
-    if hashes && config.hash_key_file.is_none() {
+    if model.needs_hash_key() && config.hash_key_file.is_none() {
         let message = format!(
             "features of {} are hashed and no file holds the key: set {} wherever driftline runs",
             model.name,

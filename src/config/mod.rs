@@ -31,7 +31,7 @@ pub use schemas::SchemasConfig;
 
 use capture::archive::RollPolicy;
 use capture::archive::compaction::CompactionPolicy;
-use codec::decode::{HashKey, Policy};
+use codec::decode::HashKey;
 use error::out_of_range;
 use error::{Misfit, Validated, refuse};
 use raw::{RawApi, RawArchive, RawArtifacts, RawConfig, RawLog};
@@ -193,8 +193,7 @@ impl Config {
     /// # Errors
     /// When a column is hashed and there is no key, or it is too short.
     pub fn hash_key(&self, variable: Option<OsString>) -> Result<Option<HashKey>, ConfigError> {
-        let hashed = |model: &ModelConfig| model.privacy.values().any(|policy| *policy == Policy::Hash);
-        if !self.models.values().any(hashed) {
+        if !self.models.values().any(ModelConfig::needs_hash_key) {
             return Ok(None);
         }
         secret::read(&self.file, self.hash_key_file.as_deref(), variable).map(Some)

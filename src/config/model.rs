@@ -100,6 +100,13 @@ impl ModelConfig {
         self.watched.segments_from_events()
     }
 
+    /// Whether one of its columns needs a key to be hashed with.
+    pub fn needs_hash_key(&self) -> bool {
+        let kind =
+            |name: &String| self.schema().columns.iter().find(|column| column.name == *name).map(|column| column.kind);
+        self.privacy.iter().any(|(name, policy)| kind(name).is_some_and(|kind| Privacy::needs_key(kind, *policy)))
+    }
+
     /// How its events are decoded.
     ///
     /// # Errors

@@ -19,7 +19,11 @@ pub(super) fn read(config: &Path, key_file: Option<&Path>, variable: Option<OsSt
                 std::fs::read(path).map_err(|error| refuse(format!("cannot read {}: {error}", path.display())))?;
             (bytes, path.display().to_string())
         }
-        (None, None) => return Err(refuse("a feature has `privacy: hash`, but there is no key".to_owned())),
+        (None, None) => {
+            return Err(refuse(
+                "a feature has `privacy: hash`, or is a category with `profile_only`, but there is no key".to_owned(),
+            ));
+        }
     };
     let key = bytes.trim_ascii().to_vec();
     if key.len() < LEAST_KEY_BYTES {

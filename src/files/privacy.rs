@@ -5,12 +5,13 @@ use arrow::array::{ArrayRef, StringBuilder, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use codec::decode::{Policy, Source};
+use detectors::schema::{ColumnKind, ColumnSchema};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The rows with hashed features as their hashes and dropped ones null. `renamed` holds the file's column of each feature
-/// that does not stand under its own name.
+/// The rows as they may be stored in a record: with hashed features as their hashes and dropped ones null. `renamed` holds
+/// the file's column of each feature that does not stand under its own name.
 ///
 /// # Errors
 /// When the file lacks the column of such a feature.
@@ -20,10 +21,44 @@ pub fn redacted(
     source: &Source,
     renamed: &BTreeMap<String, String>,
 ) -> Result<RowBatch, SourceError> {
+    let policy = |feature: &ColumnSchema| source.privacy.of(&feature.name);
+    changed(&Changing { file, source, renamed }, rows, policy)
+}
+
+/// The rows as they may be profiled: as [`redacted`], and categories that are profiled only as their hashes.
+///
+/// # Errors
+/// As there.
+pub fn profiled(
+    file: &Path,
+    rows: &RowBatch,
+    source: &Source,
+    renamed: &BTreeMap<String, String>,
+) -> Result<RowBatch, SourceError> {
+    let policy = |feature: &ColumnSchema| match (source.privacy.of(&feature.name), feature.kind) {
+        (Policy::ProfileOnly, ColumnKind::Categorical) => Policy::Hash,
+        (policy, _) => policy,
+    };
+    changed(&Changing { file, source, renamed }, rows, policy)
+}
+
+/// Whose rows are changed.
+struct Changing<'a> {
+    file: &'a Path,
+    source: &'a Source,
+    renamed: &'a BTreeMap<String, String>,
+}
+
+fn changed(
+    changing: &Changing<'_>,
+    rows: &RowBatch,
+    policy: impl Fn(&ColumnSchema) -> Policy,
+) -> Result<RowBatch, SourceError> {
+    let Changing { file, source, renamed } = changing;
     let mut batch = rows.batch.clone();
     for feature in source.schema.features() {
         let name = renamed.get(&feature.name).unwrap_or(&feature.name);
-        let stored: ArrayRef = match source.privacy.of(&feature.name) {
+        let stored: ArrayRef = match policy(feature) {
             Policy::Keep | Policy::ProfileOnly => continue,
             Policy::Drop => new_null_array(&DataType::Utf8, batch.num_rows()),
             Policy::Hash => hashed(&Column::find(file, &batch, name)?, source, batch.num_rows()),

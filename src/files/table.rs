@@ -1,6 +1,6 @@
 //! The rows of a file as a reference or a training set: the columns that decoded events have, with labels.
 
-use crate::files::privacy::redacted;
+use crate::files::privacy::profiled;
 use crate::files::typed::{self, Wanted};
 use crate::files::{self, Column, EventTime, FileColumns, RowBatch, SourceError};
 use crate::service::model::ModelSetup;
@@ -52,7 +52,7 @@ impl TableSpec {
 
     fn batch(&self, setup: &ModelSetup, rows: &RowBatch) -> Result<RecordBatch> {
         let schema = event_schema(&setup.watched.schema, &setup.watched.segments_from_events());
-        let rows = &redacted(&self.file, rows, &setup.source, &setup.renamed)?;
+        let rows = &profiled(&self.file, rows, &setup.source, &setup.renamed)?;
         let given = typed::columns(&self.file, rows, &self.wanted(setup)?)?;
         let count = rows.batch.num_rows();
         let columns = schema.fields().iter().map(|field| -> Result<ArrayRef> {

@@ -175,4 +175,40 @@ mod tests {
         let old = record(Some(r#"{"specversion":"0.3","data":1}"#));
         assert!(matches!(decode::<i32>(&old), Err(CloudEventError::SpecVersion { .. })));
     }
+
+    /// Envelopes as this program and others write them.
+    const ENVELOPES: [&str; 3] = [
+        r#"{"specversion":"1.0","id":"7","source":"/driftline/monitor","type":"driftline.verdict","subject":"beds","time":"2023-11-14T22:13:20.123Z","datacontenttype":"application/json","data":{"rows":[1,2,3],"model":"beds"}}"#,
+        r#"{"data":{"a":{"b":[null,true,-1.5e3,"\u00e4"]}},"specversion":"1.0","traceparent":"00-1-2-03"}"#,
+        r#"{"specversion":"0.3","data":[[[[[[[[]]]]]]]]}"#,
+    ];
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn an_envelope_whatever_has_become_of_its_bytes_is_read_or_refused(
+            envelope in 0..ENVELOPES.len(),
+            changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..6),
+            cut in proptest::option::weighted(0.3, proptest::prelude::any::<proptest::sample::Index>()),
+        ) {
+            let mut bytes = ENVELOPES[envelope].as_bytes().to_vec();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let record = Record { offset: 0, append_time_ms: 0, key: None, value: Some(bytes.into()), headers: crate::log::Headers::default() };
+            // Whatever comes of it is an answer.
+            let _ = decode::<serde_json::Value>(&record).map_err(|refused| refused.to_string());
+        }
+
+        #[test]
+        fn every_moment_is_written_or_left_out(time_ms: i64) {
+            let written = rfc3339(time_ms);
+            proptest::prop_assert!(written.is_none_or(|written| written.ends_with('Z')));
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! What may be stored of each column.
 //!
 //! A policy is applied before anything leaves the decoder: a dropped value is never built, a hashed one is built as its hash.
-//! A value that is `profile_only` lives in memory until the profiles are filled; [`Privacy::redact`] takes it out of whatever
-//! is archived or trained on. Dead letters of a model with any such column hold no payload at all, because the bytes of a bad row
+//! A value that is `profile_only` lives in memory until the profiles are filled, a category as its hash, so that it is in no
+//! reference and no verdict; [`Privacy::redact`] takes it out of whatever is archived or trained on. Dead letters of a model with any such column hold no payload at all, because the bytes of a bad row
 //! cannot be trusted to say which part of them is which column.
 
 use crate::columns::SEGMENT_PREFIX;
@@ -46,7 +46,9 @@ pub enum PrivacyError {
         column: String,
     },
     /// A hash without a key.
-    #[error("privacy of `{column}`: hashing needs a key; configure a hash key file")]
+    #[error(
+        "privacy of `{column}`: hashing needs a key, and so does profiling categories by their hashes; configure a hash key file"
+    )]
     NoKey {
         /// The column.
         column: String,
@@ -128,11 +130,18 @@ impl Privacy {
             match (found.or(segment.map(|_| ColumnKind::Categorical)), policy) {
                 (None, _) => return Err(PrivacyError::UnknownColumn { column }),
                 (Some(ColumnKind::Numeric), Policy::Hash) => return Err(PrivacyError::NumericHash { column }),
-                (_, Policy::Hash) if key.is_none() => return Err(PrivacyError::NoKey { column }),
+                (Some(kind), policy) if Self::needs_key(kind, *policy) && key.is_none() => {
+                    return Err(PrivacyError::NoKey { column });
+                }
                 _ => {}
             }
         }
         Ok(Self { policies, key })
+    }
+
+    /// Whether a column of this kind needs a key with this policy: what is profiled of a category is known by its hash.
+    pub fn needs_key(kind: ColumnKind, policy: Policy) -> bool {
+        policy == Policy::Hash || (policy == Policy::ProfileOnly && kind == ColumnKind::Categorical)
     }
 
     /// The policy of a column.

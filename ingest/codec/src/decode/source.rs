@@ -4,7 +4,7 @@
 //! a look at anything else. What differs is read again, from its key on, by the general steps, which find the faults too.
 
 use super::Limits;
-use super::builders::{BatchShape, LabelBuilder, Place};
+use super::builders::{BatchShape, Hashing, LabelBuilder, Place, Stored};
 use super::cursor::{Cursor, Open, Text, Value};
 use super::envelope::{Cell, Envelope, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::expected::ExpectedKey;
@@ -360,11 +360,19 @@ impl ActiveSource {
 
     /// The columns of its events.
     pub(crate) fn shape(&self) -> BatchShape {
-        let key = |plan: &Plan| self.source.privacy.key().filter(|_| plan.policy == Policy::Hash).cloned();
+        let hashing = |plan: &Plan| {
+            let stored = match (plan.policy, plan.kind) {
+                (Policy::Hash, _) => Stored::Hashed,
+                // References and verdicts know it by its hash.
+                (Policy::ProfileOnly, ColumnKind::Categorical) => Stored::AsItCame,
+                _ => return None,
+            };
+            self.source.privacy.key().map(|key| Hashing { key: key.clone(), stored })
+        };
         BatchShape {
             schema: columns::event_schema(&self.source.schema, &self.source.segments),
             label: self.source.schema.task.outcome_kind(),
-            columns: self.plans.iter().map(|plan| (plan.kind, key(plan))).collect(),
+            columns: self.plans.iter().map(|plan| (plan.kind, hashing(plan))).collect(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Many rows at once: columns that are Arrow's already are copied whole.
 
-use super::{Column, EventBuilder, LabelBuilder, LogColumns, NumberColumn, RecordPosition, TextColumn, WrongTypes};
+use super::{
+    Column, EventBuilder, LabelBuilder, LogColumns, NumberColumn, RecordPosition, Stored, TextColumn, WrongTypes,
+};
 use crate::decode::privacy::HashKey;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -90,8 +92,10 @@ impl Column {
                 0
             }
             (Self::Text(column), _, Some(texts)) => column.append(texts),
-            (Self::Hash(column, _), _, Some(texts)) if hashes == Hashes::Made => column.append(texts),
-            (Self::Hash(column, key), _, Some(texts)) => column.append_hashed(texts, key),
+            (Self::Hash(column, hashing), _, Some(texts)) => match (hashes, hashing.stored) {
+                (Hashes::Made, Stored::Hashed) => column.append(texts),
+                (Hashes::Due, _) | (_, Stored::AsItCame) => column.append_hashed(texts, &hashing.key),
+            },
             _ => {
                 debug_assert!(false, "a fitted column is of the type of its kind, and so is its builder");
                 0

@@ -40,16 +40,32 @@ pub(crate) enum Column {
     Number(NumberColumn),
     Text(TextColumn),
     /// Text of which only the hash is kept. The key's state is large, and hardly any column has one.
-    Hash(TextColumn, Box<HashKey>),
+    Hash(TextColumn, Box<Hashing>),
+}
+
+/// How a column is hashed.
+#[derive(Debug, Clone)]
+pub(crate) struct Hashing {
+    pub(crate) key: HashKey,
+    pub(crate) stored: Stored,
+}
+
+/// What stands in records that were stored as privacy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// The hash.
+    Hashed,
+    /// The value, which is still to be profiled.
+    AsItCame,
 }
 
 impl Column {
     /// A column with room for so many rows.
-    pub(crate) fn new(kind: ColumnKind, key: Option<HashKey>, rows: usize) -> Self {
-        match (kind, key) {
+    pub(crate) fn new(kind: ColumnKind, hashing: Option<Hashing>, rows: usize) -> Self {
+        match (kind, hashing) {
             (ColumnKind::Numeric, _) => Self::Number(NumberColumn::with_rows(rows)),
             (ColumnKind::Categorical, None) => Self::Text(TextColumn::with_rows(rows)),
-            (ColumnKind::Categorical, Some(key)) => Self::Hash(TextColumn::with_rows(rows), Box::new(key)),
+            (ColumnKind::Categorical, Some(hashing)) => Self::Hash(TextColumn::with_rows(rows), Box::new(hashing)),
         }
     }
 
@@ -65,9 +81,9 @@ impl Column {
                 0
             }
             Self::Text(column) => column.push(cell),
-            Self::Hash(column, key) => match cell {
+            Self::Hash(column, hashing) => match cell {
                 Cell::Text(_) | Cell::Int(_) | Cell::Uint(_) | Cell::Number(_) => {
-                    column.push_bytes(&key.hash(cell.resolve(&mut Vec::new())))
+                    column.push_bytes(&hashing.key.hash(cell.resolve(&mut Vec::new())))
                 }
                 Cell::Hash(hash) => column.push_bytes(hash.resolve(&mut Vec::new())),
                 _ => column.push(&Cell::Null),
@@ -276,15 +292,15 @@ pub(crate) struct GoodRow<'r, 'a> {
 pub(crate) struct BatchShape {
     pub(crate) schema: SchemaRef,
     pub(crate) label: ColumnKind,
-    /// The schema's columns, then the segments: their kinds, and the keys of those that are hashed.
-    pub(crate) columns: Vec<(ColumnKind, Option<HashKey>)>,
+    /// The schema's columns, then the segments: their kinds, and how those are hashed that are.
+    pub(crate) columns: Vec<(ColumnKind, Option<Hashing>)>,
 }
 
 impl BatchShape {
     /// Whether the other one's rows fit into the same columns.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         // Keys cannot be compared.
-        let is_plain = |shape: &Self| shape.columns.iter().all(|(_, key)| key.is_none());
+        let is_plain = |shape: &Self| shape.columns.iter().all(|(_, hashing)| hashing.is_none());
         is_plain(self) && is_plain(other) && self.label == other.label && self.schema == other.schema
     }
 }
@@ -317,7 +333,7 @@ const FULL_BYTES: usize = 1 << 30;
 impl EventBuilder {
     /// A builder without rows, with room for so many.
     pub(crate) fn new(shape: &BatchShape, rows: usize) -> Self {
-        let columns = shape.columns.iter().map(|(kind, key)| Column::new(*kind, key.clone(), rows));
+        let columns = shape.columns.iter().map(|(kind, hashing)| Column::new(*kind, hashing.clone(), rows));
         Self {
             schema: Arc::clone(&shape.schema),
             turns: Vec::new(),

@@ -37,7 +37,7 @@ fn schema_with(name: &str, kind: Tree) -> Tree {
     record_of("Event", fields)
 }
 
-fn event_schema() -> Tree {
+pub(super) fn event_schema() -> Tree {
     schema_with("", json!(null))
 }
 
@@ -81,7 +81,7 @@ fn avro_with(id: &str, name: &str, bytes: Vec<u8>) -> Vec<u8> {
     fields.flat_map(|(own, value)| if own == name { bytes.clone() } else { value }).collect()
 }
 
-fn avro(id: &str) -> Vec<u8> {
+pub(super) fn avro(id: &str) -> Vec<u8> {
     avro_with(id, "", Vec::new())
 }
 

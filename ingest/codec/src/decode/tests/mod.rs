@@ -10,8 +10,11 @@ use serde_json::{Value as Tree, json};
 use std::collections::BTreeMap;
 use streams::log::Headers;
 
+mod amplification;
 mod avro;
 mod columnar;
+mod mutants;
+mod privacy;
 mod shared_builders;
 mod spelling;
 mod split;

@@ -14,27 +14,27 @@ use std::sync::Arc;
 
 mod properties;
 
-type Columns = Vec<(&'static str, ArrayRef)>;
+pub(super) type Columns = Vec<(&'static str, ArrayRef)>;
 
-fn batch(columns: &Columns) -> RecordBatch {
+pub(super) fn batch(columns: &Columns) -> RecordBatch {
     let fields: Vec<_> =
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
     let arrays = columns.iter().map(|(_, column)| column.clone()).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
 
-fn stream(batches: &[RecordBatch]) -> Vec<u8> {
+pub(super) fn stream(batches: &[RecordBatch]) -> Vec<u8> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.finish().unwrap();
     writer.into_inner().unwrap()
 }
 
-fn texts(values: &[Option<&str>]) -> ArrayRef {
+pub(super) fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-fn floats(values: &[Option<f64>]) -> ArrayRef {
+pub(super) fn floats(values: &[Option<f64>]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))
 }
 
@@ -44,7 +44,7 @@ fn lists(values: &[Option<f64>]) -> ArrayRef {
     Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists))
 }
 
-fn dictionary(values: &[Option<&str>]) -> ArrayRef {
+pub(super) fn dictionary(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(values.iter().copied().collect::<DictionaryArray<Int32Type>>())
 }
 
@@ -55,7 +55,7 @@ fn structure(fields: Vec<(&str, ArrayRef)>) -> ArrayRef {
 }
 
 /// As many events as there are ids, each as [`event`] has it.
-fn events(ids: &[&str]) -> Columns {
+pub(super) fn events(ids: &[&str]) -> Columns {
     let rows = ids.len();
     let same = |text| texts(&vec![Some(text); rows]);
     vec![

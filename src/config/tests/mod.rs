@@ -5,11 +5,13 @@ use crate::files::EventTime;
 use detectors::schema::{ColumnKind, Task};
 
 use capture::watched::SequentialPolicy;
-use codec::decode::PrivacyError;
+use codec::decode::{Policy, PrivacyError};
 use expect_test::{Expect, expect, expect_file};
 use retrain::policy::RetrainPolicy;
 
 const EXAMPLE: &str = include_str!("../../driftline.example.yaml");
+
+mod mutants;
 
 /// A small valid configuration that the tables below break in one place each.
 const VALID: &str = "\
