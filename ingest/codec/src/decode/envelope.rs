@@ -6,10 +6,8 @@
 use super::cursor::{Cursor, Open, Text, Value};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
-use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::{string_to_datetime, string_to_timestamp_nanos};
+use super::time::{check_time, time_ms};
 use detectors::spelling;
-use std::ops::RangeInclusive;
 
 /// The value of one column in one row, before it is appended.
 #[derive(Debug, Clone, Copy)]
@@ -444,58 +442,6 @@ fn named<'a>(part: Part<'a>, missing: Reason, wrong_type: Reason) -> Read<Cell<'
 pub(crate) fn is_exact(value: f64) -> bool {
     const MOST: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
     value.fract() == 0.0 && value.abs() < MOST
-}
-
-/// Milliseconds since the epoch, from an integer or RFC 3339 text (UTC where it names no offset).
-fn time_ms(part: Part<'_>) -> Read<i64> {
-    match part.value {
-        Value::Int(time) => check_time(time, part.at),
-        Value::Uint(_) | Value::Long(_) => check_time(i64::MAX, part.at),
-        Value::Text(text) => match rfc3339_ms(text) {
-            Some(time_ms) => Ok(time_ms),
-            None => distant_time(text, part.at),
-        },
-        other => Err(wrong(Reason::WrongTypeTime, part.at, &other)),
-    }
-}
-
-/// Smaller numbers are no milliseconds of the time in which models answer: they begin on 1973-03-03. What is counted in
-/// seconds lies below until the year 5138, and years, days and row numbers do in any case.
-const FIRST_NUMBER_MS: i64 = 100_000_000_000;
-/// The years 1 to 9999.
-const CALENDAR_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
-
-/// A number as the time that it stands for. All arithmetic on such times is far from overflow.
-pub(crate) fn check_time(time_ms: i64, at: usize) -> Read<i64> {
-    if (FIRST_NUMBER_MS..=*CALENDAR_MS.end()).contains(&time_ms) {
-        return Ok(time_ms);
-    }
-    let what = match time_ms {
-        1..10_000 => "the time looks like a year",
-        1_000_000_000..FIRST_NUMBER_MS => "the time looks like seconds",
-        ..FIRST_NUMBER_MS => "in milliseconds the time lies before March 1973",
-        _ => "the time looks like microseconds or nanoseconds",
-    };
-    Err(Fault::new(Reason::TimeOutOfRange, at, what))
-}
-
-/// The time that RFC 3339 text names, if 64 bits can count its nanoseconds, as they do for three centuries to either side of
-/// 1970.
-pub(crate) fn rfc3339_ms(text: Text<'_>) -> Option<i64> {
-    let nanos = string_to_timestamp_nanos(&text.to_text()).ok()?;
-    Some(nanos.div_euclid(1_000_000))
-}
-
-/// The time of text in which such nanoseconds were looked for in vain.
-#[cold]
-fn distant_time(text: Text<'_>, at: usize) -> Read<i64> {
-    let utc = "+00:00".parse::<Tz>();
-    let time = utc.and_then(|utc| string_to_datetime(&utc, &text.to_text())).map(|time| time.timestamp_millis());
-    match time {
-        Ok(time_ms) if CALENDAR_MS.contains(&time_ms) => Ok(time_ms),
-        Ok(_) => Err(Fault::new(Reason::TimeOutOfRange, at, "the year is not within 1 to 9999")),
-        Err(_) => Err(Fault::new(Reason::WrongTypeTime, at, "text is not RFC 3339")),
-    }
 }
 
 #[inline(never)]

@@ -8,6 +8,7 @@ use super::cursor::{Cursor, Open, Text, Value};
 use super::expected::ExpectedKey;
 use super::fault::{Fault, Read, Reason};
 use super::number::number;
+use super::unclosed::Unclosed;
 
 /// A place in a JSON record.
 pub(crate) struct Json<'a> {
@@ -15,14 +16,6 @@ pub(crate) struct Json<'a> {
     at: usize,
     frame: Frame,
     unclosed: Unclosed,
-}
-
-/// Brackets whose end was looked for in vain, so that it is not looked for again from each of them.
-#[derive(Default)]
-struct Unclosed {
-    brackets: Vec<usize>,
-    /// Where that search ended.
-    to: usize,
 }
 
 /// Where the rows of the record stand.
@@ -313,8 +306,8 @@ impl<'a> Cursor<'a> for Json<'a> {
 }
 
 /// Where text stops being plain.
-struct Stop {
-    at: usize,
+pub(super) struct Stop {
+    pub(super) at: usize,
     ascii: bool,
 }
 
@@ -323,7 +316,7 @@ struct Stop {
 /// The bit tricks are those of Mycroft's zero-byte test: a byte above the lowest hit may be flagged wrongly, the lowest
 /// never is.
 #[inline]
-fn special(bytes: &[u8], mut at: usize) -> Stop {
+pub(super) fn special(bytes: &[u8], mut at: usize) -> Stop {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
@@ -412,56 +405,6 @@ fn next_line(bytes: &[u8], start: usize) -> Option<usize> {
         }
     }
     None
-}
-
-impl Unclosed {
-    /// The end of the value at `start` by its brackets alone, or of what stands there before the next comma or closing
-    /// bracket. `None` where the brackets do not close, or text runs over the end of its line.
-    ///
-    /// Of the search in vain that went furthest those brackets are kept that it left open. A later one begins behind its
-    /// end, or comes to a bracket that is among them or closes; so all searches of a record together take time in
-    /// proportion to its bytes.
-    fn end_of_value(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
-        let mut open = Vec::new();
-        let mut at = start;
-        while let Some(byte) = bytes.get(at) {
-            match byte {
-                b'{' | b'[' if open.is_empty() && self.brackets.binary_search(&at).is_ok() => return None,
-                b'{' | b'[' => open.push(at),
-                b',' if open.is_empty() && at > start => return Some(at),
-                b'}' | b']' if open.is_empty() && at > start => return Some(at),
-                b'}' | b']' => {
-                    open.pop();
-                    if open.is_empty() {
-                        return Some(at + 1);
-                    }
-                }
-                b'"' => match end_of_text(bytes, at + 1) {
-                    Some(end) => at = end,
-                    None => break,
-                },
-                _ => {}
-            }
-            at += 1;
-        }
-        if at > self.to {
-            (self.brackets, self.to) = (open, at);
-        }
-        None
-    }
-}
-
-/// Where the closing quote of text stands.
-fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at = special(bytes, at).at;
-        match bytes.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            b'\n' => return None,
-            _ => at += 1,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! record for each field, which is the price of a foreign shape. The row as such must be well-formed.
 
 use super::cursor::{Cursor, Text, Value};
-use super::envelope::{Cell, Envelope, Field, Part, check_time};
+use super::envelope::{Cell, Envelope, Field, Part};
 use super::fault::{Fault, Read, Reason};
 use super::source::ActiveSource;
+use super::time::check_time;
 use detectors::schema::{ModelSchema, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

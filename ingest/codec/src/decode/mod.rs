@@ -37,6 +37,8 @@ mod route;
 mod shared_builders;
 mod source;
 mod split;
+mod time;
+mod unclosed;
 
 pub use dead_letter::{BadRow, REASON_HEADER};
 pub use fault::Reason;
@@ -61,7 +63,7 @@ use columnar::{Layout, PendingRecords};
 use cursor::{Cursor, RejectedRow, each_row};
 use directory::{Directory, unknown_model};
 use envelope::{Cell, Envelope, Field, HeadReader, Taken};
-use fault::{Fault, Read};
+use fault::Read;
 use framing::{FormatByHeaders, Payload, Readers, Stop};
 use json::Json;
 use msgpack::MessagePack;
@@ -71,6 +73,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use streams::log::{PartitionId, Record};
+use time::check_future;
 
 /// What a row may cost.
 #[derive(Debug, Clone, Copy)]
@@ -477,16 +480,6 @@ fn is_complete(envelope: &Envelope<'_>, rows: Rows) -> bool {
         Rows::Labels => Field::Label,
     };
     [Field::Id, Field::Time, substance].into_iter().all(|field| envelope.has(field))
-}
-
-#[inline]
-fn check_future(time_ms: i64, place: &RecordPosition, most_ahead_ms: i64) -> Read<()> {
-    if time_ms <= place.append_time_ms.saturating_add(most_ahead_ms) {
-        return Ok(());
-    }
-    let ahead = Duration::from_millis(time_ms.abs_diff(place.append_time_ms));
-    let what = format!("the time is {} hours ahead of the log's clock", ahead.as_secs() / 3600);
-    Err(Fault::new(Reason::TimeTooFarAhead, 0, what))
 }
 
 fn clear(cells: &mut Vec<Cell<'_>>, width: usize) {

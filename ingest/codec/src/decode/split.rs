@@ -36,7 +36,8 @@ use streams::partition::partition_of_bytes;
 /// The most bytes of a part. A record that came compressed may be larger than any that can be written; where its rows
 /// cannot be told apart its first bytes become the dead letter.
 const MOST_BYTES: usize = 15 << 20;
-/// The most bytes of headers that are kept whole; of more, which need not fit beside a value, those that are read.
+/// The most bytes of headers that are kept whole; of more, which need not fit beside a value, those that are read, and so
+/// where values may not be stored.
 const MOST_HEADER_BYTES: usize = 512 << 10;
 /// Levels at which a value of the deepest kind may begin within a row.
 const LEVELS_ABOVE: usize = 2;
@@ -204,7 +205,8 @@ impl Splitter {
     fn part(&self, record: &Record, partition: PartitionId, value: Bytes) -> Part {
         let mut headers = record.headers.to_vec();
         let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > MOST_HEADER_BYTES {
+        // A producer may have put anything into a header.
+        if bytes > MOST_HEADER_BYTES || self.redactor.is_some() {
             headers.retain(|(name, _)| [CONTENT_TYPE, SCHEMA_ID_HEADER, REDACTED_HEADER].contains(&name.as_str()));
         }
         if self.redactor.is_some() && record.header(REDACTED_HEADER).is_none() {

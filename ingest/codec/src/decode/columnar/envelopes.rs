@@ -7,9 +7,10 @@
 use super::table::{FEATURES, SEGMENT, Table, unconvertible};
 use crate::decode::Limits;
 use crate::decode::cursor::Text;
-use crate::decode::envelope::{Field, MOST_NAME_BYTES, check_time, is_exact, rfc3339_ms};
+use crate::decode::envelope::{Field, MOST_NAME_BYTES, is_exact};
 use crate::decode::fault::Read;
 use crate::decode::route::EventKind;
+use crate::decode::time::{check_time, rfc3339_ms};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};

@@ -110,6 +110,11 @@ fn wrong_rows() -> Vec<(Tree, &'static str)> {
         (with("time", json!("yesterday")), "wrong_type_time"),
         (with("time", json!(1.5)), "wrong_type_time"),
         (with("time", json!(i64::MAX)), "time_out_of_range"),
+        (with("time", json!(NOW_MS / 1_000)), "time_out_of_range"),
+        (with("time", json!(2023)), "time_out_of_range"),
+        (with("time", json!(0)), "time_out_of_range"),
+        (with("time", json!("0000-01-01T00:00:00Z")), "time_out_of_range"),
+        (with("time", json!("9999-12-31T23:59:59Z")), "time_too_far_ahead"),
         (with("time", json!(NOW_MS + 90_000_000)), "time_too_far_ahead"),
         (without("model"), "missing_model"),
         (with("model", json!(4)), "wrong_type_model"),
@@ -240,7 +245,7 @@ fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_befo
     .unwrap();
     let mapped = || Source { mapping: Some(Mapping::new(&settings, &schema(), &[]).unwrap()), ..source(privacy()) };
     let redactor = Redactor::new(&[mapped()], Limits::default()).unwrap();
-    let foreign = json!({"uuid": "m", "ts": 5, "payload": [{"town": "Secretville", "age": 4242}], "answer": "0"});
+    let foreign = json!({"uuid": "m", "ts": NOW_MS, "payload": [{"town": "Secretville", "age": 4242}], "answer": "0"});
     let rows = json!([
         with("features", json!({"town": "Secretville", "age": 4242})),
         with("features", json!([4242, "Secretville"])),
@@ -267,6 +272,28 @@ fn what_may_not_be_stored_is_taken_out_of_an_accepted_record_and_decodes_as_befo
 }
 
 #[test]
+fn a_number_that_is_no_time_in_milliseconds_is_told_by_what_it_looks_like() {
+    for (time, looks) in [
+        (2_025_i64, "a year"),
+        (1_700_000_000, "seconds"),
+        (1_700_000_000_000_000, "microseconds or nanoseconds"),
+        (20_260_311, "lies before March 1973"),
+        (-5, "lies before March 1973"),
+    ] {
+        let row = with("time", json!(time));
+        for body in [row.to_string().into_bytes(), msgpack(&row)] {
+            let decoded = decode(&mut decoder(), body);
+            let message = &decoded.bad[0].message;
+            assert!(message.contains(looks) && message.contains("give milliseconds"), "{time}: {message}");
+        }
+    }
+    for early in ["1960-02-29T12:00:00Z", "0001-01-01T00:00:00Z", "1600-01-01 00:00:00"] {
+        let row = with("time", json!(early));
+        assert_eq!(decode(&mut decoder(), row.to_string()).events.len(), 1, "text says what it means: {early}");
+    }
+}
+
+#[test]
 fn a_mapping_brings_another_shape_to_the_wire_format() {
     let settings: MappingSettings = serde_json::from_value(json!({
         "id": "request.uuid", "time": {"path": "ts", "unit": "s"}, "version": {"constant": 4},
@@ -277,14 +304,18 @@ fn a_mapping_brings_another_shape_to_the_wire_format() {
     let mapping = Mapping::new(&settings, &schema(), &segments).unwrap();
     let mapped = Source { mapping: Some(mapping), ..source(Privacy::default()) };
     let mut decoder = Decoder::new(vec![mapped], Limits::default());
-    let foreign = json!({"request": {"uuid": "m"}, "ts": 1.5, "payload": [{"age": 3}], "answer": "0", "at": "south"});
+    let foreign =
+        json!({"request": {"uuid": "m"}, "ts": 1_700_000_000.5, "payload": [{"age": 3}], "answer": "0", "at": "south"});
     let rows = json!([foreign, event("a")]);
     for body in [rows.to_string().into_bytes(), msgpack(&rows)] {
         let decoded = decode(&mut decoder, body);
         assert_eq!((ids(&decoded), reasons(&decoded)), (vec!["m".to_owned(), "a".to_owned()], vec![]));
         let batch = &decoded.events[0].batch;
         assert_eq!(batch.column_by_name("age").unwrap().as_primitive::<Float64Type>().value(0), 3.0);
-        assert_eq!(batch.column_by_name(columns::EVENT_TIME).unwrap().as_primitive::<Int64Type>().value(0), 1500);
+        assert_eq!(
+            batch.column_by_name(columns::EVENT_TIME).unwrap().as_primitive::<Int64Type>().value(0),
+            NOW_MS + 500
+        );
         assert_eq!(batch.column_by_name("segment.site").unwrap().as_string::<i32>().value(0), "south");
     }
 }

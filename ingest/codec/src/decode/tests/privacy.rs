@@ -134,7 +134,9 @@ fn nothing_planted_is_in_what_is_repartitioned() {
         for mapping in [None, Some(mapping())] {
             let sources = [private(mapping)];
             let mut splitter = Splitter::new(sources.to_vec(), Limits::default(), *kind, 4);
-            for part in splitter.split(&record(body.clone()), 1).unwrap().parts {
+            let headers = [("trace".to_owned(), Bytes::from("outside@example.org"))].into();
+            for part in splitter.split(&Record { headers, ..record(body.clone()) }, 1).unwrap().parts {
+                holds_nothing_planted("headers", format!("{:?}", part.headers).as_bytes());
                 let stored = Record { value: part.value, headers: part.headers.into(), ..record("") };
                 keeps_nothing_planted(&sources, *kind, &stored);
             }

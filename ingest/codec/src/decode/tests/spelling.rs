@@ -83,7 +83,7 @@ fn the_most_probable_of_several_classes_is_the_prediction_that_was_not_sent() {
         (json!({"a": 0.4, "b": 0.2, "c": 0.4}), Some("a")),
         (json!({"a": 0.4, "b": 0.6}), None),
     ] {
-        let event = json!({"id": "x", "time": 5, "model": "bed", "version": "4", "features": {}, "score": score});
+        let event = json!({"id": "x", "time": NOW_MS, "model": "bed", "version": "4", "features": {}, "score": score});
         let decoded = decode(&mut Decoder::new(vec![source.clone()], Limits::default()), event.to_string());
         let column = decoded.events[0].batch.column_by_name("prediction").unwrap().as_string::<i32>();
         assert_eq!(column.is_valid(0).then(|| column.value(0)), prediction, "{score}");
