@@ -343,7 +343,7 @@ fn spec(file: &Path, label_delay: LabelDelay) -> EncoderSpec {
         schema: ModelSchema::new(features, task),
         renamed: Default::default(),
         id: EventId::Column("id".into()),
-        time: EventTime::Synthetic { start_ms: 1_000, interval: Duration::from_secs(1) },
+        time: EventTime::Synthetic { start_ms: 1_700_000_001_000, interval: Duration::from_secs(1) },
         label: Some("class".into()),
         label_delay,
         prediction: None,
@@ -405,14 +405,14 @@ fn rows_become_events_of_the_wire_format_and_labels_follow_in_rows() {
     let lines = [&encoded.events, &encoded.labels, &rest.labels]
         .map(|records| records.iter().flat_map(decode).collect::<Vec<_>>().join("\n"));
     expect_test::expect![[r#"
-        {"features":{"amount":1.5,"country":"DE"},"id":"a","model":"fraud","segment":{"land":"DE"},"time":1000,"version":"v1"}
-        {"features":{"amount":null,"country":"FR, south"},"id":"b","model":"fraud","segment":{"land":"FR, south"},"time":2000,"version":"v1"}
-        {"features":{"amount":"NaN","country":null},"id":"c","model":"fraud","segment":{"land":null},"time":3000,"version":"v1"}
+        {"features":{"amount":1.5,"country":"DE"},"id":"a","model":"fraud","segment":{"land":"DE"},"time":1700000001000,"version":"v1"}
+        {"features":{"amount":null,"country":"FR, south"},"id":"b","model":"fraud","segment":{"land":"FR, south"},"time":1700000002000,"version":"v1"}
+        {"features":{"amount":"NaN","country":null},"id":"c","model":"fraud","segment":{"land":null},"time":1700000003000,"version":"v1"}
         --
-        {"id":"a","label":"1","model":"fraud","time":3000}
+        {"id":"a","label":"1","model":"fraud","time":1700000003000}
         --
-        {"id":"b","label":"0","model":"fraud","time":3000}
-        {"id":"c","label":"1","model":"fraud","time":3000}"#]].assert_eq(&lines.join("\n--\n"));
+        {"id":"b","label":"0","model":"fraud","time":1700000003000}
+        {"id":"c","label":"1","model":"fraud","time":1700000003000}"#]].assert_eq(&lines.join("\n--\n"));
 }
 
 #[test]
@@ -454,4 +454,10 @@ fn a_time_that_cannot_be_read_costs_its_row_unless_it_is_the_first() {
     assert_eq!(good.labels[0].events, 1);
     let error = encode("a,1,x,1,soon\n").unwrap_err().to_string();
     assert!(error.contains("row 0, column `at`") && error.contains("is not a time"), "{error}");
+    for small in ["2025", "20260311", "17", "-3"] {
+        let error = encode(&format!("a,1,x,1,{small}\n")).unwrap_err().to_string();
+        assert!(error.contains("so small a number is a year"), "{small}: {error}");
+    }
+    let early = encode("a,1,x,1,1960-01-02\n").unwrap();
+    assert!(decode(&early.events[0])[0].contains("\"time\":\"1960-01-02T00:00:00.000Z\""), "as text it is a time");
 }

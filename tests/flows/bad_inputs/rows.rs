@@ -134,11 +134,14 @@ pub(super) const HEADS: &[Row] = rows! {
     "a label far ahead":
         Labels Json(r#"{$ID,"time":$AHEAD,"model":"loan","label":"yes"}"#)
         => DeadLetter("time_too_far_ahead", "the time is 1000 hours ahead of the log's clock in `time` at byte 0: check the sender's clock and the unit, milliseconds since the epoch");
-    "a time in seconds":
+    "a time in seconds, as JSON":
         Events Json(r#"{$ID,"time":1700000000,"model":"loan","version":"v1","features":$F,"prediction":"yes","score":0.5}"#)
-        => Counted(&["late"]);
-    "a time before the epoch":
+        => Refused("time_out_of_range", "the time looks like seconds in `time` at byte 173: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a time before the epoch, as a number":
         Events Json(r#"{$ID,"time":-1,"model":"loan","version":"v1","features":$F,"prediction":"yes","score":0.5}"#)
+        => Refused("time_out_of_range", "in milliseconds the time lies before March 1973 in `time` at byte 173: give milliseconds since the epoch, or map the unit (`map: {time: {path: …, unit: s}}`)");
+    "a time before the epoch":
+        Events Json(r#"{$ID,"time":"1969-12-31T23:59:59Z","model":"loan","version":"v1","features":$F,"prediction":"yes","score":0.5}"#)
         => Counted(&["late"]);
     "no model":
         Events Json(r#"{$ID,"time":$T,"version":"v1","features":$F}"#)

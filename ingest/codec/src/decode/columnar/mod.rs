@@ -35,7 +35,7 @@ pub(super) use stream::Layout;
 
 use super::builders::RecordPosition;
 use super::builders::append::Hashes;
-use super::cursor::{RejectedRow, Text, most_told};
+use super::cursor::{RejectedRow, Text};
 use super::dead_letter::Identity;
 use super::envelope::Cell;
 use super::fault::Read;
@@ -61,6 +61,14 @@ struct Batch<'a> {
     hashes: Hashes,
     /// What a dead letter holds, where it is not the row as JSON.
     letter: Option<&'a Bytes>,
+}
+
+/// The rows of a record that are looked at one by one, and what that may cost.
+struct RowByRow<'a> {
+    record: &'a Record,
+    budget: Budget,
+    /// With more bad rows than this, neighbours are told of together.
+    most_bad: usize,
 }
 
 impl Batch<'_> {
@@ -106,13 +114,13 @@ impl Decoder {
         self.gather(Arrival { record, batches: stream.batches, place: task.place, kind, letter: None });
     }
 
-    fn decode_batch(&mut self, record: &Record, batch: &Batch<'_>, task: &Task<'_>) {
+    fn decode_batch(&mut self, row_by_row: &mut RowByRow<'_>, batch: &Batch<'_>, task: &Task<'_>) {
         match self.share_out(batch, task) {
             Ok((model_rows, rest)) => {
                 model_rows.iter().for_each(|model_rows| self.append(model_rows, task.rows));
-                self.decode_as_rows(record, batch, &rest, task);
+                self.decode_as_rows(row_by_row, batch, &rest, task);
             }
-            Err(fault) => self.refuse(record, fault),
+            Err(fault) => self.refuse(row_by_row.record, fault),
         }
     }
 
@@ -160,20 +168,26 @@ impl Decoder {
 
     /// Judges rows as the JSON events they would have been, as far as the record's bytes are worth it: the names of columns
     /// are written anew for each.
-    fn decode_as_rows(&mut self, record: &Record, batch: &Batch<'_>, rows: &[usize], task: &Task<'_>) {
-        let bytes = record.value.as_ref().map_or(0, Bytes::len);
-        let (mut budget, told) = (Budget::new(bytes), self.bad.len());
-        let mut places = batch.places_of(rows).into_iter();
-        for (done, (row, place)) in rows.iter().zip(&mut places).enumerate() {
+    fn decode_as_rows(&mut self, rest: &mut RowByRow<'_>, batch: &Batch<'_>, rows: &[usize], task: &Task<'_>) {
+        for (done, (row, place)) in rows.iter().zip(batch.places_of(rows)).enumerate() {
             let mut json = Vec::new();
             row::write_row(&mut json, batch.table, *row);
-            if let Err(fault) = budget.spend(json.len()) {
+            let before = self.bad.len();
+            // What is read and let go of costs time alone.
+            if let Err(fault) = rest.budget.spend(json.len() / 8) {
                 let rows = u32::try_from(rows.len() - done).unwrap_or(u32::MAX);
-                let rest = RejectedRow { index: place.index as u32, rows, bytes: 0..0, fault };
-                return self.dead_letter(record, rest, Identity::default(), Bytes::new());
+                let left = RejectedRow { index: place.index as u32, rows, bytes: 0..0, fault };
+                return self.dead_letter(rest.record, left, Identity::default(), Bytes::new());
             }
-            self.decode_as_row(record, batch, json.into(), &Task { place, ..*task });
-            if self.bad.len() > told + most_told(bytes) {
+            let bytes = json.len();
+            self.decode_as_row(rest.record, batch, json.into(), &Task { place, ..*task });
+            if self.bad.len() == before {
+                continue;
+            }
+            if rest.budget.spend(bytes).is_err() {
+                self.bad.last_mut().into_iter().for_each(|last| last.bytes = Bytes::new());
+            }
+            if self.bad.len() > rest.most_bad {
                 self.join_last_bad();
             }
         }

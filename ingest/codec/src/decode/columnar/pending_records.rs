@@ -11,9 +11,10 @@
 
 use super::model_rows::ModelRows;
 use super::table::{Budget, Table, written_bytes};
-use super::{Batch, Span};
+use super::{Batch, RowByRow, Span};
 use crate::decode::builders::RecordPosition;
 use crate::decode::builders::append::Hashes;
+use crate::decode::cursor::most_told;
 use crate::decode::source::MOST_VERSIONS_OF_RECORD;
 use crate::decode::{Decoder, Rows, Task};
 use arrow::array::RecordBatch;
@@ -156,9 +157,11 @@ impl Decoder {
             Ok(tables) => tables,
             Err(fault) => return self.refuse(record, fault),
         };
+        let most_bad = self.bad.len() + most_told(bytes);
+        let mut row_by_row = RowByRow { record, budget: Budget::of_rows(bytes), most_bad };
         for (table, span) in tables.iter().zip(arrival.spans()) {
             let batch = Batch { table, spans: &[span], hashes: kind.hashes, letter: letter.as_ref() };
-            self.decode_batch(record, &batch, &task);
+            self.decode_batch(&mut row_by_row, &batch, &task);
         }
     }
 }

@@ -88,7 +88,7 @@ impl Outgoing<'_> {
     /// Sorts the rows of a body that was read.
     pub(super) fn sort_tables(&self, kind: EventKind, tables: &[Table], record_bytes: usize) -> Read<Sorted> {
         let names = (0..).zip(self.sources).map(|(at, source)| (&*source.model, at)).collect();
-        let mut sorting = Sorting { kind, names, budget: Budget::new(record_bytes) };
+        let mut sorting = Sorting { kind, names, budget: Budget::of_rows(record_bytes) };
         let mut sorted = Sorted::default();
         let mut first_row = 0;
         for table in tables {

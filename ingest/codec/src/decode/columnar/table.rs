@@ -54,6 +54,11 @@ impl Budget {
         Self { left: record_bytes.saturating_mul(Self::PER_BYTE).saturating_add(Self::LEAST).min(Self::MOST) }
     }
 
+    /// The same for rows that are written out one by one, each with the names of its columns: they are held beside the values.
+    pub(super) fn of_rows(record_bytes: usize) -> Self {
+        Self { left: record_bytes.saturating_mul(Self::PER_BYTE / 2).saturating_add(Self::LEAST).min(Self::MOST) }
+    }
+
     /// Takes so many bytes from it.
     ///
     /// # Errors
