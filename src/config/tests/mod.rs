@@ -9,7 +9,7 @@ use codec::decode::{Policy, PrivacyError};
 use expect_test::{Expect, expect, expect_file};
 use retrain::policy::RetrainPolicy;
 
-const EXAMPLE: &str = include_str!("../../driftline.example.yaml");
+const EXAMPLE: &str = include_str!("../../../driftline.example.yaml");
 
 mod mutants;
 
@@ -379,7 +379,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         assert_ne!(text, VALID, "{whole} is not in the valid configuration");
         messages += &format!("# {}\n{}\n\n", broken.replace('\n', "⏎"), parse(&text).unwrap_err());
     }
-    expect_file!["mistakes.txt"].assert_eq(&messages);
+    expect_file!["../mistakes.txt"].assert_eq(&messages);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! a look at anything else. What differs is read again, from its key on, by the general steps, which find the faults too.
 
 use super::Limits;
-use super::builders::{BatchShape, Hashing, LabelBuilder, Place, Stored};
+use super::builders::{BatchShape, Hashing, LabelBuilder, RecordPosition, Stored};
 use super::cursor::{Cursor, Open, Text, Value};
 use super::envelope::{Cell, Envelope, MOST_NAME_BYTES, Part, long_name, wrong};
 use super::expected::ExpectedKey;
@@ -386,7 +386,12 @@ impl ActiveSource {
     /// The number of a version among those whose rows are built together. Of the versions that a record names those beyond
     /// [`MOST_VERSIONS_OF_RECORD`] are [`OTHER_VERSIONS`].
     #[inline]
-    pub(crate) fn owner(&mut self, version: Cell<'_>, place: &Place, shared_builders: &mut SharedBuilders) -> u32 {
+    pub(crate) fn owner(
+        &mut self,
+        version: Cell<'_>,
+        place: &RecordPosition,
+        shared_builders: &mut SharedBuilders,
+    ) -> u32 {
         if self.record != Some((place.partition, place.offset)) {
             self.begin_record(place);
         }
@@ -399,7 +404,7 @@ impl ActiveSource {
     }
 
     #[cold]
-    fn begin_record(&mut self, place: &Place) {
+    fn begin_record(&mut self, place: &RecordPosition) {
         self.record = Some((place.partition, place.offset));
         self.of_record.clear();
         self.last_owner = None;

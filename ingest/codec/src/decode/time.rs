@@ -4,7 +4,7 @@
 //! 9999. Smaller ones are seconds, years or row numbers, larger ones microseconds or nanoseconds; they are refused by what
 //! they look like, and converted where a mapping names their unit. Text is RFC 3339 and names any year from 1 on.
 
-use super::builders::Place;
+use super::builders::RecordPosition;
 use super::cursor::{Text, Value};
 use super::envelope::{Part, wrong};
 use super::fault::{Fault, Read, Reason};
@@ -67,7 +67,7 @@ fn distant_time(text: Text<'_>, at: usize) -> Read<i64> {
 
 /// Checks that a time lies no further ahead of the log's than is believed.
 #[inline]
-pub(super) fn check_future(time_ms: i64, place: &Place, most_ahead_ms: i64) -> Read<()> {
+pub(super) fn check_future(time_ms: i64, place: &RecordPosition, most_ahead_ms: i64) -> Read<()> {
     if time_ms <= place.append_time_ms.saturating_add(most_ahead_ms) {
         return Ok(());
     }
