@@ -1,4 +1,4 @@
-//! What people see: the metrics, and the HTTP API with the edge through which events and commands come in.
+//! What people see: the metrics, the pages, and the HTTP API with the edge through which events and commands come in.
 //!
 //! Everything shown is a fold of the log's `verdicts`, `retrain` and `models` topics; nothing here is a truth of its own,
 //! and nothing here writes to the log. The two traits of [`api`] are where a request leaves this crate.
@@ -13,6 +13,7 @@ pub mod dashboard;
 pub mod read_model;
 
 pub mod api;
+pub mod page;
 
 #[cfg(test)]
 mod fixtures;

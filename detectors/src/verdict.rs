@@ -162,6 +162,94 @@ pub struct Attribution {
     pub towards: Option<String>,
     /// The segment that holds most of the movement, where one does.
     pub segment: Option<Segment>,
+    /// The column's counts, for people to see what moved; of the first columns of a verdict only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Distribution>,
+}
+
+/// The coarse counts of a column: shares of the reference's rows and the window's rows, in the same bins.
+///
+/// Every row of the window is in one bin or outside, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// What is counted in each place of `reference` and `rows`.
+    pub bins: Bins,
+    /// The share of the reference's rows in each bin, in `[0, 1]`, to five decimal digits.
+    pub reference: Vec<f64>,
+    /// The window's rows in each bin.
+    pub rows: Vec<i64>,
+    /// Rows that are in no bin; a kind that neither side has is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideCount>,
+    /// Of the reference's numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_quantiles: Option<Quantiles>,
+    /// Of the window's numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantiles: Option<Quantiles>,
+}
+
+/// What the places of a distribution are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Bins {
+    /// Ranges of numbers: the edges between neighbours, so one fewer than bins. The first and the last reach to the ends of
+    /// the reference.
+    Numeric {
+        /// Rising, to four digits.
+        edges: Vec<f64>,
+    },
+    /// Categories, the most frequent first.
+    Categories {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Categories of a column whose values may not be named, the most frequent first.
+    Unnamed,
+}
+
+/// Rows that are in no bin, of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OutsideCount {
+    /// Which kind.
+    pub kind: OutsideKind,
+    /// The share of the reference's rows, in `[0, 1]`.
+    pub reference: f64,
+    /// The window's rows.
+    pub rows: i64,
+}
+
+/// Why a row is in no bin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutsideKind {
+    /// A number below all of the reference's.
+    Below,
+    /// A number above all of the reference's.
+    Above,
+    /// A category that the reference has, and that is not shown by its own name.
+    Other,
+    /// A category that the reference does not have.
+    Unseen,
+    /// No value.
+    Null,
+    /// Not a number.
+    Nan,
+    /// Plus or minus infinity.
+    Infinite,
+    /// A value whose type does not fit the column.
+    WrongType,
+}
+
+/// Where a column's numbers lie: so much of them is below, estimated from fine bins, to four digits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// One in twenty.
+    pub p5: f64,
+    /// One half.
+    pub p50: f64,
+    /// Nineteen in twenty.
+    pub p95: f64,
 }
 
 /// A metric with what is known of its error.

@@ -60,6 +60,10 @@ pub struct CompareArgs {
     #[arg(long, value_name = "evidently|nannyml", value_parser = parity_tool,
           conflicts_with_all = ["tests", "budget", "min_effect", "domain_classifier"])]
     pub parity: Option<ParityTool>,
+    /// Also write a report to this file: one HTML document with charts, that loads nothing and can be sent; an existing file is
+    /// replaced
+    #[arg(long, value_name = "FILE", conflicts_with = "parity")]
+    pub html: Option<PathBuf>,
 }
 
 /// A statistic by its name.

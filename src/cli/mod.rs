@@ -304,6 +304,16 @@ pub enum ModelsAction {
         /// The model
         model: String,
     },
+    /// Write a version's model card: what made it, its trial, its windows
+    Card {
+        /// The model
+        model: String,
+        /// The version
+        version: String,
+        /// Where it goes: one HTML document that loads nothing; an existing file is replaced
+        #[arg(long, value_name = "FILE")]
+        html: PathBuf,
+    },
     /// Make a version the champion; it must pass the gate, or the reason is recorded as an override
     Promote {
         /// The model
@@ -412,6 +422,8 @@ mod tests {
             "driftline retrain m --reason new-ward --url http://127.0.0.1:1",
             "driftline models --json list",
             "driftline models list --url http://127.0.0.1:1",
+            "driftline compare a.csv b.csv --html report.html",
+            "driftline models card m v2 --html card.html",
             "driftline models promote m v2 --expect v1",
             "driftline models rollback m --reason slow",
             "driftline models release m --reason mended",

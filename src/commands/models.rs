@@ -4,8 +4,9 @@ use super::WrongUsage;
 use crate::cli::{Exit, ModelsAction, ModelsArgs, RetrainArgs};
 use crate::commands::remote::Remote;
 use crate::output::say;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::path::Path;
 
 const PAST_THE_GATE: &str =
     "a version that won its trial is promoted by itself; to promote another past the gate give --override REASON";
@@ -24,6 +25,11 @@ pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
         ModelsAction::Show { model } => {
             let shown = remote.get(&format!("/v1/models/{model}"))?;
             say(format_args!("{}", if json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? }))?;
+        }
+        ModelsAction::Card { model, version, html } => {
+            let card = remote.text(&format!("/models/{model}/versions/{version}/card.html"))?;
+            std::fs::write(html, card).with_context(|| format!("writing {}", html.display()))?;
+            written(html, json)?;
         }
         ModelsAction::Promote { model, version, expect, overriding } => {
             let reason = overriding.as_deref().ok_or_else(|| WrongUsage(PAST_THE_GATE.to_owned()))?;
@@ -51,6 +57,13 @@ fn champion(remote: &Remote, model: &str, named: Option<&str>) -> Result<Value> 
         Some(named) => Ok(named.into()),
         None => Ok(remote.get(&format!("/v1/models/{model}"))?.get("champion").cloned().unwrap_or_default()),
     }
+}
+
+fn written(file: &Path, json: bool) -> Result<()> {
+    if json {
+        return say(format_args!("{}", json!({"written": file})));
+    }
+    say(format_args!("wrote {}", file.display()))
 }
 
 fn list(models: &Value, json: bool) -> Result<()> {

@@ -51,7 +51,8 @@ pub(super) fn model(name: &str, raw: RawModel, folder: &Path) -> Validated<Model
         windows,
         segments: segments(&path, raw.segments, &schema)?,
         labels: raw.labels.map(|labels| self::labels(&path, labels, &schema.task)).transpose()?,
-        panel: panel(&path, raw.panel, windows)?,
+        // Every policy but `keep` is in the map.
+        panel: PanelPolicy { unnamed: privacy.keys().cloned().collect(), ..panel(&path, raw.panel, windows)? },
         sequential: SequentialPolicy::default(),
         schema,
     };

@@ -76,3 +76,34 @@ fn rows_from_standard_input_are_those_of_the_file() {
     };
     assert_eq!(from("-"), from("rows.csv"));
 }
+
+#[test]
+fn a_comparison_leaves_a_report_that_loads_nothing() {
+    let place = Workplace::new(crate::BINARY, CONFIGURATION, On::Embedded).unwrap();
+    let rows = |plan: fn(u32) -> u32, more: f64| {
+        let row = |n: u32| format!("{},plan {}\n", f64::from(n % 97) + more, plan(n));
+        format!("km,plan\n{}", (0..3_000).map(row).collect::<String>())
+    };
+    place.write("before.csv", &rows(|n| n % 3, 0.0)).unwrap();
+    place.write("after.csv", &rows(|n| n % 7 % 3, 30.5)).unwrap();
+    let arguments = ["compare", "before.csv", "after.csv", "--html", "report.html"];
+    let output = place.command(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = std::fs::read_to_string(place.path().join("report.html")).unwrap();
+    for said in [
+        "before.csv, 3\u{202f}000 rows",
+        "of rows moved",
+        "towards higher values",
+        "<svg",
+        "plan 0",
+        "above the reference",
+    ] {
+        assert!(report.contains(said), "{said} in {report}");
+    }
+    assert!(report.len() < 200_000, "{} bytes", report.len());
+    assert!(!report.contains("http:") && !report.contains("https:") && !report.contains("<script"), "{report}");
+    let nowhere = place.command(&["compare", "before.csv", "after.csv", "--html", "no/folder.html"]).output().unwrap();
+    let said = String::from_utf8_lossy(&nowhere.stderr);
+    assert_eq!(nowhere.status.code(), Some(1), "{said}");
+    assert!(said.contains("--html: writing no/folder.html"), "{said}");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is tests")]
 
 mod bad_inputs;
+mod browser;
 mod command_line;
 mod demo;
 mod faults;

@@ -1,4 +1,4 @@
-//! Whether the service lives and is ready, its metrics, and the page that says where everything is.
+//! Whether the service lives and is ready, and its metrics.
 
 use crate::api::Api;
 use crate::api::error::{Problem, ProblemKind};
@@ -6,7 +6,7 @@ use crate::exporter::TEXT_FORMAT;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -51,8 +51,4 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, reasons }))
-}
-
-pub(super) async fn index() -> Html<&'static str> {
-    Html(include_str!("index.html"))
 }

@@ -138,9 +138,10 @@ pub fn router(services: Services, options: ApiOptions) -> Router {
         .at("/v1/verdicts/{id}", get(verdicts::show))
         .at("/metrics", get(health::metrics))
         .at("/healthz", get(health::alive))
-        .at("/readyz", get(health::ready))
-        .at("/", get(health::index))
-        .otherwise(no_such_path);
+        .at("/readyz", get(health::ready));
+    let routes =
+        crate::page::routes(&services).into_iter().fold(routes, |all, (route, methods)| all.at(route, methods));
+    let routes = routes.otherwise(no_such_path);
     let admission = Admission::new(&options);
     routes.with_state(Arc::new(Api { services, options, admission, http }))
 }

@@ -7,13 +7,15 @@
 //! Deliberately absent: decisions. The registry that the trainer acts on is its own fold of the same events.
 
 mod registry;
+mod standing;
 mod verdicts;
 
 pub use registry::{
     CandidateState, CandidateView, ModelDetail, RefusedView, RequestState, RequestView, RetrainState, VersionView,
 };
+pub use standing::{Standing, StandingKey};
 pub(crate) use verdicts::segment_name;
-pub use verdicts::{WindowQuery, WindowView};
+pub use verdicts::{Course, WindowQuery, WindowView};
 
 use detectors::verdict::{MonitorEvent, RowsMatured, Verdict};
 use registry::Registry;
@@ -21,6 +23,7 @@ use retrain::lifecycle::ModelEvent;
 use retrain::progress::{EpisodeProgress, RefusedCause};
 use retrain::request::RetrainRequest;
 use serde::Serialize;
+use standing::Standings;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -92,8 +95,23 @@ pub struct ReadModel {
 struct ModelBoard {
     captured: CapturedRows,
     verdicts: VerdictRing,
+    standings: Standings,
     registry: Registry,
     matured: Option<RowsMatured>,
+}
+
+impl ModelBoard {
+    fn summary(&self, name: &str) -> ModelSummary {
+        ModelSummary {
+            model: name.to_owned(),
+            champion: self.registry.champion().map(str::to_owned),
+            challenger: self.registry.challengers().first().cloned(),
+            challengers: self.registry.challengers().to_vec(),
+            retrain: self.registry.state(),
+            captured: self.captured,
+            last_final: self.verdicts.last_final().map(|verdict| WindowView::of(verdict)),
+        }
+    }
 }
 
 impl ReadModel {
@@ -123,7 +141,11 @@ impl ReadModel {
             MonitorEvent::Verdict(verdict) => {
                 self.arrivals += 1;
                 let (arrival, most) = (self.arrivals, self.limits.verdicts);
-                self.model_mut(&verdict.model).verdicts.insert(arrival, Arc::new(verdict.as_ref().clone()), most);
+                let model = self.model_mut(&verdict.model);
+                let verdict = Arc::new(verdict.as_ref().clone());
+                if model.verdicts.insert(arrival, Arc::clone(&verdict), most) {
+                    model.standings.take_in(&verdict);
+                }
             }
             MonitorEvent::RowsMatured(matured) => {
                 self.model_mut(&matured.model).matured = Some(matured.clone());
@@ -155,18 +177,12 @@ impl ReadModel {
 
     /// Every model, by name.
     pub fn models(&self) -> Vec<ModelSummary> {
-        self.models
-            .iter()
-            .map(|(name, model)| ModelSummary {
-                model: name.clone(),
-                champion: model.registry.champion().map(str::to_owned),
-                challenger: model.registry.challengers().first().cloned(),
-                challengers: model.registry.challengers().to_vec(),
-                retrain: model.registry.state(),
-                captured: model.captured,
-                last_final: model.verdicts.last_final().map(|verdict| WindowView::of(verdict)),
-            })
-            .collect()
+        self.models.iter().map(|(name, model)| model.summary(name)).collect()
+    }
+
+    /// A model in a line; `None` where nothing is known of it.
+    pub fn model_summary(&self, model: &str) -> Option<ModelSummary> {
+        Some(self.models.get(model)?.summary(model))
     }
 
     /// What is known of a model; `None` where nothing is.
@@ -210,6 +226,42 @@ impl ReadModel {
     /// The verdict with this id, if it is still at hand.
     pub fn verdict(&self, id: &str) -> Option<Arc<Verdict>> {
         self.models.values().find_map(|model| model.verdicts.get(id)).map(Arc::clone)
+    }
+
+    /// Where every monitor of a model stands; none where the model is unknown.
+    pub fn standings(&self, model: &str) -> Vec<(StandingKey, Standing)> {
+        let found = self.models.get(model).into_iter().flat_map(|found| found.standings.all());
+        found.map(|(key, standing)| (key.clone(), standing.clone())).collect()
+    }
+
+    /// The last verdict on the quality of all of a model's traffic, provisional or not.
+    pub fn coverage(&self, model: &str) -> Option<Arc<Verdict>> {
+        self.models.get(model)?.standings.coverage().map(Arc::clone)
+    }
+
+    /// The final verdicts of one monitor on one slice of a model, every version's, the earliest first.
+    pub fn course(&self, model: &str, course: &Course<'_>) -> Vec<Arc<Verdict>> {
+        self.models.get(model).map(|found| found.verdicts.course(course)).unwrap_or_default()
+    }
+
+    /// Every other verdict on the same window of the same version of a model.
+    pub fn beside(&self, verdict: &Verdict) -> Vec<Arc<Verdict>> {
+        self.models.get(&verdict.model).map(|found| found.verdicts.beside(verdict)).unwrap_or_default()
+    }
+
+    /// When a version of a model became champion last; `None` where that is not remembered.
+    pub fn champion_since_ms(&self, model: &str) -> Option<i64> {
+        self.models.get(model)?.registry.champion_since_ms()
+    }
+
+    /// Why promotions of a model are held, if they are, and how its last episode stood when that was told last.
+    pub fn under_way(&self, model: &str) -> (Option<String>, Option<EpisodeProgress>) {
+        self.models.get(model).map(|found| found.registry.under_way()).unwrap_or_default()
+    }
+
+    /// How a cause or a verdict with this id was acted upon: the requests that name it, and why it was refused where it was.
+    pub fn acted_upon(&self, model: &str, id: &str) -> (Vec<RequestView>, Vec<RefusedView>) {
+        self.models.get(model).map(|found| found.registry.acted_upon(id)).unwrap_or_default()
     }
 
     fn model_mut(&mut self, model: &str) -> &mut ModelBoard {

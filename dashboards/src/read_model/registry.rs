@@ -223,6 +223,31 @@ impl Registry {
         self.requests.iter().rev().cloned().collect()
     }
 
+    /// When the champion became it last; as far as the history reaches.
+    pub(super) fn champion_since_ms(&self) -> Option<i64> {
+        let champion = self.champion()?;
+        let became = |event: &&ModelEvent| match &event.event {
+            LifecycleEvent::Promoted { version, .. } | LifecycleEvent::RolledBack { version, .. } => {
+                version == champion
+            }
+            _ => false,
+        };
+        self.history.iter().rev().find(became).map(|event| event.time_ms)
+    }
+
+    pub(super) fn under_way(&self) -> (Option<String>, Option<EpisodeProgress>) {
+        (self.hold.clone(), self.requests.back().and_then(|view| view.progress.clone()))
+    }
+
+    /// The requests that name a verdict or a cause, newest first, and the refusals of it.
+    pub(super) fn acted_upon(&self, id: &str) -> (Vec<RequestView>, Vec<RefusedView>) {
+        let names = |view: &&RequestView| {
+            view.request.cause.id == id || view.request.evidence.iter().any(|verdict| verdict == id)
+        };
+        let requests = self.requests.iter().rev().filter(names).cloned().collect();
+        (requests, self.refused.iter().rev().filter(|view| view.cause.cause.id == id).cloned().collect())
+    }
+
     pub(super) fn request(&mut self, request: &RetrainRequest, limits: BoardLimits) {
         // The trainer's events may have been read first, and they know more.
         if self.requests.iter().any(|known| known.request.id == request.id) {

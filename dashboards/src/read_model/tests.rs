@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::{
-    attempted, ended, event, first_promoted, judged, opened, progress, promoted, quality, registered, rejected,
+    HOUR, attempted, ended, event, first_promoted, judged, opened, progress, promoted, quality, registered, rejected,
     request, trained, verdict,
 };
 use detectors::verdict::{Finality, Segment};
@@ -147,4 +147,23 @@ fn champion_and_challenger_never_leave_the_board() {
     }
     let names: Vec<_> = read_model.versions("bed").unwrap().into_iter().map(|view| view.version.version).collect();
     assert_eq!(names, ["v5", "v4", "v1"]);
+}
+
+#[test]
+fn what_was_found_stays_until_a_window_is_judged_clean() {
+    use detectors::verdict::{Severity, Why};
+    let mut read_model = ReadModel::default();
+    let mut record = |hour: i64, severity: Severity| {
+        read_model.record_monitor_event(&judged(Verdict { severity, ..verdict(&format!("w{hour}"), hour) }));
+        let (_, standing) = read_model.standings("bed").pop().unwrap();
+        (standing.state().cloned(), standing.since_ms.map(|since_ms| since_ms / HOUR), standing.is_blind())
+    };
+    let blind = || Severity::Inconclusive(Why::TooFewRows { rows: 1, needed: 100 });
+    assert_eq!(record(1, blind()), (None, None, true));
+    assert_eq!(record(2, Severity::Stable), (Some(Severity::Stable), Some(2), false));
+    assert_eq!(record(3, Severity::Drift), (Some(Severity::Drift), Some(3), false));
+    assert_eq!(record(4, blind()), (Some(Severity::Drift), Some(3), true), "not seeing it is not its end");
+    assert_eq!(record(5, Severity::Drift), (Some(Severity::Drift), Some(3), false));
+    assert_eq!(record(2, Severity::Stable), (Some(Severity::Drift), Some(3), false), "told again, late");
+    assert_eq!(record(6, Severity::Stable), (Some(Severity::Stable), Some(6), false));
 }

@@ -1,6 +1,6 @@
 //! The last verdicts of one model, and the windows they judge.
 
-use detectors::verdict::{Estimate, Finality, Segment, Severity, Verdict};
+use detectors::verdict::{Estimate, Finality, Monitor, Segment, Severity, Verdict};
 use detectors::windows::Window;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -16,6 +16,28 @@ pub struct WindowQuery {
     pub segment: Option<String>,
     /// Name of a monitor; `None` for every one.
     pub monitor: Option<String>,
+}
+
+/// Which windows follow one another in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course<'a> {
+    /// The slice; `None` for all of the traffic.
+    pub segment: Option<&'a Segment>,
+    /// The monitor.
+    pub monitor: &'a Monitor,
+    /// Windows that ended later are left out.
+    pub until_ms: i64,
+    /// The most windows, the latest.
+    pub limit: usize,
+}
+
+impl Course<'_> {
+    fn has(&self, verdict: &Verdict) -> bool {
+        verdict.finality == Finality::Final
+            && verdict.segment.as_ref() == self.segment
+            && verdict.monitor == *self.monitor
+            && verdict.window.end_ms <= self.until_ms
+    }
 }
 
 /// A judged window in brief; its verdict has the tests.
@@ -81,11 +103,11 @@ pub(super) struct VerdictRing {
 }
 
 impl VerdictRing {
-    /// Adds a verdict, in place of an earlier one with its id, and drops the oldest beyond `most`.
-    pub(super) fn insert(&mut self, arrival: u64, verdict: Arc<Verdict>, most: usize) {
+    /// Adds a verdict, in place of an earlier one with its id, and drops the oldest beyond `most`. Says whether it was added.
+    pub(super) fn insert(&mut self, arrival: u64, verdict: Arc<Verdict>, most: usize) -> bool {
         let is_judged = self.get(&verdict.id).is_some_and(|earlier| earlier.finality == Finality::Final);
         if is_judged && verdict.finality == Finality::Provisional {
-            return;
+            return false;
         }
         if let Some(earlier) = self.arrivals.insert(verdict.id.clone(), arrival) {
             self.by_arrival.remove(&earlier);
@@ -95,6 +117,7 @@ impl VerdictRing {
             let Some((_, oldest)) = self.by_arrival.pop_first() else { break };
             self.arrivals.remove(&oldest.id);
         }
+        true
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Arc<Verdict>> {
@@ -108,6 +131,22 @@ impl VerdictRing {
 
     pub(super) fn last_final(&self) -> Option<&Arc<Verdict>> {
         self.newest().map(|(_, verdict)| verdict).find(|verdict| verdict.finality == Finality::Final)
+    }
+
+    pub(super) fn course(&self, course: &Course<'_>) -> Vec<Arc<Verdict>> {
+        let wanted = self.newest().map(|(_, verdict)| verdict).filter(|verdict| course.has(verdict));
+        let mut found: Vec<_> = wanted.map(Arc::clone).collect();
+        found.sort_by_key(|verdict| Reverse((verdict.window.end_ms, verdict.window.start_ms)));
+        found.truncate(course.limit);
+        found.reverse();
+        found
+    }
+
+    pub(super) fn beside(&self, verdict: &Verdict) -> Vec<Arc<Verdict>> {
+        let is_beside = |other: &&Arc<Verdict>| {
+            other.window == verdict.window && other.version == verdict.version && other.id != verdict.id
+        };
+        self.newest().map(|(_, verdict)| verdict).filter(is_beside).map(Arc::clone).collect()
     }
 
     pub(super) fn windows(&self, query: &WindowQuery) -> Vec<WindowView> {

@@ -12,6 +12,7 @@
 //!
 //! Source: Benjamini and Hochberg, *Controlling the False Discovery Rate*, 1995.
 
+use super::distribution::{LEAST_SHOWN, Naming};
 use crate::layout::ColumnLayout;
 use crate::normal::normal_survival;
 use crate::profile::{CategoricalProfile, ColumnProfile, Fault, NumericProfile};
@@ -29,9 +30,6 @@ const MOST_OF_MOVEMENT: f64 = 0.5;
 
 /// How many times its share of the rows that part must be.
 const BEYOND_ITS_SHARE: f64 = 1.5;
-
-/// Rows below which a category's name is not shown.
-const LEAST_SHOWN: i64 = 10;
 
 /// How far one column's scores lie beyond where they should.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +80,12 @@ pub struct Movement {
 
 impl Movement {
     /// Of a column; `None` where the two cannot be compared.
-    pub(super) fn of(layout: &ColumnLayout, reference: &ColumnProfile, current: &ColumnProfile) -> Option<Self> {
+    pub(super) fn of(
+        layout: &ColumnLayout,
+        reference: &ColumnProfile,
+        current: &ColumnProfile,
+        naming: Naming,
+    ) -> Option<Self> {
         let pair = Pair::of_profiles(layout, reference, current).ok()?;
         let cells = pair.cells().ok()?;
         let share = cells.moved_share();
@@ -94,7 +97,7 @@ impl Movement {
                 ColumnLayout::Categorical(table),
                 ColumnProfile::Categorical(reference),
                 ColumnProfile::Categorical(current),
-            ) => most_grown(table.known(), reference, current).map(|name| format!("`{name}`")),
+            ) => most_grown(table.known(), reference, current).map(|grown| grown.told(naming)),
             _ => None,
         };
         let towards = most_odd(reference, current, share).map(str::to_owned).or_else(of_values);
@@ -137,18 +140,35 @@ fn moved_by_chance(cells: &Cells) -> f64 {
     cells.counts().iter().map(of_cell).sum::<f64>() / 2.0
 }
 
+/// What gained rows.
+#[derive(Debug, Clone, Copy)]
+enum Grown<'a> {
+    Category(&'a str),
+    Several(&'static str),
+}
+
+impl Grown<'_> {
+    fn told(self, naming: Naming) -> String {
+        match (self, naming) {
+            (Self::Category(name), Naming::Frequent) => format!("`{name}`"),
+            (Self::Category(_), Naming::Nothing) => "one category, which may not be named".to_owned(),
+            (Self::Several(name), _) => format!("`{name}`"),
+        }
+    }
+}
+
 /// The category that gained most, if enough rows have it for its name to be shown.
-fn most_grown<'a>(known: &'a [String], before: &CategoricalProfile, now: &CategoricalProfile) -> Option<&'a str> {
+fn most_grown<'a>(known: &'a [String], before: &CategoricalProfile, now: &CategoricalProfile) -> Option<Grown<'a>> {
     let (n, m) = (before.rows() as f64, now.rows() as f64);
-    let known = known.iter().map(String::as_str).zip(before.known().iter().zip(now.known()));
-    let tail =
-        [("unseen categories", before.unseen(), now.unseen()), ("rarer categories", before.other(), now.other())];
-    let gains = known
-        .map(|(name, (a, b))| (name, *a, *b))
-        .chain(tail)
-        .filter(|(_, _, rows)| *rows >= LEAST_SHOWN)
-        .map(|(name, a, b)| (name, b as f64 / m - a as f64 / n));
-    gains.filter(|(_, gain)| *gain > 0.0).max_by(|(_, x), (_, y)| x.total_cmp(y)).map(|(name, _)| name)
+    let counts = before.known().iter().zip(now.known());
+    let known = known.iter().zip(counts).map(|(name, (a, b))| (Grown::Category(name.as_str()), *a, *b));
+    let tail = [
+        (Grown::Several("unseen categories"), before.unseen(), now.unseen()),
+        (Grown::Several("rarer categories"), before.other(), now.other()),
+    ];
+    let shown = known.chain(tail).filter(|(_, _, rows)| *rows >= LEAST_SHOWN);
+    let gains = shown.map(|(grown, a, b)| (grown, b as f64 / m - a as f64 / n));
+    gains.filter(|(_, gain)| *gain > 0.0).max_by(|(_, x), (_, y)| x.total_cmp(y)).map(|(grown, _)| grown)
 }
 
 /// How much of a column's movement one segment holds.

@@ -1,6 +1,7 @@
 //! Drift: the distributions of a window's columns against the reference's.
 
 use super::attribution::{Movement, Strain, sentence, take_part};
+use super::distribution::{Naming, distribution};
 use super::policy::{PanelPolicy, Thresholds};
 use super::{Judgement, Normal};
 use crate::layout::ColumnLayout;
@@ -12,10 +13,13 @@ use crate::threshold::{
     AlarmRule, DrawnNull, DrawnNulls, Limit, Probe, Scores, ThresholdSource, WindowNull, WindowScores, median,
     windows_needed,
 };
-use crate::verdict::{Attribution, TestResult, Why};
+use crate::verdict::{Attribution, Distribution, TestResult, Why};
 
 /// The least scale of a probe, as a share of the effect that matters.
 const FLOOR_OF_EFFECT: f64 = 0.05;
+
+/// The most columns of a verdict whose counts are kept.
+const MOST_COUNTED: usize = 12;
 
 /// A score so many times its threshold is no more telling than any larger one.
 const MOST_STRAIN: f64 = 1e6;
@@ -129,14 +133,27 @@ impl DriftPanel {
 
     /// How one column moved; `None` where it cannot be compared.
     pub(super) fn movement(&self, column: usize, current: &Profile) -> Option<Movement> {
-        let reference = self.reference.get(column)?;
-        Movement::of(self.layouts.get(column)?, reference, current.columns().get(column)?)
+        let (layout, reference) = (self.layouts.get(column)?, self.reference.get(column)?);
+        Movement::of(layout, reference, current.columns().get(column)?, self.naming(column))
+    }
+
+    /// The coarse counts of one column; `None` where it cannot be compared.
+    fn distribution(&self, column: usize, current: &Profile) -> Option<Distribution> {
+        let (layout, reference) = (self.layouts.get(column)?, self.reference.get(column)?);
+        distribution(layout, reference, current.columns().get(column)?, self.naming(column))
+    }
+
+    fn naming(&self, column: usize) -> Naming {
+        match self.columns.get(column).is_some_and(|schema| self.policy.unnamed.contains(&schema.name)) {
+            true => Naming::Nothing,
+            false => Naming::Frequent,
+        }
     }
 
     /// The columns that take part in a drift, the largest contribution first.
     fn attribution(&self, strains: &[Strain], current: &Profile) -> Vec<Attribution> {
         let quantile = self.rule.quantile_of_tests(strains.len());
-        let of_column = |(column, contribution): (usize, f64)| {
+        let of_column = |(place, (column, contribution)): (usize, (usize, f64))| {
             let movement = self.movement(column, current)?;
             Some(Attribution {
                 column: self.columns.get(column)?.name.clone(),
@@ -144,9 +161,10 @@ impl DriftPanel {
                 moved_share: movement.share,
                 towards: movement.towards,
                 segment: None,
+                distribution: self.distribution(column, current).filter(|_| place < MOST_COUNTED),
             })
         };
-        take_part(strains, quantile).into_iter().filter_map(of_column).collect()
+        take_part(strains, quantile).into_iter().enumerate().filter_map(of_column).collect()
     }
 
     /// One probe's result and its strain; `None` where its statistic is undefined.

@@ -10,6 +10,7 @@
 mod attribution;
 mod budget;
 mod data_quality;
+mod distribution;
 mod drift;
 mod judgement;
 mod labelled;

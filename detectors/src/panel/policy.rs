@@ -10,7 +10,7 @@ use crate::statistics::Statistic;
 use crate::threshold::AlarmRule;
 use crate::windows::WindowSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Why a policy was refused. Each message names the setting by its path below the panel's.
@@ -89,6 +89,10 @@ pub struct PanelPolicy {
     pub data_quality: DataQualityLimits,
     /// When labelled quality has dropped.
     pub quality: QualityLimits,
+    /// Columns of which no verdict may name a value, because their privacy forbids it. It follows from the columns' settings and
+    /// is none of its own.
+    #[serde(skip)]
+    pub unnamed: BTreeSet<String>,
 }
 
 impl Default for PanelPolicy {
@@ -103,6 +107,7 @@ impl Default for PanelPolicy {
             hysteresis: Hysteresis::default(),
             data_quality: DataQualityLimits::default(),
             quality: QualityLimits::default(),
+            unnamed: BTreeSet::new(),
         }
     }
 }

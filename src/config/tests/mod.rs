@@ -43,6 +43,8 @@ fn the_shipped_example_is_valid_and_has_nothing_to_look_at_again() {
     let admission = &config.models["admission"];
     assert_eq!(admission.event_segments(), ["ward"]);
     assert_eq!(admission.privacy["postcode"], Policy::Hash);
+    let unnamed: Vec<&str> = admission.watched.panel.unnamed.iter().map(String::as_str).collect();
+    assert_eq!(unnamed, ["postcode"], "no verdict names a value of it");
 }
 
 #[test]

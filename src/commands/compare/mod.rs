@@ -1,5 +1,7 @@
 //! `driftline compare`: two files, a table of tests, and an exit code that a pipeline can act on.
 
+mod report;
+
 use super::WrongUsage;
 use crate::cli::{CompareArgs, Exit};
 use crate::compare::parity::{self, ParityComparison};
@@ -26,8 +28,12 @@ pub(super) fn compare(args: CompareArgs, json: bool) -> Result<Exit> {
         }
         return parity_exit(&comparison);
     }
+    let html = args.html.clone();
     let spec = spec(args)?;
     let comparison = compare::compare(&spec)?;
+    if let Some(file) = &html {
+        report::write(&comparison, file)?;
+    }
     if json {
         say(format_args!("{}", serde_json::to_string(&comparison)?))?;
     } else {
