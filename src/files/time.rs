@@ -70,7 +70,7 @@ pub fn rfc3339(millis: i64) -> String {
 pub(super) fn wanted(cell: &Cell<'_>) -> &'static str {
     match cell.number() {
         Some(number) if number.abs() < LEAST_SECONDS => {
-            "a time: so small a number is a year, a day or a row's number, and no moment since March 1973; name another column, or write years as dates (2025-01-01)"
+            "a time: so small a number is a year, a day or a row's number, and no moment since March 1973; name another column, write years as dates (2025-01-01), or give the rows a --start and an --interval instead"
         }
         _ => "a time: name another column, or write RFC 3339, or seconds or milliseconds since the epoch",
     }

@@ -328,7 +328,11 @@ mod tests {
         let artifact = serde_json::from_str::<serde_json::Value>(&text).unwrap()["data"]["artifact"].clone();
         let artifact = artifact.as_str().unwrap();
         let of = |artifact_now: &str, model: &str| Record {
-            value: Some(text.replace(artifact, artifact_now).replace(fixtures::MODEL, model).into()),
+            value: Some(
+                text.replace(artifact, artifact_now)
+                    .replace(r#""model":"bed""#, &format!("\"model\":\"{model}\""))
+                    .into(),
+            ),
             ..announced.record.clone()
         };
         let damaged = announced.artifacts.put("no reference".into()).unwrap();

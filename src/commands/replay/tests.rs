@@ -20,7 +20,7 @@ models:
 ";
 
 fn csv(rows: u32) -> String {
-    let row = |n: u32| format!("{n},{},{},{},{}\n", i64::from(n) * 10_000, n % 97, n % 89, n % 83);
+    let row = |n: u32| format!("{n},{},{},{},{}\n", 1_700_000_000 + i64::from(n) * 10_000, n % 97, n % 89, n % 83);
     format!("id,time,km,p,y\n{}", (0..rows).map(row).collect::<String>())
 }
 

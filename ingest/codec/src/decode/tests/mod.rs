@@ -159,7 +159,7 @@ fn a_wrong_row_costs_itself_and_its_neighbours_arrive() {
 #[test]
 fn broken_lines_cost_themselves_and_their_neighbours_arrive() {
     let cases: [(&[u8], &str); 10] = [
-        (br#"{"id":"x","time":1,"features":"#, "truncated"),
+        (br#"{"id":"x","time":1700000000000,"features":"#, "truncated"),
         (br#"{"id":"x"#, "malformed"),
         (br#"{"id":"x","time":01}"#, "malformed"),
         (br#"{"id":"x",}"#, "malformed"),
@@ -387,7 +387,7 @@ proptest! {
         let mut learnt = decoder();
         for swap in swapped {
             let features = if swap { r#"{"town":"a","b":1,"age":2}"# } else { r#"{"age": 2, "town": "a"}"# };
-            let fields = [r#""id":"a""#, r#""time":5"#, r#""model":"bed""#, r#""version":"1""#];
+            let fields = [r#""id":"a""#, r#""time":1700000000000"#, r#""model":"bed""#, r#""version":"1""#];
             let mut fields: Vec<String> = fields.map(str::to_owned).into();
             fields.insert(if swap { 0 } else { 4 }, format!("\"features\":{features}"));
             let body = format!("{{{}}}", fields.join(", "));

@@ -146,12 +146,13 @@ fn nothing_planted_is_in_what_is_repartitioned() {
 
 fn arrow_rows() -> Vec<u8> {
     let mut columns = columns_of(&["a", "b"]);
-    columns.retain(|(name, _)| !name.starts_with("features."));
+    columns.retain(|(name, _)| !name.starts_with("features.") && *name != "score");
     columns.extend([
         ("features.age", floats(&[Some(4242.25), None])),
         ("features.town", dictionary(&[Some("Secretville"), Some("Secretville")])),
         ("features.home", texts(&[None, Some("Hiddenford")])),
         ("segment.street", texts(&[Some("Hiddenford"), None])),
+        ("score.1", floats(&[Some(0.75), Some(0.75)])),
         ("score.Hiddenford", floats(&[Some(4242.25), None])),
         ("mail", texts(&[Some("outside@example.org"), Some("outside@example.org")])),
         ("label", texts(&[Some("0"), Some("0")])),

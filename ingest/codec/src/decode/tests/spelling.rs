@@ -27,7 +27,7 @@ const SPELLINGS: [(&str, Option<&str>); 17] = [
 fn a_value_names_one_category_segment_and_label_however_it_is_written() {
     for (written, name) in SPELLINGS {
         let body = format!(
-            r#"{{"id":"a","time":5,"model":"bed","version":"4","features":{{"town":{written}}},"prediction":{written},
+            r#"{{"id":"a","time":1700000000000,"model":"bed","version":"4","features":{{"town":{written}}},"prediction":{written},
                 "segment":{{"site":{written}}},"label":{written}}}"#
         );
         let mut bodies = vec![body.clone().into_bytes()];

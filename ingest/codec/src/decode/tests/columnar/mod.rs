@@ -325,7 +325,7 @@ fn a_mapping_reads_columns_of_another_shape() {
     let mut decoder = Decoder::new(vec![mapped.clone()], Limits::default());
     let columns: Columns = vec![
         ("uuid", texts(&[Some("m"), Some("n")])),
-        ("at", Arc::new(TimestampMicrosecondArray::from(vec![1_500_000, 2_500_000]))),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![NOW_MS * 1_000, NOW_MS * 1_000 + 1_000]))),
         ("payload", structure(vec![("age", floats(&[Some(3.0), Some(4.0)]))])),
         ("answer", texts(&[Some("0"), Some("1")])),
     ];
