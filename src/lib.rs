@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod one_line;
 pub mod output;
 
 pub mod config;

@@ -366,6 +366,20 @@ pub const HTTP_REQUESTS: Metric =
 /// How long requests take.
 pub const HTTP_DURATION: Metric =
     gauge("driftline_http_request_duration_seconds", &["route"], "Time to answer an HTTP request.").spread_over(SHORT);
+/// Connections of the HTTP API.
+pub const HTTP_CONNECTIONS: Metric = gauge("driftline_http_connections", &[], "Open connections of the HTTP API.");
+/// Connections that were closed from this side.
+pub const HTTP_CONNECTIONS_CUT: Metric = counter(
+    "driftline_http_connections_cut_total",
+    &["reason"],
+    "HTTP connections that were closed because they took too long, left an answer unread, or had to give way to others.",
+);
+/// Requests that were refused before any handler.
+pub const HTTP_REFUSED: Metric = counter(
+    "driftline_http_refused_total",
+    &["reason"],
+    "HTTP requests that were refused before any handler: of another site, without a token, or without the role.",
+);
 /// Updates for which a family had no room.
 pub const SERIES_CAPPED: Metric = counter(
     "driftline_series_capped_total",
@@ -432,6 +446,9 @@ pub const CATALOGUE: &[Metric] = &[
     INTAKE_REJECTED,
     HTTP_REQUESTS,
     HTTP_DURATION,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CUT,
+    HTTP_REFUSED,
     SERIES_CAPPED,
 ];
 

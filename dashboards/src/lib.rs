@@ -9,6 +9,7 @@ mod family;
 pub mod exporter;
 pub mod telemetry;
 
+pub mod audit;
 pub mod dashboard;
 pub mod read_model;
 

@@ -4,15 +4,16 @@
 //! The runner, capture and the HTTP server know nothing of Prometheus; whoever wires them hands their figures to these.
 
 use crate::catalogue::{
-    DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_DURATION, HTTP_REQUESTS, INTAKE_ACCEPTED,
-    INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED,
-    LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, PUBLICATIONS,
-    STAGE_ABORTED, STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES,
-    STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, UNKNOWN_LABELS, UNKNOWN_PREDICTIONS,
-    WATERMARK, WATERMARK_BEHIND,
+    DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_CONNECTIONS, HTTP_CONNECTIONS_CUT, HTTP_DURATION,
+    HTTP_REFUSED, HTTP_REQUESTS, INTAKE_ACCEPTED, INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS,
+    LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS,
+    Metric, OTHER_VERSIONS, PUBLICATIONS, STAGE_ABORTED, STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG,
+    STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES,
+    UNKNOWN_LABELS, UNKNOWN_PREDICTIONS, WATERMARK, WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
 use capture::watermark_alignment::Behind;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -320,6 +321,22 @@ impl HttpTelemetry {
         tracing::debug!(request, route, method, code, ?took, "request answered");
         self.exporter.add(&HTTP_REQUESTS, &[route, method, &code.to_string()], 1);
         self.exporter.observe(&HTTP_DURATION, &[route], took.as_secs_f64());
+    }
+
+    /// A request was refused before any handler.
+    pub(crate) fn refused(&self, why: &str, from: Option<IpAddr>) {
+        tracing::debug!(why, ?from, "request refused");
+        self.exporter.add(&HTTP_REFUSED, &[why], 1);
+    }
+
+    /// So many connections are open.
+    pub(crate) fn connections(&self, open: usize) {
+        self.exporter.set(&HTTP_CONNECTIONS, &[], open as f64);
+    }
+
+    /// A connection was closed from this side.
+    pub(crate) fn connection_cut(&self, reason: &str) {
+        self.exporter.add(&HTTP_CONNECTIONS_CUT, &[reason], 1);
     }
 
     /// Rows are durable.

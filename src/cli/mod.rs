@@ -15,6 +15,7 @@ pub use replay::{LabelArgs, ReplayArgs, RowOrder, Speed};
 
 use crate::files::{EventTime, FileColumns, Reading, ScoreColumns, ScoreColumnsError};
 use clap::{Args, Parser, Subcommand};
+use dashboards::api::Role;
 use detectors::schema::ColumnKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -106,6 +107,8 @@ pub enum Command {
     Retrain(RetrainArgs),
     /// Look at and change the registry of a running driftline
     Models(ModelsArgs),
+    /// Make a token for the API: its line for the file of tokens goes to standard output, the token itself to standard error
+    Token(TokenArgs),
 }
 
 /// Which configuration.
@@ -268,6 +271,19 @@ pub struct RemoteArgs {
     /// The API of the running driftline
     #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "DRIFTLINE_URL")]
     pub url: String,
+    /// A file with the token to show; else the variable DRIFTLINE_TOKEN has it, where the service asks for one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `driftline token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whose token it is: a person's or a program's name, as the audit trail will show it
+    pub name: String,
+    /// What it allows: read, write_events, operate or promote; may be repeated or separated by commas
+    #[arg(long = "role", required = true, value_delimiter = ',', value_name = "ROLE")]
+    pub roles: Vec<Role>,
 }
 
 /// `driftline retrain`.
@@ -426,7 +442,8 @@ mod tests {
             "driftline models card m v2 --html card.html",
             "driftline models promote m v2 --expect v1",
             "driftline models rollback m --reason slow",
-            "driftline models release m --reason mended",
+            "driftline models release m --reason mended --token-file t",
+            "driftline token ann --role read,operate --role promote",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -447,6 +464,8 @@ mod tests {
             "driftline reference --model m --from 2026-01-01T00:00:00Z",
             "driftline reference --model m --from-file f --from 2026-01-01T00:00:00Z --until 2026-01-02T00:00:00Z",
             "driftline retrain m",
+            "driftline token ann",
+            "driftline token ann --role root",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

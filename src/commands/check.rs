@@ -7,8 +7,8 @@ use crate::config::{Config, Finding, ModelConfig, check as findings_of};
 use crate::files::EventTime;
 use crate::files::table::TableSpec;
 use crate::output::say;
-use crate::service::check_references_of;
 use crate::service::model::{self, ModelSetup};
+use crate::service::{check_api, check_references_of};
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -32,6 +32,7 @@ pub(super) fn check(args: &ConfigArgs, json: bool) -> Result<Exit> {
     let config = Config::load(&args.config)?;
     let setups = ModelSetup::of(&config)?;
     config.schemas.of_files()?;
+    check_api(&config)?;
     let mut findings = findings_of(&config);
     findings.extend(missing_references(&config));
     match check_references_of(&config, &setups)? {

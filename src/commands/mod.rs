@@ -9,6 +9,7 @@ pub(crate) mod remote;
 mod replay;
 
 mod run;
+mod token;
 
 use crate::bench;
 use crate::cli::{BenchSubject, Command, CommandLine, Exit, InitArgs};
@@ -18,11 +19,13 @@ use crate::compare::CompareError;
 use crate::config::{ConfigError, WaitsTooLong};
 use crate::demo;
 use crate::files::{Files, ScoreColumnsError, SourceError};
+use crate::one_line;
 use crate::output::{note, say};
 use crate::service::model::UnknownModel;
 use crate::service::{StageFailedForGood, UnknownStage};
 use anyhow::{Context, Result};
 use clap::Parser;
+use dashboards::api::{OpenToAll, TlsError, TokenError};
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -68,6 +71,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
         Command::Reference(args) => reference::reference(&args, json),
         Command::Retrain(args) => models::retrain(&args, json),
         Command::Models(args) => models::models(&args, json),
+        Command::Token(args) => token::token(&args, json),
     }
 }
 
@@ -84,7 +88,7 @@ fn start_logging(verbose: u8, command: &Command) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let is_terminal = std::io::stderr().is_terminal();
     // A standard error that is closed is no reason to panic.
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(one_line::stderr);
     subscriber.with_ansi(is_terminal).log_internal_errors(false).init();
 }
 
@@ -120,6 +124,9 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.is::<ScoreColumnsError>()
         || cause.is::<UnknownModel>()
         || cause.is::<UnknownStage>()
+        || cause.is::<OpenToAll>()
+        || cause.is::<TokenError>()
+        || cause.is::<TlsError>()
         || cause.is::<WrongUsage>()
 }
 

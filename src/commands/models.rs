@@ -1,25 +1,31 @@
 //! `driftline retrain` and `driftline models`: orders to a running Driftline, and what its registry says.
 
 use super::WrongUsage;
-use crate::cli::{Exit, ModelsAction, ModelsArgs, RetrainArgs};
-use crate::commands::remote::Remote;
+use crate::cli::{Exit, ModelsAction, ModelsArgs, RemoteArgs, RetrainArgs};
+use crate::commands::remote::{Credentials, Remote};
 use crate::output::say;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const PAST_THE_GATE: &str =
     "a version that won its trial is promoted by itself; to promote another past the gate give --override REASON";
 
 pub(super) fn retrain(args: &RetrainArgs, json: bool) -> Result<Exit> {
-    let answer = Remote::new(&args.remote.url)
-        .post(&format!("/v1/models/{}/retrain", args.model), &json!({"reason": args.reason}))?;
-    taken(&answer, json)?;
+    let remote = remote(&args.remote)?;
+    let answer = remote.post(&format!("/v1/models/{}/retrain", args.model), &json!({"reason": args.reason}))?;
+    told(&remote, &answer, json)?;
     Ok(Exit::Done)
 }
 
+fn remote(args: &RemoteArgs) -> Result<Remote> {
+    Remote::new(&args.url, Credentials::of(args.token_file.as_deref())?)
+}
+
 pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
-    let remote = Remote::new(&args.remote.url);
+    let remote = remote(&args.remote)?;
     match &args.action {
         ModelsAction::List => list(&remote.get("/v1/models")?, json)?,
         ModelsAction::Show { model } => {
@@ -35,17 +41,17 @@ pub(super) fn models(args: &ModelsArgs, json: bool) -> Result<Exit> {
             let reason = overriding.as_deref().ok_or_else(|| WrongUsage(PAST_THE_GATE.to_owned()))?;
             let expected = champion(&remote, model, expect.as_deref())?;
             let body = json!({"version": version, "expected_champion": expected, "reason": reason});
-            taken(&remote.post(&format!("/v1/models/{model}/promote"), &body)?, json)?;
+            told(&remote, &remote.post(&format!("/v1/models/{model}/promote"), &body)?, json)?;
         }
         ModelsAction::Rollback { model, expect, reason } => {
             let expected = champion(&remote, model, expect.as_deref())?;
             let body = json!({"expected_champion": expected, "reason": reason});
-            taken(&remote.post(&format!("/v1/models/{model}/rollback"), &body)?, json)?;
+            told(&remote, &remote.post(&format!("/v1/models/{model}/rollback"), &body)?, json)?;
         }
         ModelsAction::Release { model, expect, reason } => {
             let expected = champion(&remote, model, expect.as_deref())?;
             let body = json!({"expected_champion": expected, "reason": reason});
-            taken(&remote.post(&format!("/v1/models/{model}/release"), &body)?, json)?;
+            told(&remote, &remote.post(&format!("/v1/models/{model}/release"), &body)?, json)?;
         }
     }
     Ok(Exit::Done)
@@ -83,10 +89,42 @@ fn list(models: &Value, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn taken(answer: &Value, json: bool) -> Result<()> {
-    if json {
-        return say(format_args!("{answer}"));
+/// How long the outcome of an order is waited for, and how often it is asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Tells what became of an order, once something has.
+///
+/// # Errors
+/// When it was refused.
+fn told(remote: &Remote, answer: &Value, json: bool) -> Result<()> {
+    let id = answer.get("id").and_then(Value::as_str).unwrap_or_default();
+    let outcome = outcome(remote, id);
+    let text = |field: &str| outcome.get(field).and_then(Value::as_str).unwrap_or_default();
+    if text("state") == "refused" {
+        bail!("{id} was taken and then refused: {}", text("outcome"));
     }
-    let id = answer.get("id").and_then(Value::as_str).unwrap_or("without an id");
-    say(format_args!("taken as {id}; `driftline models show` tells what became of it"))
+    if json {
+        return say(format_args!("{outcome}"));
+    }
+    match text("state") {
+        "carried_out" => say(format_args!("done as {id}: {}", text("outcome"))),
+        _ => say(format_args!(
+            "taken as {id}, and not acted upon within {PATIENCE:?}; `driftline models show` tells what becomes of it"
+        )),
+    }
+}
+
+/// What the service knows of an order once that is all, or patience has ended.
+fn outcome(remote: &Remote, id: &str) -> Value {
+    let started = Instant::now();
+    loop {
+        // An order that the service has not read yet is not found.
+        let known = remote.get(&format!("/v1/commands/{id}")).unwrap_or_else(|_| json!({"id": id, "state": "pending"}));
+        let is_pending = known.get("state").is_none_or(|state| state == "pending");
+        if !is_pending || started.elapsed() >= PATIENCE {
+            return known;
+        }
+        sleep(ASK_EVERY);
+    }
 }

@@ -4,7 +4,7 @@ use crate::cli::{Exit, RunArgs};
 use crate::config::{Config, StageFailure, check};
 use crate::output::note;
 use crate::service::{
-    Pace, Service, ServiceContext, ServiceOptions, StageFailedForGood, check_references, check_stages,
+    Pace, Service, ServiceContext, ServiceOptions, StageFailedForGood, check_api, check_references, check_stages,
 };
 use anyhow::{Context, Result};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let config = Config::load(&args.config.config)?;
     check_stages(&args.stages, &config)?;
+    check_api(&config)?;
     super::reference::check_files(&config)?;
     check(&config).iter().for_each(|finding| tracing::warn!("{finding}"));
     let context = Arc::new(ServiceContext::open(&config)?);
@@ -29,7 +30,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit> {
     let service = Service::start(Arc::clone(&context), &options)?;
     let signals = Signals::listen()?;
     if let Some(address) = service.address() {
-        note(format_args!("driftline: metrics and API at http://{address}"));
+        let scheme = config.api.scheme();
+        note(format_args!("driftline: metrics and API at {scheme}://{address}"));
     }
     let exits = config.stage_failure == StageFailure::Exit;
     let word = signals.wait(|| exits && service.has_failed_for_good());

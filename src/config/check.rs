@@ -26,12 +26,11 @@ impl fmt::Display for Finding {
 /// Everything in the configuration that works, but hardly as meant.
 pub fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if !config.api.listen.ip().is_loopback() {
+    if let Some(listen) = config.api.metrics_listen.filter(|listen| !listen.ip().is_loopback()) {
         let message = format!(
-            "{} can be reached from other machines, and the API asks for no password: put a proxy before it",
-            config.api.listen
+            "{listen} can be reached from other machines, and shows metrics and health to everyone: let a firewall or a network policy decide who that is"
         );
-        findings.push(finding("api.listen", message));
+        findings.push(finding("api.metrics_listen", message));
     }
     for model in config.models.values() {
         check_windows(config, model, &mut findings);

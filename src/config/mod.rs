@@ -8,6 +8,7 @@
 //! ([`HASH_KEY_VARIABLE`]), passwords for a Kafka or a schema registry from files or variables that the file names,
 //! credentials of object stores from the environment.
 
+mod api;
 mod check;
 mod error;
 mod horizon;
@@ -22,6 +23,7 @@ mod secret;
 mod sequential;
 mod validate;
 
+pub use api::ApiConfig;
 pub use check::{Finding, check};
 pub use error::{ConfigError, Problem};
 pub use horizon::{ArchiveKept, Kept, WaitsTooLong, check_horizon};
@@ -34,11 +36,10 @@ use capture::archive::compaction::CompactionPolicy;
 use codec::decode::HashKey;
 use error::out_of_range;
 use error::{Misfit, Validated, refuse};
-use raw::{RawApi, RawArchive, RawArtifacts, RawConfig, RawLog};
+use raw::{RawArchive, RawArtifacts, RawConfig, RawLog};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -122,19 +123,6 @@ pub enum Durability {
     Full,
     /// The end of the process, but perhaps not the loss of power; a good deal faster.
     Normal,
-}
-
-/// The API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Largest body of a request, unpacked, in bytes.
-    pub max_body_bytes: u64,
-    /// Requests a second; `None` sets no limit.
-    pub requests_per_second: Option<NonZeroU32>,
-    /// Requests handled at a time.
-    pub in_flight: NonZeroU32,
 }
 
 /// Where models and references are kept.
@@ -253,7 +241,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
     let config = Config {
         file: file.to_owned(),
         partitions: partitions(raw.partitions)?,
-        api: api(&raw.api)?,
+        api: api::api(raw.api, folder)?,
         artifacts: artifacts(raw.artifacts, folder, &log.directory)?,
         archive: archive(&raw.archive)?,
         log,
@@ -320,23 +308,6 @@ fn partitions(count: u32) -> Validated<NonZeroU32> {
         Some(partitions) if count <= MOST_PARTITIONS => Ok(partitions),
         _ => refuse("partitions", out_of_range("from 1 to 1024", count)),
     }
-}
-
-fn api(raw: &RawApi) -> Validated<ApiConfig> {
-    let at_least_one = |key: &str, count: u32| {
-        NonZeroU32::new(count)
-            .ok_or_else(|| Misfit { path: format!("api.{key}"), problem: out_of_range("at least 1", count) })
-    };
-    if raw.max_body.0 == 0 {
-        return refuse("api.max_body", out_of_range("at least 1 byte", 0));
-    }
-    let limit = raw.requests_per_second.map(|count| at_least_one("requests_per_second", count)).transpose()?;
-    Ok(ApiConfig {
-        listen: raw.listen,
-        max_body_bytes: raw.max_body.0,
-        requests_per_second: limit,
-        in_flight: at_least_one("in_flight", raw.in_flight)?,
-    })
 }
 
 /// Small files of a day that are worth merging.

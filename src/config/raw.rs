@@ -14,7 +14,6 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeseria
 use serde::{Deserialize, de};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(Debug, Deserialize)]
@@ -28,7 +27,7 @@ pub(super) struct RawConfig {
     #[serde(default = "RawConfig::default_partitions")]
     pub(super) partitions: u32,
     #[serde(default)]
-    pub(super) api: RawApi,
+    pub(super) api: super::api::RawApi,
     /// Where models and references are kept; by default `artifacts` in the log's directory.
     pub(super) artifacts: Option<RawArtifacts>,
     #[serde(default)]
@@ -95,26 +94,6 @@ pub(super) struct RawRetention {
     pub(super) age: Option<Span>,
     /// The oldest records of a partition that holds more.
     pub(super) bytes: Option<ByteSize>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawApi {
-    /// Address and port; loopback unless told otherwise.
-    pub(super) listen: SocketAddr,
-    /// Largest body of a request, unpacked.
-    pub(super) max_body: ByteSize,
-    /// Requests a second before `429`; without it there is no limit.
-    pub(super) requests_per_second: Option<u32>,
-    /// Requests handled at a time; more wait, and are turned away when they wait too long.
-    pub(super) in_flight: u32,
-}
-
-impl Default for RawApi {
-    fn default() -> Self {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 9464));
-        Self { listen, max_body: ByteSize(8 << 20), requests_per_second: None, in_flight: 64 }
-    }
 }
 
 #[derive(Debug, Deserialize)]

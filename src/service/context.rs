@@ -19,6 +19,11 @@ use streams::log::{Log, LogError, Retention, TopicSpec};
 use streams::store::Store;
 use streams::topics;
 
+/// How long commands, causes and the audit trail are kept. By then each command has been carried out or refused.
+const ASKED_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
+/// The most bytes of the audit trail.
+const MOST_AUDIT_BYTES: u64 = 256 << 20;
+
 /// Windows of the longest that partitions may be apart, and the least event time.
 const WINDOWS_APART: u32 = 4;
 const LEAST_APART: Duration = Duration::from_secs(600);
@@ -65,9 +70,7 @@ impl ServiceContext {
         let partitions = config.partitions.get();
         let monitors = if log.is_shared() { partitions } else { 1 };
         let open_for = longest_open(&models, config.max_disorder);
-        for topic in topic_specs((partitions, monitors), config.log.retention, open_for) {
-            log.ensure_topic(&topic)?;
-        }
+        ensure_topics(log.as_ref(), topic_specs((partitions, monitors), config.log.retention, open_for))?;
         for topic in config.log.repartitioned() {
             ensure_source(log.as_ref(), topic, config)?;
         }
@@ -171,9 +174,22 @@ fn topic_specs((partitions, monitors): (u32, u32), retention: Retention, open_fo
     specs.extend(inputs.iter().map(|name| spec(&topics::dead_letters_of(name), partitions, retention)));
     let age = retention.age.map(|age| age.max(open_for.saturating_mul(2)));
     specs.push(spec(topics::PARTIALS, monitors, Retention { age, bytes_per_partition: None }));
+    let asked = Retention { age: Some(ASKED_KEPT), bytes_per_partition: Some(MOST_AUDIT_BYTES) };
+    specs.push(spec(topics::AUDIT, 1, asked));
     let kept = [topics::VERDICTS, topics::CAUSES, topics::COMMANDS, topics::RETRAIN, topics::MODELS, topics::ARCHIVED];
     specs.extend(kept.iter().map(|name| spec(name, 1, forever)));
     specs
+}
+
+fn ensure_topics(log: &dyn Log, specs: Vec<TopicSpec>) -> Result<()> {
+    for mut topic in specs {
+        // The owner of a Kafka decides how long topics that exist there already are kept.
+        if !log.is_shared() && [topics::CAUSES, topics::COMMANDS].contains(&topic.name.as_str()) {
+            topic.retention.age = Some(ASKED_KEPT);
+        }
+        log.ensure_topic(&topic)?;
+    }
+    Ok(())
 }
 
 /// The users' topic, of as many partitions as they like, and what its repartition is told by.

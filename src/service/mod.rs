@@ -22,6 +22,8 @@ mod intake;
 
 mod fit;
 mod horizons;
+mod listening;
+mod readiness;
 mod stages;
 pub(crate) mod trainer_deps;
 
@@ -35,36 +37,37 @@ pub mod topic_reader;
 
 pub use context::ServiceContext;
 pub use fit::{check_references, check_references_of};
+pub use listening::check_api;
 pub use stages::{UnknownStage, check_stages};
 
-use crate::config::{AWAITED_EPOCH, Config};
+use crate::config::AWAITED_EPOCH;
 use crate::service::commands::LogOrders;
 use crate::service::intake::LogIntake;
 use crate::service::maintenance::{Maintenance, MaintenanceThread};
 use crate::service::projector::{CaptureFollowed, Projector, Shown};
 use crate::service::publisher::{Publisher, Publishing};
 use crate::service::telemetry::StageMetrics;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use capture::repartition::Repartition;
 use capture::stage::Capture;
-use capture::watermark_alignment::{Behind, WatermarkAlignment};
-use dashboards::api::{self, ApiOptions, NotReady, RateLimit, Services};
+use capture::watermark_alignment::WatermarkAlignment;
+use dashboards::api::Services;
+use dashboards::audit::SharedTrail;
 use dashboards::dashboard::Dashboard;
 use dashboards::exporter::{Exporter, ExporterOptions};
 use dashboards::read_model::{BoardLimits, SharedReadModel};
 use dashboards::telemetry::{CaptureTelemetry, PublisherTelemetry};
+use listening::RunningApi;
+use readiness::readiness;
 use retrain::controller_stage::ControllerStage;
 use retrain::trainer_stage::TrainerStage;
 use stages::stages;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use streams::runner::{
-    EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageState, StageWorkers, wait_until_quiet,
-};
+use streams::runner::{EpochPolicy, RunnerContext, SealWhen, Sharing, StageHandle, StageWorkers, wait_until_quiet};
 use streams::stage::StageError;
 use thiserror::Error;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The most bytes of input that one epoch absorbs, but for those of capture.
@@ -122,12 +125,6 @@ pub struct Service {
     stop: CancellationToken,
 }
 
-struct RunningApi {
-    address: SocketAddr,
-    runtime: tokio::runtime::Runtime,
-    server: JoinHandle<Result<(), api::ApiError>>,
-}
-
 impl Service {
     /// Starts the stages, and the API where it is asked for.
     ///
@@ -140,7 +137,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("DRIFTLINE_REVISION").map(str::to_owned),
         })?);
-        let read_model = SharedReadModel::new(BoardLimits::default());
+        let (read_model, trail) = (SharedReadModel::new(BoardLimits::default()), SharedTrail::default());
         read_model.write().configure(context.models.iter().map(|model| model.name().to_owned()));
         let stop = CancellationToken::new();
         let watermark_alignment = match options.pace {
@@ -152,6 +149,7 @@ impl Service {
         let workers = Arc::new(Mutex::new(workers));
         let shown = Shown {
             dashboard: Dashboard::new(read_model.clone(), Arc::clone(&exporter)),
+            trail: trail.clone(),
             capture: CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), watermark_alignment.clone()),
             publisher: Publisher::start(Publishing {
                 models: &context.models,
@@ -172,12 +170,15 @@ impl Service {
             intake: intake(&context),
             commands: orders(&context),
             read_model: read_model.clone(),
+            trail,
             exporter,
             readiness,
             closing: stop.clone(),
         };
         let api = match options.listen {
-            Some(listen) => Some(serve(listen, services(readiness(&workers, watermark_alignment)), &context.config)?),
+            Some(listen) => {
+                Some(RunningApi::start(listen, services(readiness(&workers, watermark_alignment)), &context.config)?)
+            }
             None => None,
         };
         Ok(Self { context, workers, projector, maintenance, api, read_model, stop })
@@ -190,7 +191,7 @@ impl Service {
 
     /// Where the API listens.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|api| api.address)
+        self.api.as_ref().map(RunningApi::address)
     }
 
     /// What the API shows.
@@ -232,7 +233,7 @@ impl Service {
         let ended: Vec<_> = workers.into_iter().map(StageWorkers::join).collect();
         self.projector.stop();
         if let Some(api) = self.api {
-            api.runtime.block_on(api.server).context("ending the API")??;
+            api.join()?;
         }
         ended.into_iter().collect::<Result<Vec<()>, StageError>>()?;
         Ok(())
@@ -271,30 +272,6 @@ fn intake(context: &ServiceContext) -> Arc<LogIntake> {
 fn orders(context: &ServiceContext) -> Arc<LogOrders> {
     let models = context.models.iter().map(|model| model.name().to_owned()).collect();
     Arc::new(LogOrders::new(Arc::clone(&context.log), models))
-}
-
-/// What keeps the service from being ready: stages that are replaying, have failed or have ended, and partitions for which
-/// windows stay open.
-fn readiness(
-    workers: &Arc<Mutex<Vec<StageWorkers>>>,
-    watermark_alignment: Option<Arc<WatermarkAlignment>>,
-) -> api::Readiness {
-    let workers = Arc::clone(workers);
-    Arc::new(move || {
-        let statuses = running(&workers).into_iter().map(|handle| handle.status());
-        let standing = statuses.filter(|status| !matches!(status.state, StageState::Running));
-        let stages = standing.map(|status| NotReady { part: status.name, reason: format!("{:?}", status.state) });
-        let behind = watermark_alignment.iter().flat_map(|watermark_alignment| watermark_alignment.behind());
-        stages.chain(behind.filter(Behind::holds_windows).map(windows_wait)).collect()
-    })
-}
-
-/// That windows wait for a partition.
-fn windows_wait(behind: Behind) -> NotReady {
-    let Behind { topic, partition, by, .. } = behind;
-    let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
-    let reason = format!("windows stay open for it: it is {by} behind another partition in event time");
-    NotReady { part: format!("{topic}/{partition}"), reason }
 }
 
 /// Starts the stages that this process runs.
@@ -337,20 +314,4 @@ fn runs(context: &ServiceContext, workers: &Arc<Mutex<Vec<StageWorkers>>>, stage
 /// The runners at work now.
 fn running(workers: &Mutex<Vec<StageWorkers>>) -> Vec<Arc<StageHandle>> {
     workers.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(StageWorkers::handles).collect()
-}
-
-fn serve(listen: SocketAddr, services: Services, config: &Config) -> Result<RunningApi> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind(listen))
-        .with_context(|| format!("api.listen: cannot listen on {listen}; choose another address or port"))?;
-    let address = listener.local_addr()?;
-    let options = ApiOptions {
-        most_body_bytes: usize::try_from(config.api.max_body_bytes).unwrap_or(usize::MAX),
-        most_in_flight: config.api.in_flight.get() as usize,
-        rate: config.api.requests_per_second.map(|per_second| RateLimit { per_second, burst: per_second }),
-        ..ApiOptions::default()
-    };
-    let server = runtime.spawn(api::serve(listener, services, options));
-    Ok(RunningApi { address, runtime, server })
 }

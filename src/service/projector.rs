@@ -8,12 +8,14 @@ use crate::service::publisher::Publisher;
 use anyhow::Result;
 use capture::partial::{CaptureEpoch, LedgerEntry};
 use capture::watermark_alignment::{Behind, WatermarkAlignment};
+use dashboards::audit::{AuditEntry, Outcome, SharedTrail};
 use dashboards::dashboard::Dashboard;
 use dashboards::read_model::CapturedRows;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
-use retrain::lifecycle::ModelEvent;
+use retrain::lifecycle::{LifecycleEvent, ModelEvent};
 use retrain::progress::RetrainEvent;
+use retrain::trainer_stage::COMMAND_HEADER;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,7 +45,7 @@ impl Projector {
     /// When a topic does not exist, or no thread can be had.
     pub(crate) fn start(log: Arc<dyn Log>, shown: Shown) -> Result<Self> {
         let mut places = Vec::new();
-        for topic in [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS] {
+        for topic in [topics::MODELS, topics::RETRAIN, topics::VERDICTS, topics::PARTIALS, topics::AUDIT] {
             places.push((topic, log.bounds(topic, 0)?.first));
         }
         let stop = Arc::new(AtomicBool::new(false));
@@ -70,6 +72,8 @@ pub(crate) struct Shown {
     pub dashboard: Dashboard,
     /// What is told of capture's ledger.
     pub capture: CaptureFollowed,
+    /// Who asked for what, and what became of it.
+    pub trail: SharedTrail,
     /// Who keeps champions where other servers read them.
     pub publisher: Publisher,
 }
@@ -168,8 +172,12 @@ impl Shown {
         let dashboard = &mut self.dashboard;
         let shown = match topic {
             topics::VERDICTS => decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
-            topics::MODELS => decoded::<ModelEvent>(record).map(|event| self.show_model(&event)),
-            topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| show_retrain(&event, dashboard)),
+            topics::MODELS => decoded::<ModelEvent>(record).map(|event| self.show_model(record, &event)),
+            topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| {
+                show_retrain(&event, dashboard);
+                self.trail.write(|trail| tell_outcome(&event, |command, outcome| trail.ended(command, outcome)));
+            }),
+            topics::AUDIT => decoded::<AuditEntry>(record).map(|entry| self.trail.write(|trail| trail.record(entry))),
             _ => CaptureEpoch::read(record).map(|epoch| {
                 show_ledger((record.offset, &epoch), (dashboard, &self.capture));
                 self.capture.stand(&epoch.ledger, record.append_time_ms);
@@ -180,8 +188,12 @@ impl Shown {
         }
     }
 
-    fn show_model(&mut self, event: &ModelEvent) {
+    fn show_model(&mut self, record: &Record, event: &ModelEvent) {
         self.dashboard.model_event(event);
+        let command = record.header(COMMAND_HEADER).and_then(|id| std::str::from_utf8(id).ok());
+        if let (Some(command), Some(outcome)) = (command, carried_out(&event.event)) {
+            self.trail.write(|trail| trail.ended(command, outcome));
+        }
         if let Err(error) = self.publisher.model_event(event) {
             tracing::error!(model = event.model, %error, "the publisher leaves out what happened to a model");
         }
@@ -201,6 +213,30 @@ fn show_retrain(event: &RetrainEvent, dashboard: &mut Dashboard) {
             tracing::warn!(model = refused.model, command = refused.command, "refused: {}", refused.reason);
         }
         RetrainEvent::Unknown => {}
+    }
+}
+
+/// What a command came to, by an event that it brought about.
+fn carried_out(event: &LifecycleEvent) -> Option<Outcome> {
+    Some(Outcome::CarriedOut(match event {
+        LifecycleEvent::Promoted { version, .. } => format!("{version} is the champion"),
+        LifecycleEvent::RolledBack { version, .. } => {
+            format!("{version} is the champion again, and promotions are held until `driftline models release`")
+        }
+        LifecycleEvent::Released { .. } => "challengers are promoted again".to_owned(),
+        _ => return None,
+    }))
+}
+
+/// What the controller or the trainer says of a cause or a command.
+fn tell_outcome(event: &RetrainEvent, tell: impl FnOnce(&str, Outcome)) {
+    match event {
+        RetrainEvent::Request(request) => {
+            tell(&request.cause.id, Outcome::CarriedOut(format!("an episode is opened by request {}", request.id)));
+        }
+        RetrainEvent::Refused(refused) => tell(&refused.cause.id, Outcome::Refused(refused.why.to_string())),
+        RetrainEvent::CommandRefused(refused) => tell(&refused.command, Outcome::Refused(refused.reason.clone())),
+        RetrainEvent::Episode(_) | RetrainEvent::Unknown => {}
     }
 }
 

@@ -8,6 +8,7 @@ mod command_line;
 mod demo;
 mod faults;
 mod forgotten;
+mod guarded;
 mod kafka_log;
 mod kill;
 mod publishing;

@@ -105,6 +105,11 @@ impl Workplace {
 }
 
 impl Running {
+    /// Where its API is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends a body.
     ///
     /// # Errors

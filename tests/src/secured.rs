@@ -107,6 +107,18 @@ fn settings(broker: &str, trusted: &str) -> Vec<(String, String)> {
     settings
 }
 
+/// Writes a certificate for a server on loopback, `server.pem` with `server.key`, and the authority's, `ca.pem`.
+///
+/// # Errors
+/// When one cannot be made or written.
+pub fn write_server_certificate(folder: &Path) -> Result<()> {
+    let authority = Issued::new("driftline tests", None)?;
+    let server = Issued::new("server", Some(&authority))?;
+    std::fs::write(folder.join("ca.pem"), authority.certificate.to_pem()?)?;
+    std::fs::write(folder.join("server.pem"), server.certificate.to_pem()?)?;
+    Ok(std::fs::write(folder.join("server.key"), server.key.private_key_to_pem_pkcs8()?)?)
+}
+
 /// Writes the clients' files, and the broker's: its key with its certificate, and what it trusts.
 fn write_certificates(folder: &Path) -> Result<(String, String)> {
     let authority = Issued::new("driftline tests", None)?;

@@ -1,7 +1,7 @@
 //! What goes wrong, as RFC 9457 problem details: one shape for every error, made for people and for programs.
 
+use crate::api::commands::CommandError;
 use crate::api::intake::IntakeError;
-use crate::api::models::CommandError;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +28,10 @@ pub enum ApiError {
 pub(crate) enum ProblemKind {
     BadRequest,
     NothingAccepted,
+    Unauthorized,
+    Forbidden,
+    Misdirected,
+    TooSlow,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -44,6 +48,12 @@ impl ProblemKind {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
             Self::NothingAccepted => (StatusCode::BAD_REQUEST, "nothing-accepted", "No row was accepted"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed"),
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request is meant for another host")
+            }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not answer this method")
@@ -62,6 +72,11 @@ impl ProblemKind {
 }
 
 impl ProblemKind {
+    /// What happened, for people.
+    pub(crate) fn title(self) -> &'static str {
+        self.parts().2
+    }
+
     /// Whether the request may have been refused before its body had been read to the end. The server then closes the
     /// connection; a client that is not told sends its next request into it and never hears of that.
     fn may_leave_body_unread(self) -> bool {
@@ -96,6 +111,22 @@ impl Problem {
         self
     }
 
+    /// Whether the same request would be refused again, however often it comes.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self.kind, ProblemKind::NotFound | ProblemKind::Conflict | ProblemKind::BadRequest)
+    }
+
+    /// What went wrong, in a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The status that it is answered with.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.parts().0
+    }
+
     /// There is nothing known of a model.
     pub(crate) fn unknown_model(model: &str) -> Self {
         Self::new(
@@ -117,6 +148,10 @@ impl IntoResponse for Problem {
         let mut response = (status, kind, Value::Object(body).to_string()).into_response();
         if self.kind.may_leave_body_unread() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.kind == ProblemKind::Unauthorized {
+            let challenge = HeaderValue::from_static(r#"Bearer, Basic realm="driftline", charset="UTF-8""#);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));

@@ -1,10 +1,13 @@
 //! axum's extractors with their rejections as problem details.
 
-use crate::api::error::Problem;
+use crate::api::Api;
+use crate::api::error::{Problem, ProblemKind};
+use crate::api::receive::LONGEST_PAUSE;
 use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// The parameters in a path.
 pub(super) struct InPath<T>(pub(super) T);
@@ -33,11 +36,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(value) = Json::from_request(request, state).await?;
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
+        let patience = api.options.request_timeout.min(LONGEST_PAUSE);
+        let reading = tokio::time::timeout(patience, Json::from_request(request, api)).await;
+        let Ok(read) = reading else {
+            let detail = format!("the body was not there within {patience:?}: nothing was done; send it in one go");
+            return Err(Problem::new(ProblemKind::TooSlow, detail));
+        };
+        let Json(value) = read?;
         Ok(Self(value))
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::api::Api;
 use crate::api::error::{Problem, ProblemKind};
+use crate::api::guard::Caller;
+use crate::api::tokens::Role;
 use crate::exporter::TEXT_FORMAT;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -43,12 +45,19 @@ pub(super) struct Ready {
     reasons: Vec<NotReady>,
 }
 
-pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Ready>) {
+/// Whether the service is ready is told to everyone, because those who ask have no tokens; why it is not, to those who may read.
+pub(super) async fn ready(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+) -> (StatusCode, Json<Ready>) {
     let mut reasons = (api.services.readiness)();
     if api.services.closing.is_cancelled() {
         reasons.push(NotReady { part: "service".to_owned(), reason: "shutting down".to_owned() });
     }
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if !caller.roles.contains(Role::Read) {
+        reasons.clear();
+    }
     (status, Json(Ready { ready, reasons }))
 }

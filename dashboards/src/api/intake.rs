@@ -1,19 +1,21 @@
 //! The way in: events, labels and feedback over HTTP, acknowledged only when they are durable.
 //!
 //! The order in which a request is checked keeps a refusal cheap: its headers, its right to come now, and only then its
-//! body. A place among the requests in flight is taken before the body is read and given back when the log is done with
-//! it, also where the client has gone away meanwhile; so memory is bounded by places times the largest body.
+//! body. A place among the requests in flight is taken when the body is there and given back when the log is done with it,
+//! also where the client has gone away meanwhile; so memory is bounded by places times the largest body, and by the room
+//! of those that come in.
 //!
 //! A batch is not all or nothing: good rows are accepted, and bad ones are listed. It is an error only where no row was good.
 
 use crate::api::Api;
-use crate::api::encoding::{Encoding, too_large};
+use crate::api::encoding::Encoding;
 use crate::api::error::{Problem, ProblemKind};
-use axum::Json;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use crate::api::guard::Caller;
+use crate::api::receive::{Arrived, receive};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -78,6 +80,11 @@ impl Format {
             .map(|(_, format)| format)
     }
 
+    /// The content types that are taken.
+    pub(super) fn content_types() -> impl Iterator<Item = &'static str> {
+        Self::BY_CONTENT_TYPE.into_iter().map(|(known, _)| known)
+    }
+
     fn of_headers(headers: &HeaderMap) -> Result<Self, Problem> {
         let given = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
         if let Some(format) = given.as_deref().and_then(Self::of_content_type) {
@@ -87,7 +94,7 @@ impl Format {
             || "the request names no content-type".to_owned(),
             |given| format!("content-type `{given}` is not taken"),
         );
-        let known: Vec<_> = Self::BY_CONTENT_TYPE.iter().map(|(known, _)| *known).collect();
+        let known: Vec<_> = Self::content_types().collect();
         let detail = format!("{found}: send one of {}", known.join(", "));
         Err(Problem::new(ProblemKind::UnsupportedMediaType, detail).with("accepted", known))
     }
@@ -167,53 +174,52 @@ pub trait EventIntake: Send + Sync {
 /// The most bad rows that an answer lists. The rest are counted.
 const MOST_LISTED: usize = 1_000;
 
-pub(super) async fn events(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    take(api, Kind::Events, request).await
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    take(&api, &caller, (Kind::Events, request)).await
 }
 
-pub(super) async fn labels(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    take(api, Kind::Labels, request).await
+pub(super) async fn labels(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    take(&api, &caller, (Kind::Labels, request)).await
 }
 
-pub(super) async fn feedback(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    take(api, Kind::Feedback, request).await
+pub(super) async fn feedback(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    take(&api, &caller, (Kind::Feedback, request)).await
 }
 
-async fn take(api: Arc<Api>, kind: Kind, request: Request) -> Result<Response, Problem> {
+async fn take(api: &Arc<Api>, caller: &Caller, (kind, request): (Kind, Request)) -> Result<Response, Problem> {
     api.refuse_if_closing()?;
     let format = Format::of_headers(request.headers())?;
     let encoding = Encoding::of_headers(request.headers())?;
-    api.admission.admit()?;
+    caller.rates.admit_submission()?;
+    let most = api.options.most_body_bytes;
+    let Arrived { body, room } = receive(api, request, most).await?;
     let place = api.admission.place()?;
-    let (body, most) = (read(&api, request).await?, api.options.most_body_bytes);
     let body = match encoding {
         Encoding::Identity => body,
         Encoding::Gzip => api.on_blocking_thread(move || encoding.unpack(body, most)).await??,
     };
+    // What comes now is bounded by the places.
+    drop(room);
     if body.is_empty() {
         return Err(Problem::new(
             ProblemKind::BadRequest,
             format!("the body is empty: send one row of {} or more", kind.name()),
         ));
     }
-    let receipt = append(&api, Submission { kind, format, body }, place).await?;
-    answer(&api, kind, receipt)
-}
-
-async fn read(api: &Api, request: Request) -> Result<Bytes, Problem> {
-    let reading = tokio::time::timeout(api.options.request_timeout, Bytes::from_request(request, &()));
-    let Ok(outcome) = reading.await else {
-        let detail = format!("the body was not there within {:?}: nothing was written", api.options.request_timeout);
-        return Err(Problem::new(ProblemKind::TimedOut, detail));
-    };
-    outcome.map_err(|rejection| unread(&rejection, api.options.most_body_bytes))
-}
-
-fn unread(rejection: &BytesRejection, most: usize) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large(most);
-    }
-    Problem::new(ProblemKind::BadRequest, format!("the body could not be received: {}", rejection.body_text()))
+    let receipt = append(api, Submission { kind, format, body }, place).await?;
+    answer(api, kind, receipt)
 }
 
 async fn append(api: &Api, submission: Submission, place: OwnedSemaphorePermit) -> Result<Receipt, Problem> {

@@ -3,39 +3,67 @@
 //! It holds no state but limits. What it shows is the board's and the exporter's; what comes in leaves through
 //! [`EventIntake`] and [`Commands`], on threads where blocking is allowed. Every error is a problem of RFC 9457.
 //!
-//! Where to listen is the caller's to say. There is no authentication here: the address is meant to be loopback, or one
-//! that only those can reach who may do all of this.
+//! A request passes [`guard`] before any handler, and its connection the limits of [`server`]. Where to listen is the caller's
+//! to say; an address that others reach asks for tokens ([`check_listen`]).
+
+mod connections;
+mod server;
+mod tls;
+
+pub(crate) mod guard;
+mod hosts;
+mod tokens;
 
 mod admission;
 mod encoding;
 mod error;
 mod extract;
+mod observe;
+mod paging;
+mod receive;
+
+mod alerts;
+mod commands;
 mod health;
 mod intake;
 mod models;
-mod observe;
+mod openapi;
 mod verdicts;
 
 pub use admission::RateLimit;
+pub use commands::{Asker, Command, CommandError, Commands, Order};
+pub use connections::ConnectionLimits;
 pub use error::ApiError;
+pub use guard::{HasTokens, OpenToAll, check_listen};
 pub use health::{NotReady, Readiness};
+pub use hosts::HostName;
 pub use intake::{EventIntake, Format, IntakeError, Kind, Receipt, Rejected, Submission};
-pub use models::{Command, CommandError, Commands, Order};
+pub use tls::{Tls, TlsError, TlsFiles};
+pub use tokens::{NewToken, Role, TokenError, Tokens};
 
+use crate::audit::SharedTrail;
 use crate::exporter::Exporter;
 use crate::read_model::SharedReadModel;
 use crate::telemetry::HttpTelemetry;
 use admission::Admission;
+use alerts::SeenAlerts;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
+use connections::Connections;
 use error::{Problem, ProblemKind};
+use guard::Guard;
 use observe::Observed;
+use server::Server;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -46,6 +74,8 @@ pub struct Services {
     pub commands: Arc<dyn Commands>,
     /// What is shown.
     pub read_model: SharedReadModel,
+    /// Who asked for what, and what became of it.
+    pub trail: SharedTrail,
     /// The metrics.
     pub exporter: Arc<Exporter>,
     /// Whether the service is ready.
@@ -55,7 +85,7 @@ pub struct Services {
 }
 
 /// Limits of the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiOptions {
     /// The most bytes of a body, counted after decompression.
     pub most_body_bytes: usize,
@@ -65,9 +95,23 @@ pub struct ApiOptions {
     pub request_timeout: Duration,
     /// How long requests that are under way may take to end when the service closes.
     pub drain: Duration,
-    /// How many submissions may come in; `None` for as many as the log can take.
+    /// How many submissions of each token, or of everyone, may come in; `None` for as many as the log can take.
     pub rate: Option<RateLimit>,
+    /// How many commands of each token, or of everyone, may come in.
+    pub command_rate: RateLimit,
+    /// Limits of connections.
+    pub connections: ConnectionLimits,
+    /// Hosts that are answered beside this machine.
+    pub hosts: Vec<HostName>,
+    /// Who may do what; `None` lets everyone do everything.
+    pub tokens: Option<Arc<Tokens>>,
+    /// What encrypts connections.
+    pub tls: Option<Tls>,
 }
+
+/// Commands a second, and at once: each is kept in the log, and people give few.
+const COMMANDS_A_SECOND: u32 = 1;
+const COMMANDS_AT_ONCE: u32 = 20;
 
 impl Default for ApiOptions {
     fn default() -> Self {
@@ -77,6 +121,14 @@ impl Default for ApiOptions {
             request_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             rate: None,
+            command_rate: RateLimit {
+                per_second: NonZeroU32::MIN.saturating_add(COMMANDS_A_SECOND - 1),
+                burst: NonZeroU32::MIN.saturating_add(COMMANDS_AT_ONCE - 1),
+            },
+            connections: ConnectionLimits::default(),
+            hosts: Vec::new(),
+            tokens: None,
+            tls: None,
         }
     }
 }
@@ -89,6 +141,7 @@ struct Api {
     services: Services,
     options: ApiOptions,
     admission: Admission,
+    alerts: SeenAlerts,
     http: HttpTelemetry,
 }
 
@@ -97,53 +150,87 @@ struct Api {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, services: Services, options: ApiOptions) -> Result<(), ApiError> {
-    let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
-    tracing::info!(address, "http api listens");
-    let (closing, drain) = (services.closing.clone(), options.drain);
-    let server =
-        axum::serve(listener, router(services, options)).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let out_of_patience = async {
-        closing.cancelled().await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        served = server.into_future() => served.map_err(|source| ApiError::Serve { address, source }),
-        () = out_of_patience => {
-            tracing::warn!(?drain, "http requests still open at the end of their grace were cut off");
-            Ok(())
-        }
+    let following = options.tokens.clone().map(|tokens| tokio::spawn(tokens.follow(services.closing.clone())));
+    let server = server_of(&services, &options, router(services.clone(), options.clone()));
+    let served = server.run(listener).await;
+    if let Some(following) = following {
+        following.abort();
+    }
+    served
+}
+
+/// Serves nothing but metrics and health, to everyone who reaches the address.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_metrics(listener: TcpListener, services: Services, options: ApiOptions) -> Result<(), ApiError> {
+    let options = ApiOptions { tokens: None, ..options };
+    let http = HttpTelemetry::new(Arc::clone(&services.exporter));
+    let routes = Observed::new(http)
+        .at("/metrics", get(health::metrics))
+        .at("/healthz", get(health::alive))
+        .at("/readyz", get(health::ready));
+    let router = guarded(routes, services.clone(), options.clone());
+    server_of(&services, &options, router).run(listener).await
+}
+
+fn server_of(services: &Services, options: &ApiOptions, router: Router) -> Server {
+    Server {
+        router,
+        connections: Connections::new(options.connections),
+        tls: options.tls.clone(),
+        http: HttpTelemetry::new(Arc::clone(&services.exporter)),
+        closing: services.closing.clone(),
+        drain: options.drain,
     }
 }
 
 /// The API's routes, for [`serve`] and for tests without a port.
 pub fn router(services: Services, options: ApiOptions) -> Router {
-    let http = HttpTelemetry::new(Arc::clone(&services.exporter));
-    let most_body_bytes = options.most_body_bytes;
-    let intake = |methods: MethodRouter<Arc<Api>>| methods.layer(DefaultBodyLimit::max(most_body_bytes));
+    let routes = routes(HttpTelemetry::new(Arc::clone(&services.exporter)));
+    let console = crate::page::routes(&services);
+    let routes = console.into_iter().fold(routes, |all, (pattern, methods)| all.at(pattern, methods));
+    guarded(routes, services, options)
+}
+
+/// Every route with its handler. What a body may hold is the handlers' to say, but for commands, which are small.
+fn routes(http: HttpTelemetry) -> Observed {
     let command = |methods: MethodRouter<Arc<Api>>| methods.layer(DefaultBodyLimit::max(MOST_COMMAND_BYTES));
-    let routes = Observed::new(http.clone())
-        .at("/v1/events", intake(post(intake::events)))
-        .at("/v1/labels", intake(post(intake::labels)))
-        .at("/v1/feedback", intake(post(intake::feedback)))
+    Observed::new(http)
+        .at("/v1/events", post(intake::events))
+        .at("/v1/labels", post(intake::labels))
+        .at("/v1/feedback", post(intake::feedback))
+        .at("/v1/alerts", post(alerts::take))
         .at("/v1/models", get(models::list))
         .at("/v1/models/{model}", get(models::show))
         .at("/v1/models/{model}/versions", get(models::versions))
         .at("/v1/models/{model}/windows", get(models::windows))
         .at("/v1/models/{model}/requests", get(models::requests))
-        .at("/v1/models/{model}/retrain", command(post(models::retrain)))
-        .at("/v1/models/{model}/promote", command(post(models::promote)))
-        .at("/v1/models/{model}/rollback", command(post(models::roll_back)))
-        .at("/v1/models/{model}/release", command(post(models::release)))
+        .at("/v1/models/{model}/retrain", command(post(commands::retrain)))
+        .at("/v1/models/{model}/promote", command(post(commands::promote)))
+        .at("/v1/models/{model}/rollback", command(post(commands::roll_back)))
+        .at("/v1/models/{model}/release", command(post(commands::release)))
+        .at("/v1/commands/{id}", get(commands::show))
+        .at("/v1/audit", get(commands::audit))
         .at("/v1/verdicts", get(verdicts::list))
         .at("/v1/verdicts/{id}", get(verdicts::show))
+        .at("/v1/openapi.json", get(openapi::document))
         .at("/metrics", get(health::metrics))
         .at("/healthz", get(health::alive))
-        .at("/readyz", get(health::ready));
-    let routes =
-        crate::page::routes(&services).into_iter().fold(routes, |all, (route, methods)| all.at(route, methods));
-    let routes = routes.otherwise(no_such_path);
+        .at("/readyz", get(health::ready))
+}
+
+/// Routes behind the guard, with answers compressed for those who take that.
+fn guarded(routes: Observed, services: Services, options: ApiOptions) -> Router {
+    let http = HttpTelemetry::new(Arc::clone(&services.exporter));
+    let guard = Guard::new(&options, Arc::clone(&services.commands), http.clone());
     let admission = Admission::new(&options);
-    routes.with_state(Arc::new(Api { services, options, admission, http }))
+    let api = Api { services, options, admission, alerts: SeenAlerts::default(), http };
+    routes
+        .otherwise(no_such_path)
+        .with_state(Arc::new(api))
+        .layer(from_fn_with_state(guard, guard::guard))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {
@@ -187,5 +274,9 @@ impl Api {
     }
 }
 
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,8 @@ pub(super) struct Observed {
     router: Router<Arc<Api>>,
     http: HttpTelemetry,
     requests: Arc<AtomicU64>,
+    #[cfg(test)]
+    patterns: Vec<&'static str>,
 }
 
 #[derive(Clone)]
@@ -37,7 +39,13 @@ struct Observer {
 
 impl Observed {
     pub(super) fn new(http: HttpTelemetry) -> Self {
-        Self { router: Router::new(), http, requests: Arc::default() }
+        Self {
+            router: Router::new(),
+            http,
+            requests: Arc::default(),
+            #[cfg(test)]
+            patterns: Vec::new(),
+        }
     }
 
     /// Answers a pattern, and refuses its other methods.
@@ -45,7 +53,15 @@ impl Observed {
         let observer = self.observer(route);
         let methods = methods.fallback(no_such_method).layer(from_fn_with_state(observer, observe));
         self.router = self.router.route(route, methods);
+        #[cfg(test)]
+        self.patterns.push(route);
         self
+    }
+
+    /// The patterns that are answered.
+    #[cfg(test)]
+    pub(super) fn patterns(&self) -> &[&'static str] {
+        &self.patterns
     }
 
     /// Answers every other path.

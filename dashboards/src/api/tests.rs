@@ -1,11 +1,12 @@
 //! The promises of the API: each status, what is said with it, and that good rows arrive.
 
 use super::*;
+use crate::audit::AuditEntry;
 use crate::dashboard::Dashboard;
 use crate::fixtures::{event, exporter, first_promoted, judged, registered, request, verdict};
 use crate::read_model::BoardLimits;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -16,8 +17,8 @@ use tower::ServiceExt;
 
 /// Rows are lines; one that starts with `bad` is refused; a body that starts with `busy` and the like fails as a whole.
 #[derive(Default)]
-struct Lines {
-    taken: Mutex<Vec<Submission>>,
+pub(super) struct Lines {
+    pub(super) taken: Mutex<Vec<Submission>>,
     /// Makes the log wait, once.
     gate: Mutex<Option<Gate>>,
 }
@@ -60,7 +61,10 @@ impl EventIntake for Lines {
 
 /// Knows `bed`, whose champion is `v1`.
 #[derive(Default)]
-struct Orders(Mutex<Vec<Command>>);
+pub(super) struct Orders {
+    taken: Mutex<Vec<Command>>,
+    audited: Mutex<Vec<AuditEntry>>,
+}
 
 impl Commands for Orders {
     fn submit(&self, command: Command) -> Result<String, CommandError> {
@@ -73,26 +77,45 @@ impl Commands for Orders {
             }
             _ => {}
         }
-        self.0.lock().unwrap().push(command);
-        Ok("c-1".to_owned())
+        let id = match &command.order {
+            Order::Alert { id, .. } => id.clone(),
+            _ => "c-1".to_owned(),
+        };
+        self.taken.lock().unwrap().push(command);
+        Ok(id)
+    }
+
+    fn audit(&self, entry: AuditEntry) {
+        self.audited.lock().unwrap().push(entry);
     }
 }
 
-struct Fixture {
-    router: Router,
-    intake: Arc<Lines>,
-    orders: Arc<Orders>,
-    exporter: Arc<Exporter>,
-    closing: CancellationToken,
+impl Orders {
+    pub(super) fn taken(&self) -> Vec<Command> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    pub(super) fn audited(&self) -> Vec<AuditEntry> {
+        self.audited.lock().unwrap().clone()
+    }
+}
+
+pub(super) struct Fixture {
+    pub(super) router: Router,
+    pub(super) services: Services,
+    pub(super) intake: Arc<Lines>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) exporter: Arc<Exporter>,
+    pub(super) closing: CancellationToken,
     reasons: Arc<Mutex<Vec<NotReady>>>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(ApiOptions { most_body_bytes: 1_024, ..ApiOptions::default() })
     }
 
-    fn with(options: ApiOptions) -> Self {
+    pub(super) fn with(options: ApiOptions) -> Self {
         let (intake, orders) = (Arc::new(Lines::default()), Arc::new(Orders::default()));
         let (exporter, read_model) = (exporter(), SharedReadModel::new(BoardLimits::default()));
         let mut dashboard = Dashboard::new(read_model.clone(), exporter.clone());
@@ -107,11 +130,13 @@ impl Fixture {
             intake: intake.clone(),
             commands: orders.clone(),
             read_model,
+            trail: SharedTrail::default(),
             exporter: exporter.clone(),
             readiness: Arc::new(move || asked.lock().unwrap().clone()),
             closing: closing.clone(),
         };
-        Self { router: router(services, options), intake, orders, exporter, closing, reasons }
+        let router = router(services.clone(), options);
+        Self { router, services, intake, orders, exporter, closing, reasons }
     }
 
     /// Makes the next submission wait in the log. Says when it is there; goes on at the word of the sender.
@@ -121,46 +146,49 @@ impl Fixture {
         (is_entered, open)
     }
 
-    async fn send(&self, request: Request<Body>) -> Response {
+    /// Sends a request to this machine, unless it says itself to which.
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Response {
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Answered {
+    pub(super) async fn get(&self, path: &str) -> Answered {
         Answered::of(self.send(Request::get(path).body(Body::empty()).unwrap()).await).await
     }
 
-    async fn post(&self, path: &str, body: impl Into<Body>) -> Answered {
+    pub(super) async fn post(&self, path: &str, body: impl Into<Body>) -> Answered {
         Answered::of(self.send(post_request(path, body)).await).await
     }
 }
 
-fn post_request(path: &str, body: impl Into<Body>) -> Request<Body> {
-    Request::post(path).header("content-type", "application/json").body(body.into()).unwrap()
+pub(super) fn post_request(path: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
+    request.body(body.into()).unwrap()
 }
 
-struct Answered {
-    status: u16,
-    headers: axum::http::HeaderMap,
-    body: Bytes,
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) headers: axum::http::HeaderMap,
+    pub(super) body: Bytes,
 }
 
 impl Answered {
-    async fn of(response: Response) -> Self {
+    pub(super) async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         Self { status, headers, body }
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     /// Asserts that this is a problem of that status, and returns its detail.
-    fn problem(&self, status: u16) -> String {
+    pub(super) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{:?}", self.body);
         assert_eq!(self.header("content-type"), "application/problem+json");
         let body = self.json();
@@ -314,7 +342,6 @@ async fn a_configured_rate_is_kept() {
 #[tokio::test]
 async fn a_slow_log_turns_new_submissions_away() {
     let fixture = Fixture::with(ApiOptions { most_in_flight: 1, ..ApiOptions::default() });
-    // The body's first byte is asked for only once the request has its place.
     let (entered, open) = fixture.hold_the_log();
     let first = tokio::spawn(fixture.router.clone().oneshot(post_request("/v1/events", "x")));
     tokio::task::spawn_blocking(move || entered.recv().unwrap()).await.unwrap();
@@ -410,8 +437,10 @@ async fn commands_are_taken_with_an_id() {
     for (path, body, order) in cases {
         let answer = fixture.post(&format!("/v1/models/bed/{path}"), body.to_string()).await;
         assert_eq!((answer.status, answer.json()), (202, json!({"id": "c-1"})));
-        let expected = Command { model: "bed".to_owned(), order, reason: "ann: new ward".to_owned() };
-        assert_eq!(fixture.orders.0.lock().unwrap().pop(), Some(expected));
+        assert_eq!(answer.header("location"), "/v1/commands/c-1");
+        let reason = "ann: new ward".to_owned();
+        let expected = Command { model: "bed".to_owned(), order, reason, asker: Asker::default() };
+        assert_eq!(fixture.orders.taken.lock().unwrap().pop(), Some(expected));
     }
 }
 
@@ -437,7 +466,7 @@ async fn commands_that_do_not_fit_are_refused() {
     }
     let undeclared = Request::post("/v1/models/bed/retrain").body(Body::from(r#"{"reason": "ann"}"#)).unwrap();
     Answered::of(fixture.send(undeclared).await).await.problem(415);
-    assert!(fixture.orders.0.lock().unwrap().is_empty());
+    assert!(fixture.orders.taken.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -460,14 +489,7 @@ async fn the_metrics_page_is_prometheus_text() {
 #[tokio::test]
 async fn a_closing_server_stops() {
     let fixture = Fixture::new();
-    let services = Services {
-        intake: fixture.intake.clone(),
-        commands: fixture.orders.clone(),
-        read_model: SharedReadModel::default(),
-        exporter: fixture.exporter.clone(),
-        readiness: Arc::new(Vec::new),
-        closing: fixture.closing.clone(),
-    };
+    let services = fixture.services.clone();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let server = tokio::spawn(serve(listener, services, ApiOptions::default()));
     fixture.closing.cancel();

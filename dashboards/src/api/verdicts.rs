@@ -3,8 +3,10 @@
 use crate::api::Api;
 use crate::api::error::{Problem, ProblemKind};
 use crate::api::extract::{InPath, InQuery, Limit};
+use crate::api::paging::{Paging, escaped};
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use detectors::verdict::Verdict;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -15,13 +17,19 @@ pub(super) struct VerdictParameters {
     #[serde(default)]
     limit: Limit,
     model: Option<String>,
+    after: Option<String>,
 }
 
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     InQuery(wanted): InQuery<VerdictParameters>,
-) -> Json<Vec<Arc<Verdict>>> {
-    Json(api.services.read_model.read().verdicts(wanted.model.as_deref(), wanted.limit.get()))
+) -> Result<Response, Problem> {
+    let VerdictParameters { limit, model, after } = wanted;
+    let most = if after.is_some() { usize::MAX } else { limit.get() + 1 };
+    let verdicts = api.services.read_model.read().verdicts(model.as_deref(), most);
+    let path =
+        model.map_or_else(|| "/v1/verdicts".to_owned(), |model| format!("/v1/verdicts?model={}", escaped(&model)));
+    Paging { limit, after }.page(verdicts, |verdict| &verdict.id, &path)
 }
 
 pub(super) async fn show(

@@ -3,7 +3,9 @@
 use super::document::model_path;
 use super::model::{Order, parse_order};
 use super::{Console, problem};
+use crate::api::guard::Caller;
 use crate::api::{Command, CommandError};
+use axum::Extension;
 use axum::extract::rejection::StringRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Takes an order and leads back to the model's page.
 pub(super) async fn take(
     State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
     Path((model, verb)): Path<(String, String)>,
     headers: HeaderMap,
     body: Result<String, StringRejection>,
@@ -40,8 +43,11 @@ pub(super) async fn take(
             "say who asks, and why: it is kept for good",
         );
     }
+    if let Err(refused) = caller.may_order(&reason) {
+        return refused.into_response();
+    }
     match parse_order(&verb, sent) {
-        Some(order) => submit(console, Command { model, order, reason }).await,
+        Some(order) => submit(console, Command { model, order, reason, asker: caller.asker() }).await,
         None => problem(
             StatusCode::NOT_FOUND,
             "There is no such order",

@@ -18,6 +18,8 @@ pub const COMMANDS: &str = "commands";
 pub const RETRAIN: &str = "retrain";
 /// The registry: lifecycle events of models.
 pub const MODELS: &str = "models";
+/// Who asked for what, why and from where.
+pub const AUDIT: &str = "audit";
 /// Which files hold which offsets.
 pub const ARCHIVED: &str = "archived";
 

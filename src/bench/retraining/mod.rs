@@ -13,6 +13,7 @@ mod stream;
 
 use super::report::machine;
 use crate::cli::{BenchLoopArgs, Exit};
+use crate::output::{say, say_all};
 use anyhow::{Context, Result, ensure};
 use report::{Report, StreamReport};
 use std::time::Instant;
@@ -28,22 +29,22 @@ pub fn bench_loop(args: &BenchLoopArgs, json: bool) -> Result<Exit> {
     ensure!(!files.is_empty(), "no .csv, .csv.gz or .parquet below {:?}", args.streams);
     let mut report = Report::new(machine(), args);
     if !json {
-        print!("{}", report.head());
+        say_all(format_args!("{}", report.head()))?;
     }
     for file in files {
         let streams = Stream::read(&file, args).with_context(|| format!("reading {}", file.display()))?;
         for stream in streams {
             let measured = measure(&stream, args).with_context(|| format!("going through {}", stream.name))?;
             if !json {
-                print!("{}", measured.line(&args.every));
+                say_all(format_args!("{}", measured.line(&args.every)))?;
             }
             report.streams.push(measured);
         }
     }
     if json {
-        println!("{}", serde_json::to_string(&report)?);
+        say(format_args!("{}", serde_json::to_string(&report)?))?;
     } else {
-        print!("{}", report.foot());
+        say_all(format_args!("{}", report.foot()))?;
     }
     if let Some(folder) = &args.output {
         report.write(folder)?;

@@ -4,7 +4,7 @@ use super::input::Input;
 use super::{bar, exit_of};
 use crate::cli::Exit;
 use crate::commands::WrongUsage;
-use crate::commands::remote::Remote;
+use crate::commands::remote::{Credentials, Remote};
 use crate::config::Config;
 use crate::files::{Encoded, EncodedRecord, EncodedRows, EventEncoder, LabelRows, LabelTimes};
 use crate::output::{note, say};
@@ -34,7 +34,7 @@ pub(super) fn send(input: &Input<'_>, config: &Config, json: bool) -> Result<Exi
     if input.encoder.prediction.is_none() && !input.is_labels {
         return Err(WrongUsage(NOT_ANSWERED.to_owned()).into());
     }
-    let mut sending = Sending::new(Remote::new(&format!("http://{}", config.api.listen)), &input.encoder.model);
+    let mut sending = Sending::new(Remote::new(&config.api.url(), Credentials::of(None)?)?, &input.encoder.model);
     let before = sending.captured()?;
     input.refuse_if_late(before.watermark_ms)?;
     let (rows, encoded) = sending.all(input, json)?;
@@ -42,7 +42,7 @@ pub(super) fn send(input: &Input<'_>, config: &Config, json: bool) -> Result<Exi
     if json {
         say(format_args!("{}", json!({"rows": rows, "sent_to": config.api.listen, "balance": balance})))?;
     } else {
-        say(format_args!("sent {rows} rows to http://{}", config.api.listen))?;
+        say(format_args!("sent {rows} rows to {}", config.api.url()))?;
         say(format_args!("{balance}"))?;
     }
     Ok(exit_of(&balance))

@@ -316,6 +316,8 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
         ("log: {directory: data}", "log: {directory: data}\nepoch: {interval: 0s}"),
         ("log: {directory: data}", "log: {directory: data}\napi: {listen: here}"),
         ("log: {directory: data}", "log: {directory: data}\napi: {in_flight: 0}"),
+        ("log: {directory: data}", "log: {directory: data}\napi: {listen: \"0.0.0.0:9464\"}"),
+        ("log: {directory: data}", "log: {directory: data}\napi: {hosts: [fine.example, \"no host\"]}"),
         ("log: {directory: data}", "log: {directory: data}\nartifacts: {url: \"ftp://x\"}"),
         ("log: {directory: data}", "log: {directory: data}\narchive: {roll_rows: 0}"),
         ("log: {directory: data}", "log: {directory: data}\nlabel_memory: 64KiB"),
@@ -387,7 +389,7 @@ fn every_mistake_is_answered_with_file_line_path_and_remedy() {
 #[test]
 fn settings_that_work_but_hardly_as_meant_are_found() {
     let text = VALID
-        .replace("{directory: data}", "{directory: data, retention: {age: 1d}}\napi: {listen: \"0.0.0.0:80\"}")
+        .replace("{directory: data}", "{directory: data, retention: {age: 1d}}\napi: {metrics_listen: \"0.0.0.0:80\"}")
         .replace(
             "{size: 1h}",
             "{size: 5m}\n    retrain: {every_labelled_rows: 10}\n    labels: {mature: {after: 40d}}",
@@ -395,7 +397,7 @@ fn settings_that_work_but_hardly_as_meant_are_found() {
     check_findings(
         &text,
         &expect![[r#"
-        api.listen: 0.0.0.0:80 can be reached from other machines, and the API asks for no password: put a proxy before it
+        api.metrics_listen: 0.0.0.0:80 can be reached from other machines, and shows metrics and health to everyone: let a firewall or a network policy decide who that is
         models.fraud.windows.size: windows of 5m are shorter than max_disorder 10m: each is judged long after it ended; lengthen the windows or allow less disorder
         models.fraud.labels.mature: labels are judged after 1month 9days 13h 26m 24s, but a prediction waits for its label 30days only: lengthen the horizon
         models.fraud.retrain: without a `trainer` the model is never retrained"#]],

@@ -116,7 +116,7 @@ pub(super) const REQUESTS: &[Request] = requests! {
         => 400, "Failed to deserialize query string: limit: limit must be between 1 and 1000, got 0";
     "an unknown parameter":
         Get("/v1/verdicts?modle=loan")
-        => 400, "Failed to deserialize query string: modle: unknown field `modle`, expected `limit` or `model`";
+        => 400, "Failed to deserialize query string: modle: unknown field `modle`, expected one of `limit`, `model`, `after`";
     "an unknown model to retrain":
         Post("/v1/models/laon/retrain", JSON, Text(r#"{"reason":"because"}"#))
         => 404, "no model `laon` is configured: it is one of fare, loan";

@@ -8,6 +8,7 @@ use crate::api::{ApiOptions, CommandError, EventIntake, IntakeError, Receipt, Su
 use crate::fixtures::exporter;
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::http::HeaderValue;
 use axum::http::Request;
 use detectors::panel::{Judgement, Outcome};
 use detectors::verdict::Finality;
@@ -41,6 +42,8 @@ impl Commands for Orders {
             }
         }
     }
+
+    fn audit(&self, _entry: crate::audit::AuditEntry) {}
 }
 
 struct Scene {
@@ -62,6 +65,7 @@ impl Scene {
             intake: Arc::new(NoIntake),
             commands: orders.clone(),
             read_model,
+            trail: crate::audit::SharedTrail::default(),
             exporter: exporter(),
             readiness: Arc::new(Vec::new),
             closing: CancellationToken::new(),
@@ -69,7 +73,8 @@ impl Scene {
         Self { router: crate::api::router(services, ApiOptions::default()), orders }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answered {
+    async fn send(&self, mut request: Request<Body>) -> Answered {
+        request.headers_mut().entry("host").or_insert_with(|| HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = to_bytes(response.into_body(), 4 << 20).await.unwrap();

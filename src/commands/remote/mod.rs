@@ -1,7 +1,10 @@
 //! A running Driftline, reached through its API.
 
+mod tls;
+
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -14,20 +17,59 @@ pub(crate) struct Unreachable {
     source: Box<ureq::Error>,
 }
 
+/// The variable that holds a token, where no file is named.
+pub(crate) const TOKEN_VARIABLE: &str = "DRIFTLINE_TOKEN";
+
+/// The variable that names a file of authorities.
+pub(crate) const AUTHORITIES_VARIABLE: &str = "DRIFTLINE_CA";
+
+/// What a client shows, and whom it trusts.
+#[derive(Clone, Default)]
+pub(crate) struct Credentials {
+    /// The token; `None` shows none.
+    token: Option<String>,
+    /// A file of authorities in PEM; `None` trusts the system's.
+    authorities: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// The token of the file, or else of the variable; and the authorities that a variable names.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn of(token_file: Option<&Path>) -> Result<Self> {
+        let text = match token_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file);
+                Some(text.with_context(|| format!("reading the token in {}", file.display()))?)
+            }
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        let token = text.map(|text| text.trim().to_owned()).filter(|token| !token.is_empty());
+        Ok(Self { token, authorities: std::env::var_os(AUTHORITIES_VARIABLE).map(PathBuf::from) })
+    }
+}
+
 /// A client of the API.
 pub(crate) struct Remote {
     url: String,
+    token: Option<String>,
     agent: ureq::Agent,
 }
 
 impl Remote {
-    /// A client of the API at this URL.
-    pub(crate) fn new(url: &str) -> Self {
-        let agent = ureq::Agent::config_builder()
+    /// A client of the API at this URL, with what it shows and whom it trusts.
+    ///
+    /// # Errors
+    /// When the authorities that it trusts cannot be read.
+    pub(crate) fn new(url: &str, credentials: Credentials) -> Result<Self> {
+        let Credentials { token, authorities } = credentials;
+        let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: agent.into() }
+        let agent = tls::agent(config, authorities.as_deref())?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, agent })
     }
 
     /// What stands at a path.
@@ -35,7 +77,7 @@ impl Remote {
     /// # Errors
     /// When no one answers, or the answer is an error; its detail is the message.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
-        let answer = self.agent.get(format!("{}{path}", self.url)).call();
+        let answer = self.shown(self.agent.get(format!("{}{path}", self.url))).call();
         self.read(answer)
     }
 
@@ -44,7 +86,7 @@ impl Remote {
     /// # Errors
     /// When no one answers, or the answer is an error.
     pub(crate) fn text(&self, path: &str) -> Result<String> {
-        let answer = self.agent.get(format!("{}{path}", self.url)).call();
+        let answer = self.shown(self.agent.get(format!("{}{path}", self.url))).call();
         let mut answer = answer.map_err(|source| Unreachable { url: self.url.clone(), source: Box::new(source) })?;
         match answer.status() {
             status if status.is_success() => Ok(answer.body_mut().read_to_string()?),
@@ -57,7 +99,7 @@ impl Remote {
     /// # Errors
     /// As for [`Remote::get`].
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = self.agent.post(format!("{}{path}", self.url)).send_json(body);
+        let answer = self.shown(self.agent.post(format!("{}{path}", self.url))).send_json(body);
         self.read(answer)
     }
 
@@ -66,8 +108,15 @@ impl Remote {
     /// # Errors
     /// As for [`Remote::get`].
     pub(crate) fn post_messagepack(&self, path: &str, body: &[u8]) -> Result<Value> {
-        let request = self.agent.post(format!("{}{path}", self.url)).content_type("application/msgpack");
+        let request = self.shown(self.agent.post(format!("{}{path}", self.url))).content_type("application/msgpack");
         self.read(request.send(body))
+    }
+
+    fn shown<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
