@@ -1,12 +1,13 @@
 //! One family of series with a cap on how many it may have.
 //!
 //! Label values come from configuration and from events; a mistake in either must not fill the memory of Driftline and of
-//! every Prometheus that scrapes it. At its cap a family takes no new series: a gauge's value is dropped, a counter's and a
-//! histogram's goes to one series whose labels all read `other`, so that sums stay true. Which of them happened, the caller
-//! is told.
+//! every Prometheus that scrapes it. Where the first label names a model the cap is each model's own, so that one cannot take
+//! another's room. At its cap a family takes no new series: a gauge's value is dropped, a counter's and a histogram's goes to
+//! one series whose labels, but for the model, all read `other`, so that sums stay true. Which of them happened, the caller is
+//! told.
 
 use crate::catalogue::{Kind, Metric};
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, Opts, Registry};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -27,11 +28,14 @@ pub(crate) struct Family {
     vec: Vector,
     /// Keyed by the label values, each preceded by its length so that no two lists share a key.
     series: HashMap<String, Series>,
+    /// Series of each model, or of the one owner `""`.
+    owned: HashMap<String, usize>,
+    is_of_models: bool,
     most: usize,
 }
 
 enum Vector {
-    Counter(IntCounterVec),
+    Counter(CounterVec),
     Gauge(GaugeVec),
     Histogram(HistogramVec),
 }
@@ -42,17 +46,17 @@ struct Series {
 }
 
 enum Handle {
-    Counter(IntCounter),
+    Counter(Counter),
     Gauge(Gauge),
     Histogram(Histogram),
 }
 
 impl Family {
-    /// The metric's family, registered, with at most `most` series and the one for the rest.
+    /// The metric's family, registered, with at most `most` series, of each model where it is of models, and one for the rest.
     pub(crate) fn register(metric: &Metric, most: usize, registry: &Registry) -> prometheus::Result<Self> {
         let opts = Opts::new(metric.name, metric.help);
         let vec = match metric.kind {
-            Kind::Counter => Vector::Counter(IntCounterVec::new(opts, metric.labels)?),
+            Kind::Counter => Vector::Counter(CounterVec::new(opts, metric.labels)?),
             Kind::Gauge => Vector::Gauge(GaugeVec::new(opts, metric.labels)?),
             Kind::Histogram(bounds) => {
                 let opts = HistogramOpts::from(opts).buckets(bounds.to_vec());
@@ -64,14 +68,29 @@ impl Family {
             Vector::Gauge(vec) => registry.register(Box::new(vec.clone()))?,
             Vector::Histogram(vec) => registry.register(Box::new(vec.clone()))?,
         }
-        Ok(Self { vec, series: HashMap::new(), most })
+        let is_of_models = metric.is_of_models();
+        Ok(Self { vec, series: HashMap::new(), owned: HashMap::new(), is_of_models, most })
+    }
+
+    /// How many series it has.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
     }
 
     /// Adds to a counter.
     pub(crate) fn add(&mut self, labels: &[&str], count: u64) -> prometheus::Result<Room> {
         let (room, handle) = self.series_or_other(labels)?;
         if let Handle::Counter(counter) = handle {
-            counter.inc_by(count);
+            counter.inc_by(count as f64);
+        }
+        Ok(room)
+    }
+
+    /// Brings a counter to a total that someone else keeps.
+    pub(crate) fn raise(&mut self, labels: &[&str], total: f64) -> prometheus::Result<Room> {
+        let (room, handle) = self.series_or_other(labels)?;
+        if let Handle::Counter(counter) = handle {
+            counter.inc_by((total - counter.get()).max(0.0));
         }
         Ok(room)
     }
@@ -115,19 +134,29 @@ impl Family {
         if !self.is_full_for(labels) {
             return Ok((Room::Found, self.series(labels)?));
         }
-        let other = vec![OTHER; labels.len()];
+        let known = usize::from(self.is_of_models);
+        let other: Vec<_> =
+            labels.iter().enumerate().map(|(at, label)| if at < known { *label } else { OTHER }).collect();
         Ok((Room::Full, self.series(&other)?))
     }
 
     fn is_full_for(&self, labels: &[&str]) -> bool {
-        self.series.len() >= self.most && !self.series.contains_key(&key_of(labels))
+        let owned = self.owned.get(self.owner(labels)).copied().unwrap_or_default();
+        owned >= self.most && !self.series.contains_key(&key_of(labels))
+    }
+
+    /// Whose room a series takes.
+    fn owner<'a>(&self, labels: &[&'a str]) -> &'a str {
+        labels.first().filter(|_| self.is_of_models).copied().unwrap_or_default()
     }
 
     fn series(&mut self, labels: &[&str]) -> prometheus::Result<&Handle> {
+        let owner = self.owner(labels);
         let series = match self.series.entry(key_of(labels)) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => {
                 let handle = self.vec.child(labels)?;
+                *self.owned.entry(owner.to_owned()).or_default() += 1;
                 place.insert(Series { labels: labels.iter().map(|label| (*label).to_owned()).collect(), handle })
             }
         };
@@ -135,7 +164,13 @@ impl Family {
     }
 
     /// The vector knows every series of `self.series`, so there is nothing to do where it says that it does not.
-    fn forget(&self, series: &Series) {
+    fn forget(&mut self, series: &Series) {
+        let labels: Vec<_> = series.labels.iter().map(String::as_str).collect();
+        let owner = self.owner(&labels);
+        match self.owned.get_mut(owner) {
+            Some(owned) if *owned > 1 => *owned -= 1,
+            _ => drop(self.owned.remove(owner)),
+        }
         let removed = match &self.vec {
             Vector::Counter(vec) => vec.remove_label_values(&series.labels),
             Vector::Gauge(vec) => vec.remove_label_values(&series.labels),

@@ -1,5 +1,6 @@
 //! Records of one model, `bed`, for the tests of this crate.
 
+use crate::dashboard::ModelFacts;
 use crate::exporter::{Exporter, ExporterOptions};
 use detectors::schema::{ModelSchema, Task};
 use detectors::threshold::ThresholdSource;
@@ -12,23 +13,42 @@ use retrain::progress::EpisodeProgress;
 use retrain::request::{Cause, CauseKind, RetrainRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) const HOUR: i64 = 3_600_000;
 
 pub(crate) fn exporter() -> Arc<Exporter> {
     let options = ExporterOptions {
         most_series_per_metric: 1_000,
+        most_series_per_model: 1_000,
         version: "0.1.0".to_owned(),
         revision: Some("abc".to_owned()),
     };
     Arc::new(Exporter::new(&options).unwrap())
 }
 
-/// The page without comments and buckets.
+/// The page without comments and buckets, and without what it says of itself and of the process.
 pub(crate) fn values(exporter: &Exporter) -> String {
     let page = exporter.render().unwrap();
-    let lines = page.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
+    let is_told = |line: &&str| {
+        !["#", "driftline_series", "process_"].iter().any(|left_out| line.starts_with(left_out))
+            && !line.contains("_bucket")
+    };
+    let lines = page.lines().filter(is_told);
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A model of hourly windows, with labels, that is retrained.
+pub(crate) fn facts(name: &str) -> ModelFacts {
+    ModelFacts {
+        name: name.to_owned(),
+        window: Duration::from_secs(3_600),
+        hop: Duration::from_secs(3_600),
+        labels_mature: Some(Duration::from_secs(7_200)),
+        disorder: Duration::from_secs(600),
+        retrains: true,
+        publishes: false,
+    }
 }
 
 /// A final, stable drift verdict of version `v1` on the hour that ends at `hour`.

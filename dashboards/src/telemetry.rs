@@ -4,20 +4,27 @@
 //! The runner, capture and the HTTP server know nothing of Prometheus; whoever wires them hands their figures to these.
 
 use crate::catalogue::{
-    DEAD_LETTERS, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_CONNECTIONS, HTTP_CONNECTIONS_CUT, HTTP_DURATION,
-    HTTP_REFUSED, HTTP_REQUESTS, INTAKE_ACCEPTED, INTAKE_REJECTED, KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS,
-    LABEL_DELAY, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED, LATE_EVENTS, MISPLACED_EVENTS,
-    Metric, OTHER_VERSIONS, PUBLICATIONS, STAGE_ABORTED, STAGE_ENDED, STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG,
-    STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS, STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES,
-    UNKNOWN_LABELS, UNKNOWN_PREDICTIONS, WATERMARK, WATERMARK_BEHIND,
+    DEAD_LETTERS, DISK_FREE, DISK_USED, DUPLICATE_EVENTS, EVENTS, FUTURE_EVENTS, HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CUT, HTTP_DURATION, HTTP_REFUSED, HTTP_REQUESTS, INTAKE_ACCEPTED, INTAKE_REJECTED,
+    KAFKA_CONSUMER_LAG, KAFKA_CONSUMER_LAG_SECONDS, LABELS_EXPIRED, LABELS_MATCHED, LABELS_ORPHANED, LABELS_REPLACED,
+    LATE_EVENTS, MISPLACED_EVENTS, Metric, OTHER_VERSIONS, PUBLICATIONS, STAGE_ABORTED, STAGE_ENDED,
+    STAGE_EPOCH_DURATION, STAGE_EPOCHS, STAGE_LAG, STAGE_LAG_SECONDS, STAGE_REBALANCES, STAGE_RESTARTS,
+    STAGE_TRANSACTION_DURATION, STAGE_UP, UNKNOWN_FEATURES, UNKNOWN_LABELS, UNKNOWN_PREDICTIONS, WATERMARK,
+    WATERMARK_BEHIND,
 };
 use crate::exporter::Exporter;
 use capture::watermark_alignment::Behind;
+use codec::decode::Reason;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use streams::error_chain::sentence;
+use streams::runner::RestartCause;
+use streams::topics;
+
+/// What the HTTP intake takes, as its paths name it.
+const INTAKE_KINDS: [&str; 3] = ["events", "labels", "feedback"];
 
 /// One partition of one topic, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +65,14 @@ impl StageTelemetry {
     pub fn started(&self) {
         tracing::info!(stage = self.stage, "stage runs");
         self.exporter.set(&STAGE_UP, &[&self.stage], 1.0);
+        // So that `rate` sees the first of each.
+        for cause in [RestartCause::Stage, RestartCause::Log, RestartCause::Displaced] {
+            self.exporter.add(&STAGE_RESTARTS, &[&self.stage, cause.name()], 0);
+            self.exporter.add(&STAGE_ENDED, &[&self.stage, cause.name()], 0);
+        }
+        for metric in [&STAGE_EPOCHS, &STAGE_ABORTED, &STAGE_REBALANCES] {
+            self.exporter.add(metric, &[&self.stage], 0);
+        }
     }
 
     /// Partitions of the stage have come to this process.
@@ -186,6 +201,13 @@ impl CaptureTelemetry {
         Self { exporter }
     }
 
+    /// Nothing has become a dead letter yet: so that `rate` sees the first, whatever is wrong with it.
+    pub fn begins(&self) {
+        for topic in [topics::INFERENCES, topics::LABELS] {
+            Reason::ALL.iter().for_each(|reason| self.earlier_dead_letters(topic, reason.name(), 0));
+        }
+    }
+
     /// Rows of a model were captured in a committed epoch.
     pub fn captured(&self, model: &str, counts: CaptureCounts) {
         let by_metric: [(&Metric, u64); 13] = [
@@ -203,8 +225,7 @@ impl CaptureTelemetry {
             (&LABELS_EXPIRED, counts.expired),
             (&LABELS_ORPHANED, counts.orphaned),
         ];
-        // A zero is added too: a counter that exists from its model's first row lets `rate` see the first increase.
-        for (metric, count) in by_metric {
+        for (metric, count) in by_metric.into_iter().filter(|(_, count)| *count > 0) {
             self.exporter.add(metric, &[model], count);
         }
     }
@@ -218,11 +239,6 @@ impl CaptureTelemetry {
     /// Dead letters of before this process, which were told of then.
     pub fn earlier_dead_letters(&self, topic: &str, reason: &str, count: u64) {
         self.exporter.add(&DEAD_LETTERS, &[topic, reason], count);
-    }
-
-    /// A prediction got its label so much later, in event time. A label that is older than its prediction took no time.
-    pub fn label_delay(&self, model: &str, delay_ms: i64) {
-        self.exporter.observe(&LABEL_DELAY, &[model], delay_ms.max(0) as f64 / 1e3);
     }
 
     /// A partition's watermark stands at this event time; `None` before its first event, which shows nothing.
@@ -289,6 +305,29 @@ impl PublisherTelemetry {
     }
 }
 
+/// What is measured of the disk.
+#[derive(Clone)]
+pub struct DiskTelemetry {
+    exporter: Arc<Exporter>,
+}
+
+impl DiskTelemetry {
+    /// Reports to this exporter.
+    pub fn new(exporter: Arc<Exporter>) -> Self {
+        Self { exporter }
+    }
+
+    /// A part of what Driftline keeps has so many bytes on disk.
+    pub fn used(&self, part: &str, bytes: u64) {
+        self.exporter.set(&DISK_USED, &[part], bytes as f64);
+    }
+
+    /// So many bytes are free where a part is kept.
+    pub fn free(&self, part: &str, bytes: u64) {
+        self.exporter.set(&DISK_FREE, &[part], bytes as f64);
+    }
+}
+
 /// How one HTTP request was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer<'a> {
@@ -311,7 +350,12 @@ pub(crate) struct HttpTelemetry {
 }
 
 impl HttpTelemetry {
+    /// Reports to this exporter, where nothing was taken or refused yet: so that `rate` sees the first.
     pub(crate) fn new(exporter: Arc<Exporter>) -> Self {
+        for kind in INTAKE_KINDS {
+            exporter.add(&INTAKE_ACCEPTED, &[kind], 0);
+            Reason::ALL.iter().for_each(|reason| exporter.add(&INTAKE_REJECTED, &[kind, reason.name()], 0));
+        }
         Self { exporter }
     }
 
@@ -376,12 +420,18 @@ mod tests {
         expect![[r#"
             driftline_build_info{revision="abc",version="0.1.0"} 1
             driftline_stage_aborted_transactions_total{stage="monitor"} 1
+            driftline_stage_ended_total{cause="displaced",stage="monitor"} 0
+            driftline_stage_ended_total{cause="log",stage="monitor"} 0
+            driftline_stage_ended_total{cause="stage",stage="monitor"} 0
             driftline_stage_epoch_duration_seconds_sum{stage="monitor"} 0.25
             driftline_stage_epoch_duration_seconds_count{stage="monitor"} 1
             driftline_stage_epochs_total{stage="monitor"} 1
             driftline_stage_lag_records{partition="1",stage="monitor",topic="partials"} 12
             driftline_stage_lag_seconds{partition="1",stage="monitor",topic="partials"} 1
+            driftline_stage_rebalances_total{stage="monitor"} 0
+            driftline_stage_restarts_total{cause="displaced",stage="monitor"} 0
             driftline_stage_restarts_total{cause="log",stage="monitor"} 1
+            driftline_stage_restarts_total{cause="stage",stage="monitor"} 0
             driftline_stage_transaction_duration_seconds_sum{stage="monitor"} 0.05
             driftline_stage_transaction_duration_seconds_count{stage="monitor"} 1
             driftline_stage_up{stage="monitor"} 0
@@ -409,7 +459,6 @@ mod tests {
         let capture = CaptureTelemetry::new(exporter.clone());
         capture.captured("bed", CaptureCounts { events: 10, late: 2, matched: 7, ..CaptureCounts::default() });
         capture.dead_letters("inferences", "missing_id", 3);
-        capture.label_delay("bed", 3_600_000);
         capture.watermark(PartitionName { topic: "inferences", partition: 0 }, Some(1_500));
         capture.watermark(PartitionName { topic: "inferences", partition: 1 }, None);
         let behind = |partition, seconds| Behind {
@@ -423,21 +472,9 @@ mod tests {
         expect![[r#"
             driftline_build_info{revision="abc",version="0.1.0"} 1
             driftline_dead_letters_total{reason="missing_id",topic="inferences"} 3
-            driftline_duplicate_events_total{model="bed"} 0
             driftline_events_total{model="bed"} 10
-            driftline_future_events_total{model="bed"} 0
-            driftline_label_delay_seconds_sum{model="bed"} 3600
-            driftline_label_delay_seconds_count{model="bed"} 1
-            driftline_labels_expired_total{model="bed"} 0
             driftline_labels_matched_total{model="bed"} 7
-            driftline_labels_orphaned_total{model="bed"} 0
-            driftline_labels_replaced_total{model="bed"} 0
             driftline_late_events_total{model="bed"} 2
-            driftline_misplaced_events_total{model="bed"} 0
-            driftline_other_versions_total{model="bed"} 0
-            driftline_unknown_features_total{model="bed"} 0
-            driftline_unknown_labels_total{model="bed"} 0
-            driftline_unknown_predictions_total{model="bed"} 0
             driftline_watermark_behind_seconds{partition="0",topic="inferences"} 8
             driftline_watermark_timestamp_seconds{partition="0",topic="inferences"} 1.5
         "#]]

@@ -5,17 +5,19 @@
 
 mod bench;
 mod compare;
+mod dashboards;
 mod replay;
 
 pub use bench::{
     BenchArgs, BenchFormat, BenchKafkaArgs, BenchLoopArgs, BenchReplayArgs, BenchSteadyArgs, BenchSubject,
 };
 pub use compare::CompareArgs;
+pub use dashboards::{DashboardsAction, DashboardsArgs};
 pub use replay::{LabelArgs, ReplayArgs, RowOrder, Speed};
 
 use crate::files::{EventTime, FileColumns, Reading, ScoreColumns, ScoreColumnsError};
+use ::dashboards::api::Role;
 use clap::{Args, Parser, Subcommand};
-use dashboards::api::Role;
 use detectors::schema::ColumnKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -109,6 +111,8 @@ pub enum Command {
     Models(ModelsArgs),
     /// Make a token for the API: its line for the file of tokens goes to standard output, the token itself to standard error
     Token(TokenArgs),
+    /// Rules for Prometheus and dashboards for Grafana
+    Dashboards(DashboardsArgs),
 }
 
 /// Which configuration.
@@ -444,6 +448,7 @@ mod tests {
             "driftline models rollback m --reason slow",
             "driftline models release m --reason mended --token-file t",
             "driftline token ann --role read,operate --role promote",
+            "driftline dashboards export d --runbook https://wiki.example/driftline",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }

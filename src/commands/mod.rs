@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod dashboards;
 pub(crate) mod init;
 mod models;
 pub(crate) mod reference;
@@ -23,9 +24,9 @@ use crate::one_line;
 use crate::output::{note, say};
 use crate::service::model::UnknownModel;
 use crate::service::{StageFailedForGood, UnknownStage};
+use ::dashboards::api::{OpenToAll, TlsError, TokenError};
 use anyhow::{Context, Result};
 use clap::Parser;
-use dashboards::api::{OpenToAll, TlsError, TokenError};
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
         Command::Retrain(args) => models::retrain(&args, json),
         Command::Models(args) => models::models(&args, json),
         Command::Token(args) => token::token(&args, json),
+        Command::Dashboards(args) => dashboards::dashboards(&args, json),
     }
 }
 

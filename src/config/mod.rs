@@ -61,6 +61,8 @@ pub struct Config {
     pub partitions: NonZeroU32,
     /// How the API listens.
     pub api: ApiConfig,
+    /// How much the metrics tell.
+    pub metrics: MetricsConfig,
     /// Where models and references are kept.
     pub artifacts: ArtifactLocation,
     /// How the archive is written and kept.
@@ -123,6 +125,13 @@ pub enum Durability {
     Full,
     /// The end of the process, but perhaps not the loss of power; a good deal faster.
     Normal,
+}
+
+/// The metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// The most tests of a model whose scores have series.
+    pub tests_per_model: NonZeroU32,
 }
 
 /// Where models and references are kept.
@@ -242,6 +251,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         file: file.to_owned(),
         partitions: partitions(raw.partitions)?,
         api: api::api(raw.api, folder)?,
+        metrics: metrics(raw.metrics.tests_per_model)?,
         artifacts: artifacts(raw.artifacts, folder, &log.directory)?,
         archive: archive(&raw.archive)?,
         log,
@@ -307,6 +317,13 @@ fn partitions(count: u32) -> Validated<NonZeroU32> {
     match NonZeroU32::new(count) {
         Some(partitions) if count <= MOST_PARTITIONS => Ok(partitions),
         _ => refuse("partitions", out_of_range("from 1 to 1024", count)),
+    }
+}
+
+fn metrics(tests_per_model: u32) -> Validated<MetricsConfig> {
+    match NonZeroU32::new(tests_per_model) {
+        Some(tests_per_model) => Ok(MetricsConfig { tests_per_model }),
+        None => refuse("metrics.tests_per_model", out_of_range("at least 1", 0)),
     }
 }
 

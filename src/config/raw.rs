@@ -28,6 +28,8 @@ pub(super) struct RawConfig {
     pub(super) partitions: u32,
     #[serde(default)]
     pub(super) api: super::api::RawApi,
+    #[serde(default)]
+    pub(super) metrics: RawMetrics,
     /// Where models and references are kept; by default `artifacts` in the log's directory.
     pub(super) artifacts: Option<RawArtifacts>,
     #[serde(default)]
@@ -94,6 +96,19 @@ pub(super) struct RawRetention {
     pub(super) age: Option<Span>,
     /// The oldest records of a partition that holds more.
     pub(super) bytes: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    /// The most tests of a model whose scores have series: the worst. The API has all.
+    pub(super) tests_per_model: u32,
+}
+
+impl Default for RawMetrics {
+    fn default() -> Self {
+        Self { tests_per_model: 30 }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -23,10 +23,12 @@ mod intake;
 mod fit;
 mod horizons;
 mod listening;
+mod metrics;
 mod readiness;
 mod stages;
 pub(crate) mod trainer_deps;
 
+mod disk;
 mod maintenance;
 mod silence;
 
@@ -42,6 +44,7 @@ pub use stages::{UnknownStage, check_stages};
 
 use crate::config::AWAITED_EPOCH;
 use crate::service::commands::LogOrders;
+use crate::service::disk::DiskWatch;
 use crate::service::intake::LogIntake;
 use crate::service::maintenance::{Maintenance, MaintenanceThread};
 use crate::service::projector::{CaptureFollowed, Projector, Shown};
@@ -53,10 +56,9 @@ use capture::stage::Capture;
 use capture::watermark_alignment::WatermarkAlignment;
 use dashboards::api::Services;
 use dashboards::audit::SharedTrail;
-use dashboards::dashboard::Dashboard;
-use dashboards::exporter::{Exporter, ExporterOptions};
+use dashboards::exporter::Exporter;
 use dashboards::read_model::{BoardLimits, SharedReadModel};
-use dashboards::telemetry::{CaptureTelemetry, PublisherTelemetry};
+use dashboards::telemetry::PublisherTelemetry;
 use listening::RunningApi;
 use readiness::readiness;
 use retrain::controller_stage::ControllerStage;
@@ -79,9 +81,6 @@ const CAPTURED_BYTES: usize = 512 << 20;
 
 /// The least and the most of them that one epoch has.
 const CAPTURED_BYTES_OF_ONE: (usize, usize) = (16 << 20, 256 << 20);
-
-/// The most series of one metric; more are capped, and the cap is counted.
-const MOST_SERIES: usize = 5_000;
 
 /// How often the partitions of a repartition tell each other how far they are.
 const TELL_EVERY: Duration = Duration::from_millis(50);
@@ -120,6 +119,7 @@ pub struct Service {
     workers: Arc<Mutex<Vec<StageWorkers>>>,
     projector: Projector,
     maintenance: Option<MaintenanceThread>,
+    disk: Option<DiskWatch>,
     api: Option<RunningApi>,
     read_model: SharedReadModel,
     stop: CancellationToken,
@@ -132,11 +132,7 @@ impl Service {
     /// When a stage or the API cannot be started.
     pub fn start(context: Arc<ServiceContext>, options: &ServiceOptions) -> Result<Self> {
         horizons::check_horizons(&context, &options.stages)?;
-        let exporter = Arc::new(Exporter::new(&ExporterOptions {
-            most_series_per_metric: MOST_SERIES,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: option_env!("DRIFTLINE_REVISION").map(str::to_owned),
-        })?);
+        let exporter = metrics::exporter()?;
         let (read_model, trail) = (SharedReadModel::new(BoardLimits::default()), SharedTrail::default());
         read_model.write().configure(context.models.iter().map(|model| model.name().to_owned()));
         let stop = CancellationToken::new();
@@ -148,9 +144,9 @@ impl Service {
         let workers = start_crews(&context, options, (&stop, watermark_alignment.as_ref()), &exporter)?;
         let workers = Arc::new(Mutex::new(workers));
         let shown = Shown {
-            dashboard: Dashboard::new(read_model.clone(), Arc::clone(&exporter)),
+            dashboard: metrics::dashboard(&context, &read_model, &exporter),
             trail: trail.clone(),
-            capture: CaptureFollowed::new(CaptureTelemetry::new(Arc::clone(&exporter)), watermark_alignment.clone()),
+            capture: CaptureFollowed::new(metrics::capture(&exporter), watermark_alignment.clone()),
             publisher: Publisher::start(Publishing {
                 models: &context.models,
                 store: &context.store,
@@ -165,6 +161,11 @@ impl Service {
                 Some(MaintenanceThread::start(Maintenance::of(&context, watermark_alignment.clone(), is_own))?)
             }
             Pace::LockStep => None,
+        };
+        let disk = match options.listen {
+            Some(_) => Some(DiskWatch::start(&context.config, Arc::clone(&exporter))?),
+            // Nobody could ask.
+            None => None,
         };
         let services = |readiness| Services {
             intake: intake(&context),
@@ -181,7 +182,7 @@ impl Service {
             }
             None => None,
         };
-        Ok(Self { context, workers, projector, maintenance, api, read_model, stop })
+        Ok(Self { context, workers, projector, maintenance, disk, api, read_model, stop })
     }
 
     /// What it stands on.
@@ -227,6 +228,9 @@ impl Service {
         self.stop.cancel();
         if let Some(maintenance) = self.maintenance {
             maintenance.stop();
+        }
+        if let Some(disk) = self.disk {
+            disk.stop();
         }
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         workers.iter().for_each(StageWorkers::stop);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use capture::watched::WatchedModel;
 use codec::decode::{Decoder, HashKey, Limits, Source};
 use codec::schemas::Schemas;
+use dashboards::dashboard::ModelFacts;
 use detectors::schema::ColumnSchema;
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
@@ -18,6 +19,7 @@ use retrain::trainer::command::CommandTrainer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +92,21 @@ impl ModelSetup {
     /// The model's name.
     pub fn name(&self) -> &str {
         &self.watched.name
+    }
+
+    /// What its metrics begin with; events may be so far out of order.
+    pub fn facts(&self, disorder: Duration) -> ModelFacts {
+        let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let watched = &self.watched;
+        ModelFacts {
+            name: self.name().to_owned(),
+            window: millis(watched.windows.size_ms()),
+            hop: millis(watched.windows.hop_ms()),
+            labels_mature: watched.judged_at_ms().last().copied().map(millis),
+            disorder,
+            retrains: self.trainer.is_some(),
+            publishes: self.triton.is_some(),
+        }
     }
 
     /// A feature as a file has it.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use capture::partial::{CaptureEpoch, LedgerEntry};
 use capture::watermark_alignment::{Behind, WatermarkAlignment};
 use dashboards::audit::{AuditEntry, Outcome, SharedTrail};
-use dashboards::dashboard::Dashboard;
+use dashboards::dashboard::{Dashboard, Standing};
 use dashboards::read_model::CapturedRows;
 use dashboards::telemetry::{CaptureCounts, CaptureTelemetry, PartitionName};
 use detectors::verdict::MonitorEvent;
@@ -163,6 +163,9 @@ impl Following {
                 Read::End | Read::Pending => {}
             }
         }
+        if any {
+            self.shown.dashboard.settle();
+        }
         Ok(any)
     }
 }
@@ -171,7 +174,9 @@ impl Shown {
     fn show(&mut self, topic: &str, record: &Record) {
         let dashboard = &mut self.dashboard;
         let shown = match topic {
-            topics::VERDICTS => decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event)),
+            topics::VERDICTS => {
+                decoded::<MonitorEvent>(record).map(|event| dashboard.monitor_event(&event, record.append_time_ms))
+            }
             topics::MODELS => decoded::<ModelEvent>(record).map(|event| self.show_model(record, &event)),
             topics::RETRAIN => decoded::<RetrainEvent>(record).map(|event| {
                 show_retrain(&event, dashboard);
@@ -179,7 +184,7 @@ impl Shown {
             }),
             topics::AUDIT => decoded::<AuditEntry>(record).map(|entry| self.trail.write(|trail| trail.record(entry))),
             _ => CaptureEpoch::read(record).map(|epoch| {
-                show_ledger((record.offset, &epoch), (dashboard, &self.capture));
+                show_ledger((record, &epoch), (dashboard, &self.capture));
                 self.capture.stand(&epoch.ledger, record.append_time_ms);
             }),
         };
@@ -240,20 +245,23 @@ fn tell_outcome(event: &RetrainEvent, tell: impl FnOnce(&str, Outcome)) {
     }
 }
 
-fn show_ledger((offset, epoch): (Offset, &CaptureEpoch), (dashboard, followed): (&mut Dashboard, &CaptureFollowed)) {
-    let capture = &followed.telemetry;
+fn show_ledger((record, epoch): (&Record, &CaptureEpoch), (dashboard, followed): (&mut Dashboard, &CaptureFollowed)) {
+    let (capture, told_ms) = (&followed.telemetry, record.append_time_ms);
     for entry in &epoch.ledger {
         let input = PartitionName { topic: &entry.to.topic, partition: entry.to.partition };
         capture.watermark(input, entry.watermark_ms);
         for (reason, count) in &entry.dead_letters {
             let (topic, count) = (&entry.to.topic, count.unsigned_abs());
-            if offset < followed.told_before {
+            if record.offset < followed.told_before {
                 capture.earlier_dead_letters(topic, reason, count);
             } else {
                 capture.dead_letters(topic, reason, count);
             }
         }
         let of_labels = entry.to.topic == topics::LABELS;
+        if let Some(watermark_ms) = entry.watermark_ms.filter(|_| !of_labels) {
+            dashboard.stands(Standing { partition: entry.to.partition, watermark_ms, is_idle: entry.idle });
+        }
         for (model, counts) in &entry.counts {
             let count = |count: i64| count.unsigned_abs();
             let events = |count: i64| if of_labels { 0 } else { count.unsigned_abs() };
@@ -265,7 +273,11 @@ fn show_ledger((offset, epoch): (Offset, &CaptureEpoch), (dashboard, followed): 
                     duplicates: events(counts.duplicates),
                     labelled: count(counts.labelled),
                 },
+                told_ms,
             );
+            if !dashboard.is_watched(model) {
+                continue;
+            }
             capture.captured(
                 model,
                 CaptureCounts {

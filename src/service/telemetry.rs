@@ -81,7 +81,12 @@ mod tests {
 
     #[test]
     fn a_failed_stage_is_logged_with_each_cause_once() {
-        let options = ExporterOptions { most_series_per_metric: 10, version: "0".to_owned(), revision: None };
+        let options = ExporterOptions {
+            most_series_per_metric: 10,
+            most_series_per_model: 10,
+            version: "0".to_owned(),
+            revision: None,
+        };
         let lines = Lines::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

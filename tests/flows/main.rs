@@ -5,6 +5,7 @@
 mod bad_inputs;
 mod browser;
 mod command_line;
+mod dashboards;
 mod demo;
 mod faults;
 mod forgotten;

@@ -3,6 +3,7 @@
 pub mod kafka;
 mod on;
 mod progress;
+pub mod prometheus;
 mod running;
 pub mod secured;
 

@@ -121,8 +121,8 @@ impl Fixture {
         let mut dashboard = Dashboard::new(read_model.clone(), exporter.clone());
         dashboard.model_event(&event(0, registered("v1")));
         dashboard.model_event(&event(0, first_promoted("v1")));
-        dashboard.monitor_event(&judged(verdict("a", 1)));
-        dashboard.monitor_event(&judged(verdict("b", 2)));
+        dashboard.monitor_event(&judged(verdict("a", 1)), 7_200_000);
+        dashboard.monitor_event(&judged(verdict("b", 2)), 7_200_000);
         dashboard.retrain_request(&request("r", 1));
         let reasons: Arc<Mutex<Vec<NotReady>>> = Arc::default();
         let (asked, closing) = (reasons.clone(), CancellationToken::new());

@@ -158,7 +158,8 @@ impl Metrics {
                 "driftline_duplicate_events_total" if of_model() => events.duplicates = count,
                 "driftline_labels_matched_total" if of_model() => labels.labelled = count,
                 "driftline_labels_replaced_total" if of_model() => labels.relabelled = count,
-                "driftline_dead_letters_total" => {
+                // A reason that nothing was wrong for is there too, with 0.
+                "driftline_dead_letters_total" if count > 0 => {
                     let is_labels = label(series, "topic") == Some(topics::LABELS);
                     let dead = if is_labels { &mut *dead_labels } else { &mut *dead_events };
                     dead.insert(label(series, "reason").unwrap_or_default().to_owned(), count);
