@@ -167,6 +167,7 @@ pub(crate) fn registered(version: &str) -> LifecycleEvent {
         code_revision: None,
         parameters: BTreeMap::new(),
         metrics: BTreeMap::new(),
+        training: None,
     };
     let schema = ModelSchema::new([], Task::Regression);
     LifecycleEvent::VersionRegistered {

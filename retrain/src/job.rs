@@ -2,7 +2,7 @@
 //!
 //! The file's format version is [`FORMAT`]; what stands in it beside the members of a job is the affair of who asks.
 
-use crate::process::{self, CommandSpec, ProcessError};
+use crate::process::{self, CommandSpec, ProcessError, Usage};
 use crate::rows_file::RowsFileError;
 use detectors::schema::ModelSchema;
 use serde::Serialize;
@@ -59,7 +59,7 @@ impl JobError {
 }
 
 impl<Particulars: Serialize> Job<'_, Particulars> {
-    /// Writes the job file into a directory and runs the program on it.
+    /// Writes the job file into a directory and runs the program on it; gives what it took.
     ///
     /// # Errors
     /// The file cannot be written, or the program failed, took too long or was stopped.
@@ -68,7 +68,7 @@ impl<Particulars: Serialize> Job<'_, Particulars> {
         command: &CommandSpec,
         directory: &Path,
         stop: &CancellationToken,
-    ) -> Result<(), JobError> {
+    ) -> Result<Usage, JobError> {
         Ok(process::run(command, &self.write(directory)?, stop)?)
     }
 

@@ -14,6 +14,8 @@ pub mod progress;
 pub mod answers;
 pub mod encoding;
 pub mod job;
+mod linear;
+pub mod onnx_file;
 pub mod plain_file;
 pub mod process;
 pub mod rows_file;

@@ -41,7 +41,7 @@ pub struct ArtifactId(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArtifactFormat {
-    /// An ONNX graph, run in-process.
+    /// An ONNX graph.
     Onnx,
     /// A file that the model's scorer command reads.
     Opaque,
@@ -70,6 +70,28 @@ pub struct Lineage {
     pub parameters: BTreeMap<String, String>,
     /// What the trainer measured.
     pub metrics: BTreeMap<String, f64>,
+    /// What a training by a program took, and what it told of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Box<TrainingRecord>>,
+}
+
+/// What a training by a program took, and what it told of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// From the program's start to its end.
+    pub seconds: f64,
+    /// Time of processors, of the program and the children that it waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor_seconds: Option<f64>,
+    /// The most bytes of memory that the program held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// The learning curve that it told, point by point, by the names that it gives its numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<BTreeMap<String, f64>>,
+    /// What it ran with: packages and their versions, as it says itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
 }
 
 /// Whether a version that events report is the registry's `known` one: by its name, or by its number where a server reports

@@ -6,6 +6,7 @@
 
 use crate::request::Fallback;
 use crate::schedule::{InvalidSchedule, Schedule};
+use crate::trainer::SamplePolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct RetrainPolicy {
     pub max_attempts: u32,
     /// Parameters handed to the trainer.
     pub parameters: BTreeMap<String, String>,
+    /// How closely an artifact has to reproduce its trainer's own answers to a sample.
+    pub sample: SamplePolicy,
     /// What a challenger must show.
     pub gate: GatePolicy,
 }
@@ -130,6 +133,7 @@ impl Default for RetrainPolicy {
             fallback: Fallback::KeepChampion,
             max_attempts: 3,
             parameters: BTreeMap::new(),
+            sample: SamplePolicy::default(),
             gate: GatePolicy::default(),
         }
     }
@@ -196,6 +200,13 @@ impl RetrainPolicy {
         }
         if let Some(pattern) = &self.schedule {
             Schedule::parse(pattern)?;
+        }
+        let SamplePolicy { tolerance, share_beyond } = self.sample;
+        if !(tolerance.is_finite() && tolerance > 0.0) {
+            return Err(out_of_range("sample.tolerance", tolerance, "a number above 0"));
+        }
+        if !(0.0..1.0).contains(&share_beyond) {
+            return Err(out_of_range("sample.share_beyond", share_beyond, "at least 0 and below 1"));
         }
         self.candidates.validate()?;
         self.gate.validate()
@@ -301,14 +312,24 @@ mod tests {
             message(r#"{"min_labelled_rows":0}"#),
             message(r#"{"deadline":"0s"}"#),
             message(r#"{"schedule":"every day"}"#),
+            message(r#"{"sample":{"tolerance":0}}"#),
+            message(r#"{"sample":{"share_beyond":1}}"#),
             message(r#"{"candidates":{"factor":1}}"#),
             message(r#"{"gate":{"alpha":1}}"#),
             message(r#"{"gate":{"margin":-0.1}}"#),
             message(r#"{"gate":{"anchor":{"from_ms":5,"until_ms":5,"margin":0.1}}}"#),
         ];
-        for (text, name) in
-            told.iter().zip(["min_labelled", "deadline", "schedule", "factor", "alpha", "margin", "anchor"])
-        {
+        for (text, name) in told.iter().zip([
+            "min_labelled",
+            "deadline",
+            "schedule",
+            "tolerance",
+            "beyond",
+            "factor",
+            "alpha",
+            "margin",
+            "anchor",
+        ]) {
             assert!(text.contains(name), "{text}");
         }
     }

@@ -10,10 +10,10 @@
 //! when it is told to load the model). The [`VERSIONS_KEPT`] newest versions stay for a rollback, which is to publish the
 //! earlier number again. Only the writer of the `models` topic publishes, so that nothing else writes here.
 
+use crate::onnx_file as pb;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tract_onnx::pb;
 
 /// How many versions stay in the repository, the one that is served among them.
 pub const VERSIONS_KEPT: usize = 3;
@@ -216,9 +216,9 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use pb::tensor_proto::DataType;
+    use pb::tensor_shape_proto::{Dimension, dimension};
     use prost::Message;
-    use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 
     fn value(name: &str, data_type: DataType, width: Option<i64>) -> pb::ValueInfoProto {
         let batch = Dimension { value: Some(dimension::Value::DimParam("N".to_owned())), ..Default::default() };

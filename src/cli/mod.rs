@@ -113,6 +113,9 @@ pub enum Command {
     Token(TokenArgs),
     /// Rules for Prometheus and dashboards for Grafana
     Dashboards(DashboardsArgs),
+    /// Answer rows with ONNX Runtime, as a child of another driftline
+    #[command(hide = true)]
+    OnnxEngine(OnnxEngineArgs),
 }
 
 /// Which configuration.
@@ -121,6 +124,19 @@ pub struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "driftline.yaml", env = "DRIFTLINE_CONFIG")]
     pub config: PathBuf,
+}
+
+/// `driftline onnx-engine`.
+#[derive(Debug, Args)]
+pub struct OnnxEngineArgs {
+    /// A file of the library; the first that can be loaded is taken
+    #[arg(long = "library", value_name = "FILE")]
+    pub libraries: Vec<PathBuf>,
+    /// Bytes of memory that this process may take
+    #[arg(long)]
+    pub memory: u64,
+    /// The job file
+    pub job: PathBuf,
 }
 
 /// `driftline demo`.

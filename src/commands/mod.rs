@@ -5,6 +5,7 @@ mod compare;
 mod dashboards;
 pub(crate) mod init;
 mod models;
+mod onnx_engine;
 pub(crate) mod reference;
 pub(crate) mod remote;
 mod replay;
@@ -74,6 +75,7 @@ fn execute(line: CommandLine) -> Result<Exit> {
         Command::Models(args) => models::models(&args, json),
         Command::Token(args) => token::token(&args, json),
         Command::Dashboards(args) => dashboards::dashboards(&args, json),
+        Command::OnnxEngine(args) => onnx_engine::onnx_engine(args),
     }
 }
 

@@ -127,7 +127,7 @@ fn check_training(model: &ModelConfig, findings: &mut Vec<Finding>) {
         findings
             .push(finding(&format!("{path}.retrain"), "without a `trainer` the model is never retrained".to_owned()));
     }
-    if matches!(model.trainer, Some(TrainerConfig::Builtin)) && matches!(model.scorer, ScorerConfig::Command(..)) {
+    if matches!(model.trainer, Some(TrainerConfig::Builtin)) && !matches!(model.scorer, ScorerConfig::Onnx) {
         findings.push(finding(
             &format!("{path}.scorer"),
             "the builtin trainer writes ONNX: the command must be able to read it".to_owned(),

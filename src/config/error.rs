@@ -238,3 +238,11 @@ pub(super) fn refused(section: &str, setting: &str, error: &impl Display) -> Mis
 pub(super) fn out_of_range(wanted: &'static str, found: impl ToString) -> Problem {
     Problem::OutOfRange { wanted, found: found.to_string() }
 }
+
+/// Refuses a length of time that is no time.
+pub(super) fn positive(path: &str, value: Duration) -> Validated<Duration> {
+    if value.is_zero() {
+        return refuse(path, out_of_range("longer than nothing", humantime::format_duration(value)));
+    }
+    Ok(value)
+}

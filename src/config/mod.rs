@@ -15,6 +15,7 @@ mod horizon;
 mod kafka;
 mod lines;
 mod model;
+mod onnxruntime;
 pub mod ordered;
 mod quantity;
 mod raw;
@@ -29,13 +30,14 @@ pub use error::{ConfigError, Problem};
 pub use horizon::{ArchiveKept, Kept, WaitsTooLong, check_horizon};
 pub use kafka::KafkaConfig;
 pub use model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
+pub use onnxruntime::OnnxRuntimeConfig;
 pub use schemas::SchemasConfig;
 
 use capture::archive::RollPolicy;
 use capture::archive::compaction::CompactionPolicy;
 use codec::decode::HashKey;
-use error::out_of_range;
 use error::{Misfit, Validated, refuse};
+use error::{out_of_range, positive};
 use raw::{RawArchive, RawArtifacts, RawConfig, RawLog};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -43,7 +45,6 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use validate::positive;
 
 /// The environment variable that may hold the key of hashed columns. It takes precedence over the file.
 pub const HASH_KEY_VARIABLE: &str = "DRIFTLINE_HASH_KEY";
@@ -79,6 +80,8 @@ pub struct Config {
     pub stage_failure: StageFailure,
     /// File with the key of hashed columns.
     pub hash_key_file: Option<PathBuf>,
+    /// What answers for models that are not builtin.
+    pub onnxruntime: OnnxRuntimeConfig,
     /// What records are written with that cannot be read without it.
     pub schemas: SchemasConfig,
     /// The models, by name.
@@ -264,6 +267,7 @@ fn validated(raw: RawConfig, file: &Path) -> Validated<Config> {
         label_memory: label_memory(raw.label_memory.0)?,
         stage_failure: raw.stage_failure,
         hash_key_file: raw.privacy.hash_key_file.map(|key| folder.join(key)),
+        onnxruntime: onnxruntime::onnxruntime(raw.onnxruntime, folder)?,
         schemas: schemas::schemas(raw.schemas, file, folder)?,
         models,
     };

@@ -9,7 +9,6 @@ use codec::decode::{FeatureOrigins, HashKey, Mapping, MappingSettings, Origin, P
 use detectors::schema::{ModelSchema, Task};
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
-use retrain::scorer::command::Lifetime;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -159,10 +158,12 @@ pub enum TrainerConfig {
 /// What answers for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScorerConfig {
-    /// ONNX in the process.
+    /// A builtin model's own numbers, or ONNX Runtime.
     Onnx,
-    /// A program, and how long it runs.
-    Command(CommandConfig, Lifetime),
+    /// A program that is started for each batch.
+    Command(CommandConfig),
+    /// A program that stays up.
+    StandingCommand(CommandConfig),
 }
 
 /// A program to be run.

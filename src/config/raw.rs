@@ -50,6 +50,9 @@ pub(super) struct RawConfig {
     pub(super) stage_failure: super::StageFailure,
     #[serde(default)]
     pub(super) privacy: RawPrivacy,
+    /// What answers for models that are not builtin.
+    #[serde(default)]
+    pub(super) onnxruntime: super::onnxruntime::RawOnnxRuntime,
     /// What records of Avro are written with.
     #[serde(default)]
     pub(super) schemas: super::schemas::RawSchemas,
@@ -329,12 +332,12 @@ pub(super) enum RawTrainer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum RawScorer {
-    /// ONNX, in the process itself.
+    /// ONNX: a builtin model by its own numbers, any other by ONNX Runtime in a process of its own.
     #[default]
     Onnx,
     /// A program that reads and writes Parquet, started for each batch of rows.
     Command(RawCommand),
-    /// One that is started once for a version, and does one job after the other.
+    /// One that is started once for a version: rows and answers are Arrow streams on its standard input and output.
     StandingCommand(RawCommand),
 }
 

@@ -1,6 +1,6 @@
 //! From what is written to what can be acted on: the checks of [`super::raw`], one function per section.
 
-use super::error::{Misfit, Problem, Validated, out_of_range, refuse, refused};
+use super::error::{Misfit, Problem, Validated, out_of_range, positive, refuse, refused};
 use super::model::{CommandConfig, ModelConfig, ModelName, ReferenceConfig, ScorerConfig, Serving, TrainerConfig};
 use super::raw::{
     RawAbsent, RawColumns, RawCommand, RawFeature, RawLabels, RawMaturity, RawModel, RawReference, RawScore, RawScorer,
@@ -19,7 +19,6 @@ use detectors::schema::{ModelSchema, Task};
 use detectors::spelling;
 use detectors::windows::WindowSpec;
 use retrain::policy::{PolicyError as RetrainError, RetrainPolicy};
-use retrain::scorer::command::Lifetime;
 use retrain::trainer::TrainingError;
 use retrain::trainer::builtin::BuiltinTrainer;
 use std::collections::BTreeMap;
@@ -399,12 +398,9 @@ fn trainer(path: &str, raw: RawTrainer, folder: &Path) -> Validated<TrainerConfi
 fn scorer(path: &str, raw: RawScorer, folder: &Path) -> Validated<ScorerConfig> {
     Ok(match raw {
         RawScorer::Onnx => ScorerConfig::Onnx,
-        RawScorer::Command(raw) => {
-            ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw, folder)?, Lifetime::OneBatch)
-        }
+        RawScorer::Command(raw) => ScorerConfig::Command(command(&format!("{path}.scorer.command"), raw, folder)?),
         RawScorer::StandingCommand(raw) => {
-            let command = command(&format!("{path}.scorer.standing_command"), raw, folder)?;
-            ScorerConfig::Command(command, Lifetime::AllBatches)
+            ScorerConfig::StandingCommand(command(&format!("{path}.scorer.standing_command"), raw, folder)?)
         }
     })
 }
@@ -423,14 +419,6 @@ fn command(path: &str, raw: RawCommand, folder: &Path) -> Validated<CommandConfi
         time_limit: time_limit.0,
         result_limit: result_limit.0,
     })
-}
-
-/// Refuses a length of time that is no time.
-pub(super) fn positive(path: &str, value: Duration) -> Validated<Duration> {
-    if value.is_zero() {
-        return refuse(path, out_of_range("longer than nothing", humantime::format_duration(value)));
-    }
-    Ok(value)
 }
 
 /// Whole milliseconds of a length of time. A written one is far from the most there can be.

@@ -83,6 +83,7 @@ impl<'a> Bootstrap<'a> {
             schema: &setup.watched.schema,
             rows,
             parameters: &parameters,
+            sample: setup.retrain.sample,
             work_directory: directory.path(),
         };
         let stop = CancellationToken::new();
@@ -152,6 +153,7 @@ impl<'a> Bootstrap<'a> {
             code_revision: trained.code_revision.clone(),
             parameters: trained.parameters.clone(),
             metrics: trained.metrics.clone(),
+            training: trained.record.clone().map(Box::new),
             ..lineage("trained at set-up", rows)
         };
         ModelVersion {
@@ -263,5 +265,6 @@ fn lineage(cause: &str, rows: &RecordBatch) -> Lineage {
         code_revision: None,
         parameters: BTreeMap::new(),
         metrics: BTreeMap::new(),
+        training: None,
     }
 }

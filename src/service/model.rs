@@ -1,6 +1,6 @@
 //! One model as the service runs it: what is watched, how it is decoded, and what trains and answers.
 
-use crate::config::{Config, HASH_KEY_VARIABLE, ModelConfig, ScorerConfig, Serving, TrainerConfig};
+use crate::config::{Config, HASH_KEY_VARIABLE, ModelConfig, OnnxRuntimeConfig, ScorerConfig, Serving, TrainerConfig};
 use crate::files::typed::Wanted;
 use anyhow::{Context, Result};
 use capture::watched::WatchedModel;
@@ -10,8 +10,9 @@ use dashboards::dashboard::ModelFacts;
 use detectors::schema::ColumnSchema;
 use retrain::policy::RetrainPolicy;
 use retrain::process::CommandSpec;
-use retrain::scorer::command::{CommandScorer, ScorerProgram};
-use retrain::scorer::onnx::OnnxScorer;
+use retrain::scorer::command::CommandScorer;
+use retrain::scorer::onnx::{Library, OnnxRuntime};
+use retrain::scorer::standing::StandingScorer;
 use retrain::scorer::{ScoredVersion, Scorer, ScoringError};
 use retrain::trainer::Trainer;
 use retrain::trainer::builtin::BuiltinTrainer;
@@ -32,6 +33,17 @@ pub enum TrainerKind {
     Command(CommandSpec),
 }
 
+/// What answers for a model's versions.
+#[derive(Debug, Clone)]
+pub enum ScorerKind {
+    /// A builtin model's own numbers, or ONNX Runtime in a process of its own.
+    Onnx(Arc<OnnxRuntime>),
+    /// A program, whatever the artifact's format, started for each batch.
+    Command(CommandSpec),
+    /// A program that stays up.
+    StandingCommand(CommandSpec),
+}
+
 /// A model with everything that its stages need.
 #[derive(Debug, Clone)]
 pub struct ModelSetup {
@@ -45,8 +57,8 @@ pub struct ModelSetup {
     pub retrain: RetrainPolicy,
     /// What trains challengers; `None` watches the model only.
     pub trainer: Option<TrainerKind>,
-    /// The program that answers, whatever the artifact's format; `None` runs ONNX in the process.
-    pub scorer: Option<ScorerProgram>,
+    /// What answers.
+    pub scorer: ScorerKind,
     /// Whether Driftline answers for the champion.
     pub serving: Serving,
     /// Triton model repository that follows the champion.
@@ -60,21 +72,24 @@ impl ModelSetup {
     /// When a hash key is missing, or a model cannot be decoded as configured.
     pub fn of(config: &Config) -> Result<Vec<Arc<Self>>> {
         let key = config.hash_key(std::env::var_os(HASH_KEY_VARIABLE))?;
-        let one = |model: &ModelConfig| Ok(Arc::new(Self::of_model(model, key.clone())?));
+        let one = |model: &ModelConfig| Ok(Arc::new(Self::of_model(model, &config.onnxruntime, key.clone())?));
         config.models.values().map(one).collect()
     }
 
-    fn of_model(model: &ModelConfig, key: Option<HashKey>) -> Result<Self, anyhow::Error> {
+    fn of_model(
+        model: &ModelConfig,
+        onnxruntime: &OnnxRuntimeConfig,
+        key: Option<HashKey>,
+    ) -> Result<Self, anyhow::Error> {
         let trainer = match &model.trainer {
             None => None,
             Some(TrainerConfig::Builtin) => Some(TrainerKind::Builtin),
             Some(TrainerConfig::Command(command)) => Some(TrainerKind::Command(command.spec()?)),
         };
         let scorer = match &model.scorer {
-            ScorerConfig::Onnx => None,
-            ScorerConfig::Command(command, lifetime) => {
-                Some(ScorerProgram { command: command.spec()?, lifetime: *lifetime })
-            }
+            ScorerConfig::Onnx => ScorerKind::Onnx(Arc::new(engine(onnxruntime, trainer.as_ref())?)),
+            ScorerConfig::Command(command) => ScorerKind::Command(command.spec()?),
+            ScorerConfig::StandingCommand(command) => ScorerKind::StandingCommand(command.spec()?),
         };
         let source = model.source(key).with_context(|| format!("model {}", model.name))?;
         Ok(Self {
@@ -134,10 +149,27 @@ impl ModelSetup {
         stop: &CancellationToken,
     ) -> Result<Box<dyn Scorer>, ScoringError> {
         Ok(match &self.scorer {
-            Some(program) => Box::new(CommandScorer::new(program.clone(), version, artifact, stop.clone())?),
-            None => Box::new(OnnxScorer::load(artifact, &version.schema)?),
+            ScorerKind::Onnx(engine) => engine.scorer(version, artifact, stop)?,
+            ScorerKind::Command(program) => {
+                Box::new(CommandScorer::new(program.clone(), version, artifact, stop.clone())?)
+            }
+            ScorerKind::StandingCommand(program) => {
+                Box::new(StandingScorer::new(program.clone(), version, artifact, stop.clone())?)
+            }
         })
     }
+}
+
+/// ONNX Runtime in children of this binary.
+fn engine(config: &OnnxRuntimeConfig, trainer: Option<&TrainerKind>) -> Result<OnnxRuntime> {
+    let binary = std::env::current_exe()
+        .context("finding this program's own file, of which ONNX Runtime's processes are made")?;
+    let trainer = match trainer {
+        Some(TrainerKind::Command(command)) => Some(command.clone()),
+        Some(TrainerKind::Builtin) | None => None,
+    };
+    let library = Library { named: config.library.clone(), trainer };
+    Ok(OnnxRuntime::new(binary, library, config.limits))
 }
 
 /// A decoder for the records of these models, written with these schemas.

@@ -28,7 +28,7 @@ async function subjects() {
   const verdicts = await json('/v1/verdicts?limit=1000');
   const list = Array.isArray(verdicts) ? verdicts : verdicts.items;
   const drifted = list.find((verdict) =>
-    verdict.monitor === 'drift' && verdict.segment === null && verdict.attribution.some((part) => part.distribution));
+    verdict.monitor === 'drift' && !verdict.segment && verdict.attribution.some((part) => part.distribution));
   if (!drifted) throw new Error('no verdict of a drift with counts is at hand');
   return drifted;
 }

@@ -12,6 +12,7 @@ mod forgotten;
 mod guarded;
 mod kafka_log;
 mod kill;
+mod models;
 mod publishing;
 mod repartition;
 mod schemas;

@@ -8,7 +8,7 @@ use driftline_tests::{On, Workplace};
 use flate2::read::GzDecoder;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use retrain::scorer::onnx::OnnxScorer;
+use retrain::scorer::linear::LinearScorer;
 use retrain::scorer::{Scorer, ScoringError};
 use retrain::trainer::builtin::BuiltinTrainer;
 use retrain::trainer::{TrainedModel, TrainingJob, train};
@@ -123,7 +123,7 @@ fn baseline(rows: &[Row], retrainings: &[(usize, usize)]) -> f64 {
     f64::from(u32::try_from(correct).unwrap()) / f64::from(u32::try_from(rows.len() - FIRST).unwrap())
 }
 
-fn learn(rows: &[Row]) -> OnnxScorer {
+fn learn(rows: &[Row]) -> LinearScorer {
     let schema = schema();
     let work = tempfile::tempdir().unwrap();
     let rows = batch(rows);
@@ -134,13 +134,14 @@ fn learn(rows: &[Row]) -> OnnxScorer {
         schema: &schema,
         rows: &rows,
         parameters: &parameters,
+        sample: Default::default(),
         work_directory: work.path(),
     };
     let scorer_of = |trained: &TrainedModel| -> Result<Box<dyn Scorer>, ScoringError> {
-        Ok(Box::new(OnnxScorer::load(&trained.artifact, &schema)?))
+        Ok(Box::new(LinearScorer::read(&trained.artifact, &schema)?.unwrap()))
     };
     let trained = train(&BuiltinTrainer, &scorer_of, &job, &Default::default()).unwrap();
-    OnnxScorer::load(&trained.artifact, &schema).unwrap()
+    LinearScorer::read(&trained.artifact, &schema).unwrap().unwrap()
 }
 
 fn schema() -> ModelSchema {

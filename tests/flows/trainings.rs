@@ -72,6 +72,7 @@ fn prepare(place: &Workplace) {
         schema: &ModelSchema::new([("age".to_owned(), ColumnKind::Numeric)], task),
         rows: &rows,
         parameters: &BTreeMap::new(),
+        sample: Default::default(),
         work_directory: Path::new("."),
     };
     let trained = BuiltinTrainer.train(&job, &Default::default()).unwrap();

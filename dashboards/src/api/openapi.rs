@@ -108,7 +108,6 @@ const OPERATIONS: &[Operation] = &[
     get("/metrics", "The metrics, for Prometheus.", Takes::Nothing, Answers::Text("text/plain")),
     get("/healthz", "Whether the service lives.", Takes::Nothing, Answers::Object),
     get("/readyz", "Whether the service is ready, and why it is not.", Takes::Nothing, Answers::Object),
-    get("/", "What there is, for people.", Takes::Nothing, Answers::Text("text/html")),
 ];
 
 pub(super) async fn document() -> Json<Value> {

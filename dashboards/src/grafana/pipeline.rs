@@ -179,6 +179,33 @@ pub(super) const BOARD: ReadModel = ReadModel {
         },
         Panel {
             kind: PanelKind::Lines,
+            title: "Connections",
+            description: "Open connections of the HTTP API.",
+            unit: "short",
+            width: 12,
+            queries: &[query("sum(driftline_http_connections)", "open")],
+        },
+        Panel {
+            kind: PanelKind::Lines,
+            title: "Turned away",
+            description: "Requests a second that no handler saw, and connections a second that were closed from this side.",
+            unit: "short",
+            width: 12,
+            queries: &[
+                query_or_none(
+                    "sum by (reason) (rate(driftline_http_refused_total[$__rate_interval])) > 0",
+                    "refused: {{reason}}",
+                    "no request is refused",
+                ),
+                query_or_none(
+                    "sum by (reason) (rate(driftline_http_connections_cut_total[$__rate_interval])) > 0",
+                    "closed: {{reason}}",
+                    "no connection is closed",
+                ),
+            ],
+        },
+        Panel {
+            kind: PanelKind::Lines,
             title: "Disk",
             description: "Bytes by part.",
             unit: "bytes",

@@ -9,7 +9,7 @@ use detectors::verdict::{Attribution, TestResult};
 use maud::{Markup, html};
 
 /// Tests that are listed; `--json` has all.
-const TESTS: usize = 300;
+const TESTS: usize = 150;
 
 /// A file that was compared.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -186,7 +186,7 @@ mod tests {
 
     fn words(counts: &[(&str, usize)]) -> ArrayRef {
         let rows = counts.iter().flat_map(|(name, rows)| std::iter::repeat_n(*name, *rows));
-        Arc::new(StringArray::from_iter_values(rows))
+        Arc::new(StringArray::from_iter_values(rows.collect::<Vec<_>>()))
     }
 
     #[test]

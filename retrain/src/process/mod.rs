@@ -14,12 +14,15 @@
 
 mod cgroup;
 mod descendants;
+pub(crate) mod limits;
 mod output;
 mod standing;
 mod table;
+mod usage;
 
 pub use output::LastLines;
-pub use standing::StandingProgram;
+pub use standing::{Ends, StandingProgram};
+pub use usage::Usage;
 
 use descendants::Descendants;
 use nix::errno::Errno;
@@ -34,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use usage::Watched;
 
 /// The environment variable that holds the path of the job file.
 pub const JOB_VARIABLE: &str = "DRIFTLINE_JOB";
@@ -48,7 +52,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 
 /// A program, as the configuration describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandSpec {
     /// The program: a path, or a name that is looked up in `PATH`.
     pub program: PathBuf,
@@ -85,6 +89,8 @@ pub enum ProcessError {
         program: PathBuf,
         /// How it ended: `exited with code 3`, `was killed by SIGSEGV`.
         ended: String,
+        /// Its exit code, if it has one.
+        code: Option<i32>,
         /// The last lines of its output.
         output: LastLines,
     },
@@ -117,11 +123,24 @@ pub enum ProcessError {
     },
 }
 
-/// Runs the program on a job file until it ends. Blocks.
+impl ProcessError {
+    /// Calls the program by another name, where its path would say nothing to a reader.
+    pub(crate) fn rename(&mut self, name: &str) {
+        match self {
+            Self::Start { program, .. }
+            | Self::Failed { program, .. }
+            | Self::TimedOut { program, .. }
+            | Self::Stopped { program }
+            | Self::System { program, .. } => *program = name.into(),
+        }
+    }
+}
+
+/// Runs the program on a job file until it ends, and tells what it took. Blocks.
 ///
 /// # Errors
 /// It cannot be started, ends with another code than 0, takes too long or is stopped. Nothing of it runs any more then.
-pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<(), ProcessError> {
+pub fn run(spec: &CommandSpec, job: &Path, stop: &CancellationToken) -> Result<Usage, ProcessError> {
     run_among(spec, job, stop, Descendants::awaited(job))
 }
 
@@ -130,22 +149,24 @@ fn run_among(
     job: &Path,
     stop: &CancellationToken,
     descendants: Descendants,
-) -> Result<(), ProcessError> {
+) -> Result<Usage, ProcessError> {
     let (reader, writer) = pipe(spec)?;
     let errors = writer.try_clone().map_err(|source| system(spec, "opening a pipe for its output", source))?;
     let streams = Streams { input: Stdio::null(), output: writer.into(), errors: errors.into() };
     let mut running = RunningProgram::start(spec, job, streams, descendants)?;
     let output = Output::follow(reader).map_err(|source| system(spec, "reading its output", source))?;
-    let end = watch(spec, &running, stop)?;
+    let mut watched = Watched::new(running.id().as_raw());
+    let end = watch(spec, (&running, &mut watched), stop)?;
+    let usage = watched.total();
     let status = running.end(end).map_err(|source| system(spec, "ending it", source))?;
-    if end == End::Itself && status.success() { Ok(()) } else { Err(failure(spec, end, status, &output)) }
+    if end == End::Itself && status.success() { Ok(usage) } else { Err(failure(spec, end, status, &output)) }
 }
 
 fn failure(spec: &CommandSpec, end: End, status: ExitStatus, output: &Output) -> ProcessError {
     let program = spec.program.clone();
     let output = || output.last_lines(spec.output_lines_kept);
     match end {
-        End::Itself => ProcessError::Failed { program, ended: describe(status), output: output() },
+        End::Itself => ProcessError::Failed { program, ended: describe(status), code: status.code(), output: output() },
         End::TimeLimit => ProcessError::TimedOut { program, limit: spec.time_limit, output: output() },
         End::Stopped => ProcessError::Stopped { program },
     }
@@ -183,7 +204,11 @@ enum End {
     Stopped,
 }
 
-fn watch(spec: &CommandSpec, running: &RunningProgram, stop: &CancellationToken) -> Result<End, ProcessError> {
+fn watch(
+    spec: &CommandSpec,
+    (running, watched): (&RunningProgram, &mut Watched),
+    stop: &CancellationToken,
+) -> Result<End, ProcessError> {
     let started = Instant::now();
     loop {
         if running.leader_has_ended().map_err(|source| system(spec, "waiting for it", source))? {
@@ -195,6 +220,7 @@ fn watch(spec: &CommandSpec, running: &RunningProgram, stop: &CancellationToken)
         if started.elapsed() >= spec.time_limit {
             return Ok(End::TimeLimit);
         }
+        watched.look();
         std::thread::sleep(LOOK_EVERY);
     }
 }

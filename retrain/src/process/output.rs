@@ -39,16 +39,6 @@ pub(super) struct Output {
     ended: Receiver<()>,
 }
 
-/// The end of an output, to which more than one stream adds.
-#[derive(Debug, Clone)]
-pub(super) struct Beside(Arc<Mutex<Tail>>);
-
-impl Beside {
-    pub(super) fn push(&self, output: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(output);
-    }
-}
-
 #[derive(Debug, Default)]
 struct Tail {
     bytes: VecDeque<u8>,
@@ -64,21 +54,17 @@ impl Output {
     pub(super) fn follow(mut pipe: PipeReader) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let (running, ended) = channel();
-        let of_thread = Beside(Arc::clone(&tail));
+        let of_thread = Arc::clone(&tail);
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
             let mut chunk = vec![0; 64 << 10];
             // An error ends the reading as the end does: what is there is what there is to tell.
             while let Ok(read @ 1..) = pipe.read(&mut chunk) {
-                of_thread.push(chunk.get(..read).unwrap_or_default());
+                let mut tail = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
+                tail.push(chunk.get(..read).unwrap_or_default());
             }
             drop(running);
         })?;
         Ok(Self { tail, ended })
-    }
-
-    /// For what another stream of the program says.
-    pub(super) fn beside(&self) -> Beside {
-        Beside(Arc::clone(&self.tail))
     }
 
     /// The last lines, at most so many.

@@ -1,31 +1,35 @@
-//! A program that stays up between jobs: started once, told of each job by a line on its standard input, done with it when it
-//! says so.
+//! A program that stays up: started once, spoken with over its standard input and output for as long as it is wanted.
 //!
-//! The line is the path of the job file; the answer is the line `done` on standard output. Any other line there is output,
-//! as standard error is. The end of standard input is the order to end; a program that fails, or takes longer than its limit
-//! over one job, is ended with all that it started, and may be started anew.
+//! What is said there is the affair of who starts it. This file waits for what is heard, within the program's time limit,
+//! and ends a program that ends, takes too long or is stopped, with all that it started. Standard error is kept for quoting.
 
 use super::descendants::Descendants;
 use super::output::Output;
-use super::{CommandSpec, End, LOOK_EVERY, ProcessError, RunningProgram, Streams, failure, pipe, system};
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use super::{CommandSpec, End, GRACE, LOOK_EVERY, ProcessError, RunningProgram, Streams, failure, pipe, system};
+use std::io::{PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// What the program writes on a line of its own when a job is done.
-pub(super) const DONE: &str = "done";
+/// How long what a program said before it ended may be on its way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A program that is up.
 pub struct StandingProgram {
     spec: CommandSpec,
     job: PathBuf,
     running: RunningProgram,
-    orders: PipeWriter,
-    done: Receiver<()>,
     output: Output,
+}
+
+/// This process' ends of the program's standard streams.
+#[derive(Debug)]
+pub struct Ends {
+    /// What it reads.
+    pub orders: PipeWriter,
+    /// What it writes.
+    pub said: PipeReader,
 }
 
 impl std::fmt::Debug for StandingProgram {
@@ -35,131 +39,120 @@ impl std::fmt::Debug for StandingProgram {
 }
 
 impl StandingProgram {
-    /// Starts the program; its jobs will all be told in this job file.
+    /// Starts the program with the path of its job file.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(spec: &CommandSpec, job: &Path) -> Result<Self, ProcessError> {
+    pub fn start(spec: &CommandSpec, job: &Path) -> Result<(Self, Ends), ProcessError> {
         let ((input, orders), (said, says), (errors, complains)) = (pipe(spec)?, pipe(spec)?, pipe(spec)?);
         let streams = Streams { input: input.into(), output: says.into(), errors: complains.into() };
         let running = RunningProgram::start(spec, job, streams, Descendants::awaited(job))?;
-        let thread = |source| system(spec, "reading its output", source);
-        let output = Output::follow(errors).map_err(thread)?;
-        let (say, done) = channel();
-        let rest = output.beside();
-        let listen = move || listen(said, &say, |line| rest.push(line));
-        std::thread::Builder::new().name("output".to_owned()).spawn(listen).map_err(thread)?;
-        Ok(Self { spec: spec.clone(), job: job.to_owned(), running, orders, done, output })
+        let output = Output::follow(errors).map_err(|source| system(spec, "reading its output", source))?;
+        Ok((Self { spec: spec.clone(), job: job.to_owned(), running, output }, Ends { orders, said }))
     }
 
-    /// Has it do the job that the file tells of now. Blocks.
+    /// What a thread hears next from the program, within its time limit. Blocks.
     ///
     /// # Errors
     /// It has ended, takes too long or is stopped. Nothing of it runs any more then: start another.
-    pub fn work(&mut self, stop: &CancellationToken) -> Result<(), ProcessError> {
-        // What it may have said since the last job is not about this one.
-        self.done.try_iter().for_each(drop);
-        let told = self.orders.write_all(self.job.as_os_str().as_bytes()).and_then(|()| self.orders.write_all(b"\n"));
-        let end = match told {
-            Ok(()) => self.watch(stop)?,
-            // Nobody reads: it is about to end, or has closed its input.
-            Err(_) => Some(End::Itself),
+    pub fn hear<T>(&mut self, heard: &Receiver<T>, stop: &CancellationToken) -> Result<T, ProcessError> {
+        let end = match self.watch(heard, stop)? {
+            Ok(heard) => return Ok(heard),
+            Err(end) => end,
         };
-        let Some(end) = end else { return Ok(()) };
         let status = self.running.end(end).map_err(|source| system(&self.spec, "ending it", source))?;
         Err(failure(&self.spec, end, status, &self.output))
     }
 
-    /// Waits until the job is done; gives how the program is to end, if it is not.
-    fn watch(&self, stop: &CancellationToken) -> Result<Option<End>, ProcessError> {
+    /// Waits until something is heard; gives how the program is to end, if nothing is.
+    fn watch<T>(&self, heard: &Receiver<T>, stop: &CancellationToken) -> Result<Result<T, End>, ProcessError> {
         let started = Instant::now();
         loop {
-            match self.done.recv_timeout(LOOK_EVERY) {
-                Ok(()) => return Ok(None),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Some(End::Itself)),
+            match heard.recv_timeout(LOOK_EVERY) {
+                Ok(heard) => return Ok(Ok(heard)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.await_its_end()?;
+                    return Ok(Err(End::Itself));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.running.leader_has_ended().map_err(|source| system(&self.spec, "waiting for it", source))? {
-                return Ok(Some(End::Itself));
+            if self.has_ended()? {
+                return Ok(heard.recv_timeout(LAST_WORDS).map_err(|_| End::Itself));
             }
             if stop.is_cancelled() {
-                return Ok(Some(End::Stopped));
+                return Ok(Err(End::Stopped));
             }
             if started.elapsed() >= self.spec.time_limit {
-                return Ok(Some(End::TimeLimit));
+                return Ok(Err(End::TimeLimit));
             }
         }
     }
-}
 
-/// Tells of each line that says that a job is done; every other piece of output goes elsewhere.
-fn listen(mut said: PipeReader, done: &Sender<()>, other: impl Fn(&[u8])) {
-    let mut line = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(read @ 1..) = said.read(&mut chunk) {
-        for piece in chunk.get(..read).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-            line.extend_from_slice(piece);
-            if !line.ends_with(b"\n") && line.len() < chunk.len() {
-                continue;
-            }
-            if line.trim_ascii() == DONE.as_bytes() {
-                if done.send(()).is_err() {
-                    return;
-                }
-            } else {
-                other(&line);
-            }
-            line.clear();
+    /// A program that says nothing more is about to end, and its exit code tells why.
+    fn await_its_end(&self) -> Result<(), ProcessError> {
+        let started = Instant::now();
+        while started.elapsed() < GRACE && !self.has_ended()? {
+            std::thread::sleep(LOOK_EVERY);
         }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> Result<bool, ProcessError> {
+        self.running.leader_has_ended().map_err(|source| system(&self.spec, "waiting for it", source))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-    use std::time::Duration;
+    use std::io::{BufRead, BufReader, Write};
+    use std::sync::mpsc::channel;
 
     fn shell(script: &str, time_limit: Duration) -> CommandSpec {
         CommandSpec {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
-            environment: BTreeMap::new(),
-            working_directory: None,
             time_limit,
             output_lines_kept: 5,
-            most_result_bytes: 1 << 20,
+            ..CommandSpec::default()
         }
     }
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    #[test]
-    fn one_program_does_one_job_after_the_other() {
+    /// Has a program say its lines to a channel.
+    fn start(script: &str, limit: Duration) -> (StandingProgram, PipeWriter, Receiver<String>, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let job = directory.path().join("job.json");
-        let script = "echo begun >> starts; while read -r job; do cat \"$job\" >> jobs; echo hello; echo done; done";
-        let mut program = StandingProgram::start(&shell(script, LIMIT), &job).unwrap();
-        for text in ["one\n", "two\n"] {
-            std::fs::write(&job, text).unwrap();
-            program.work(&CancellationToken::new()).unwrap();
-        }
-        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
-        assert_eq!((read("starts").as_str(), read("jobs").as_str()), ("begun\n", "one\ntwo\n"));
+        let (program, Ends { orders, said }) = StandingProgram::start(&shell(script, limit), &job).unwrap();
+        let (tell, heard) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(said).lines().map_while(Result::ok).all(|line| tell.send(line).is_ok())
+        });
+        (program, orders, heard, directory)
     }
 
     #[test]
-    fn a_program_that_ends_or_hangs_over_a_job_has_failed() {
-        let directory = tempfile::tempdir().unwrap();
-        let job = directory.path().join("job.json");
+    fn one_program_answers_one_order_after_the_other() {
+        let (mut program, mut orders, heard, _directory) =
+            start("count=0; while read -r order; do count=$((count+1)); echo $count $order; done", LIMIT);
+        for (number, order) in ["one", "two"].into_iter().enumerate() {
+            writeln!(orders, "{order}").unwrap();
+            let answer = program.hear(&heard, &CancellationToken::new()).unwrap();
+            assert_eq!(answer, format!("{} {order}", number + 1));
+        }
+    }
+
+    #[test]
+    fn a_program_that_ends_or_hangs_has_failed_and_its_last_words_are_heard() {
         let told = |script: &str, limit: Duration| {
-            let mut program = StandingProgram::start(&shell(script, limit), &job).unwrap();
-            program.work(&CancellationToken::new()).unwrap_err().to_string()
+            let (mut program, _orders, heard, _directory) = start(script, limit);
+            program.hear(&heard, &CancellationToken::new()).map_err(|error| error.to_string())
         };
-        let failed = told("read -r job; echo no such artifact; echo why >&2; exit 4", LIMIT);
+        let failed = told("echo no such artifact >&2; exit 4", LIMIT).unwrap_err();
         assert!(failed.contains("exited with code 4") && failed.contains("no such artifact"), "{failed}");
-        assert!(told("exit 0", LIMIT).contains("exited with code 0"));
-        let hangs = told("read -r job; sleep 600", Duration::from_millis(200));
-        assert!(hangs.contains("time limit of 200ms"), "{hangs}");
+        assert!(told("exit 0", LIMIT).unwrap_err().contains("exited with code 0"));
+        assert!(told("exec sleep 600", Duration::from_millis(200)).unwrap_err().contains("time limit of 200ms"));
+        assert_eq!(told("echo the answer; exit 0", LIMIT).unwrap(), "the answer");
     }
 }

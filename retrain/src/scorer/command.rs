@@ -1,7 +1,6 @@
-//! Any program as a scorer, whatever the format of the artifact: Parquet in, Parquet out.
+//! Any program as a scorer, whatever the format of the artifact, started for each batch: Parquet in, Parquet out.
 //!
-//! By default the program is run once for each batch, as [`crate::process`] describes, with the path of a job file as its last
-//! argument:
+//! The program is run as [`crate::process`] describes, with the path of a job file as its last argument:
 //!
 //! ```json
 //! {
@@ -12,17 +11,14 @@
 //! ```
 //!
 //! `rows` has the features by name. The program writes to `answers` the schema's output columns (`prediction`, and `score`
-//! or `score.<class>`), a row for each row and in their order.
-//!
-//! Starting a program costs more than most models' answers. One that stays up ([`Lifetime::AllBatches`]) is started once for
-//! a version: as [`crate::process::StandingProgram`] describes, it reads the path of the job file from standard input for
-//! each batch, and says `done` on standard output when its answers are written.
+//! or `score.<class>`), a row for each row and in their order. Starting a program costs more than most models' answers: one
+//! that stays up is [`super::standing`]'s.
 
 use super::{ScoredVersion, Scorer, ScoringError};
 use crate::answers;
 use crate::encoding::features_as;
 use crate::job::{Job, JobError};
-use crate::process::{self, CommandSpec, ProcessError, StandingProgram};
+use crate::process::CommandSpec;
 use crate::rows_file;
 use arrow::array::RecordBatch;
 use serde::Serialize;
@@ -30,30 +26,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// How long a program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
-    /// For one batch.
-    OneBatch,
-    /// For as long as its version is asked.
-    AllBatches,
-}
-
-/// A program that answers.
-#[derive(Debug, Clone)]
-pub struct ScorerProgram {
-    /// The program.
-    pub command: CommandSpec,
-    /// How long it runs.
-    pub lifetime: Lifetime,
-}
-
 /// Asks a program.
 #[derive(Debug)]
 pub struct CommandScorer {
-    program: ScorerProgram,
-    /// The program, where it is up.
-    standing: Option<StandingProgram>,
+    command: CommandSpec,
     of: ScoredVersion,
     stop: CancellationToken,
     /// Holds the artifact and the job's files; removed with the scorer.
@@ -76,7 +52,7 @@ impl CommandScorer {
     /// # Errors
     /// The artifact cannot be written to a temporary directory.
     pub fn new(
-        program: ScorerProgram,
+        command: CommandSpec,
         of: ScoredVersion,
         artifact: &[u8],
         stop: CancellationToken,
@@ -88,7 +64,7 @@ impl CommandScorer {
             .map_err(|source| JobError::io(&temporary, source))?;
         let path = directory.path().join("artifact");
         std::fs::write(&path, artifact).map_err(|source| JobError::io(&path, source))?;
-        Ok(Self { program, standing: None, of, stop, directory, artifact: path })
+        Ok(Self { command, of, stop, directory, artifact: path })
     }
 
     /// What the program answers to these features.
@@ -104,25 +80,9 @@ impl CommandScorer {
         let row_count = features.num_rows();
         let particulars = Files { artifact: &self.artifact, rows: &rows, row_count, answers: &answers };
         let ScoredVersion { model, version, schema } = &self.of;
-        let job = Job { kind: "score", model, version, schema, particulars }.write(self.directory.path())?;
-        self.work(&job)?;
-        Ok(rows_file::read(self.directory.path(), &answers, self.program.command.most_result_bytes)?)
-    }
-
-    /// Has the program do a job: a new one, or the one that is up.
-    fn work(&mut self, job: &Path) -> Result<(), ProcessError> {
-        let command = &self.program.command;
-        if self.program.lifetime == Lifetime::OneBatch {
-            return process::run(command, job, &self.stop);
-        }
-        let mut program = match self.standing.take() {
-            Some(program) => program,
-            None => StandingProgram::start(command, job)?,
-        };
-        program.work(&self.stop)?;
-        // One that has failed is not asked again.
-        self.standing = Some(program);
-        Ok(())
+        let job = Job { kind: "score", model, version, schema, particulars };
+        job.run(&self.command, self.directory.path(), &self.stop)?;
+        Ok(rows_file::read(self.directory.path(), &answers, self.command.most_result_bytes)?)
     }
 }
 
@@ -147,10 +107,6 @@ mod tests {
     use std::time::Duration;
 
     fn scorer(script: &str) -> CommandScorer {
-        scorer_for(Lifetime::OneBatch, script)
-    }
-
-    fn scorer_for(lifetime: Lifetime, script: &str) -> CommandScorer {
         let command = CommandSpec {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
@@ -162,7 +118,7 @@ mod tests {
         };
         let schema = ModelSchema::new([("prediction_input".to_owned(), ColumnKind::Numeric)], Task::Regression);
         let of = ScoredVersion { model: "m".to_owned(), version: "v1".to_owned(), schema };
-        CommandScorer::new(ScorerProgram { command, lifetime }, of, b"the artifact", CancellationToken::new()).unwrap()
+        CommandScorer::new(command, of, b"the artifact", CancellationToken::new()).unwrap()
     }
 
     fn rows(numbers: Vec<f64>) -> RecordBatch {
@@ -189,27 +145,6 @@ mod tests {
         scorer.score(&rows(vec![1.0])).unwrap();
         let error = scorer.score(&rows(vec![1.0])).unwrap_err();
         assert!(error.to_string().contains("answers.parquet cannot be opened"), "{error}");
-    }
-
-    #[test]
-    fn a_program_that_stays_up_is_started_once_and_anew_after_a_failure() {
-        let directory = tempfile::tempdir().unwrap();
-        let place = |name: &str| directory.path().join(name).display().to_string();
-        rows_file::write(&directory.path().join("prepared"), &answers::from_numbers([3.0, 4.0]).unwrap()).unwrap();
-        let (starts, prepared, fails) = (place("starts"), place("prepared"), place("fails"));
-        let script = format!(
-            "echo begun >> {starts}; while read -r job; do rm {fails} && exit 1; cp {prepared} answers.parquet; echo done; done"
-        );
-        let mut scorer = scorer_for(Lifetime::AllBatches, &script);
-        let starts = || std::fs::read_to_string(directory.path().join("starts")).unwrap().lines().count();
-        for _ in 0..3 {
-            assert_eq!(scorer.score(&rows(vec![1.0, 2.0])).unwrap(), answers::from_numbers([3.0, 4.0]).unwrap());
-        }
-        assert_eq!(starts(), 1);
-        std::fs::write(directory.path().join("fails"), "").unwrap();
-        scorer.score(&rows(vec![1.0, 2.0])).unwrap_err();
-        scorer.score(&rows(vec![1.0, 2.0])).unwrap();
-        assert_eq!(starts(), 2);
     }
 
     #[test]

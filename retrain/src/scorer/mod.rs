@@ -1,10 +1,15 @@
 //! Scorers: how a version answers rows, in shadow and in replays.
 //!
-//! [`onnx`] runs a graph in this process; [`command`] asks a program, for models that ONNX cannot carry or the engine cannot
-//! run. Rows are independent of each other: the answer to a row does not depend on the batch it came in.
+//! [`linear`] evaluates builtin models in this process; [`onnx`] has ONNX Runtime run any other graph in a child process; a
+//! user's own program answers for whatever it likes, started for each batch ([`command`]) or staying up ([`standing`], by the
+//! same [`protocol`] as the child). Rows are independent of each other: the answer to a row does not depend on the batch it
+//! came in.
 
 pub mod command;
+pub mod linear;
 pub mod onnx;
+pub mod protocol;
+pub mod standing;
 
 use crate::answers::AnswerError;
 use crate::encoding::EncodingError;
@@ -49,17 +54,43 @@ pub enum ScoringError {
         /// Size of the artifact.
         bytes: usize,
     },
-    /// An operator that cannot be run.
+    /// A graph that is spread over several files.
     #[error(
-        "operator {operator} (node {node}) is not supported; {hint}, or let a scorer command answer for this model"
+        "the values of tensor {tensor} lie in another file, and an artifact is one file; save the model without external data"
     )]
-    UnsupportedOperator {
-        /// Its ONNX type.
-        operator: String,
-        /// The node's name, or that of its first output.
-        node: String,
-        /// What may help.
-        hint: &'static str,
+    OtherFile {
+        /// The tensor.
+        tensor: String,
+    },
+    /// No engine.
+    #[error(
+        "a model like this one is answered by ONNX Runtime, and none was found: `pip install onnxruntime` for the Python that \
+         trains, or name the library (1.17 or later) in `onnxruntime.library` or the variable ORT_DYLIB_PATH"
+    )]
+    NoRuntime,
+    /// An engine that does not load.
+    #[error("no ONNX Runtime that was found can be used (1.17 or later is needed): {reason}")]
+    NoUsableRuntime {
+        /// What the loader said of each.
+        reason: String,
+    },
+    /// The engine's words.
+    #[error("{reason}")]
+    Engine {
+        /// What it said.
+        reason: String,
+    },
+    /// The engine's process did not answer.
+    #[error(
+        "the graph has no answer: its process may take {memory} MiB of memory and the time that `onnxruntime` in the \
+         configuration sets"
+    )]
+    EngineEnded {
+        /// What became of the process.
+        #[source]
+        source: Box<standing::StandingError>,
+        /// The most memory that it may take.
+        memory: u64,
     },
     /// The graph's inputs are not the schema's features.
     #[error("the graph's inputs do not fit the model's schema: {reason}")]
@@ -84,7 +115,7 @@ pub enum ScoringError {
     /// The graph could not be prepared or run.
     #[error("the graph cannot be {action}: {reason}")]
     Graph {
-        /// `loaded` or `run`.
+        /// `loaded`, `filled` or `run`.
         action: &'static str,
         /// What the engine said, with the node it was at.
         reason: String,
@@ -98,4 +129,7 @@ pub enum ScoringError {
     /// The program could not do its job.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// A program that stays up.
+    #[error(transparent)]
+    Standing(#[from] standing::StandingError),
 }

@@ -7,15 +7,18 @@
 
 pub mod builtin;
 pub mod command;
+mod sample;
+
+pub use sample::{Sample, SamplePolicy, verify};
 
 use crate::answers::{self, AnswerError};
 use crate::encoding::EncodingError;
 use crate::job::JobError;
-use crate::lifecycle::{ArtifactFormat, ModelVersion};
+use crate::lifecycle::{ArtifactFormat, ModelVersion, TrainingRecord};
 use crate::scorer::{Scorer, ScoringError};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use detectors::schema::{ModelSchema, Task};
+use detectors::schema::ModelSchema;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +36,8 @@ pub struct TrainingJob<'a> {
     pub rows: &'a RecordBatch,
     /// Parameters from the configuration and the request.
     pub parameters: &'a BTreeMap<String, String>,
+    /// How closely what is made has to answer as its trainer did.
+    pub sample: SamplePolicy,
     /// An empty directory for this training alone; its owner removes it.
     pub work_directory: &'a Path,
 }
@@ -52,15 +57,8 @@ pub struct TrainedModel {
     pub code_revision: Option<String>,
     /// Some rows with the trainer's own answers; an ONNX artifact must have one.
     pub sample: Option<Sample>,
-}
-
-/// Rows and the trainer's own answers to them, which the artifact has to reproduce.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// The features of some training rows, by name.
-    pub rows: RecordBatch,
-    /// The trainer's answers, with the columns of [`answers::answer_schema`].
-    pub answers: RecordBatch,
+    /// What the training took and told of itself, where a program trained.
+    pub record: Option<TrainingRecord>,
 }
 
 /// Something that trains.
@@ -89,20 +87,11 @@ pub fn train(
 ) -> Result<TrainedModel, TrainingError> {
     let trained = trainer.train(job, stop)?;
     match &trained.sample {
-        Some(sample) => verify(scorer_of(&trained)?.as_mut(), &job.schema.task, sample)?,
+        Some(sample) => verify(scorer_of(&trained)?.as_mut(), &job.schema.task, sample, job.sample)?,
         None if trained.format == ArtifactFormat::Onnx => return Err(TrainingError::NoSample),
         None => {}
     }
     Ok(trained)
-}
-
-/// Whether what will answer for an artifact reproduces a sample of its trainer's answers.
-///
-/// # Errors
-/// [`ScoringError`] from asking it, [`AnswerError::Mismatch`] where it answers otherwise.
-pub fn verify(scorer: &mut dyn Scorer, task: &Task, sample: &Sample) -> Result<(), TrainingError> {
-    let found = scorer.score(&sample.rows)?;
-    Ok(answers::verify(task, &sample.answers, &found)?)
 }
 
 /// The metric of a version that left training rows unanswered: how many.

@@ -221,6 +221,7 @@ impl TrainerStage {
             schema: &trainable.schema,
             rows: &frozen.set,
             parameters: &request.parameters,
+            sample: trainable.policy.sample,
             work_directory: directory.path(),
         };
         let scorer_of = |trained: &TrainedModel| {
@@ -238,6 +239,7 @@ impl TrainerStage {
                 code_revision: trained.code_revision.clone(),
                 parameters: trained.parameters.clone(),
                 metrics: trained.metrics.clone(),
+                training: trained.record.clone().map(Box::new),
                 ..lineage(request, candidate, &frozen)
             },
         };
@@ -348,6 +350,7 @@ fn lineage(request: &RetrainRequest, candidate: &Candidate, frozen: &Frozen) -> 
         code_revision: None,
         parameters: request.parameters.clone(),
         metrics: BTreeMap::new(),
+        training: None,
     }
 }
 

@@ -125,6 +125,7 @@ impl Workbench<'_> {
             schema,
             rows: &rows,
             parameters,
+            sample: self.setup.retrain.sample,
             work_directory: directory.path(),
         };
         let Some(of_model) = self.setup.trainer() else { return Ok(None) };

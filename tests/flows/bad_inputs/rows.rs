@@ -20,8 +20,8 @@ macro_rules! rows {
 /// What cannot be read at all.
 pub(super) const BROKEN: &[Row] = rows! {
     "a line that was cut off":
-        Events Json(r#"{$ID,"time":17000,"mod"#)
-        => Refused("malformed", "the line ends within text at byte 183: check the encoder that wrote it, and that the content type names its format");
+        Events Json(r#"{$ID,"time":1700000000000,"mod"#)
+        => Refused("malformed", "the line ends within text at byte 191: check the encoder that wrote it, and that the content type names its format");
     "a line without its end":
         Events Json(r#"{$ID,$E,"score":"#)
         => Refused("truncated", "the bytes end within a value at byte 422: send the whole event");

@@ -58,7 +58,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "cannot read the configuration driftline.yaml: Is a directory (os error 21); name an existing file with --config, or write one with `driftline init`";
     "an unknown key":
         Broken("log:", "lgo:"), ["run"]
-        => 2, "driftline.yaml:2: lgo: unknown field `lgo`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, schemas, models";
+        => 2, "driftline.yaml:2: lgo: unknown field `lgo`, expected one of version, log, partitions, api, metrics, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, onnxruntime, schemas, models";
     "an unknown key within a section":
         Broken("{directory: driftline-data}", "{directory: driftline-data, durable: full}"), ["check"]
         => 2, "driftline.yaml:2: log.durable: unknown field `durable`, expected one of directory, durability, retention, kafka";
@@ -67,7 +67,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "driftline.yaml:1: version: this driftline reads version 1 of the format, the file has version 2: install the driftline that wrote it";
     "no models":
         Broken("models:\n  loan:", "models: {}\nunused:\n  loan:"), ["check"]
-        => 2, "driftline.yaml:5: unused: unknown field `unused`, expected one of version, log, partitions, api, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, schemas, models";
+        => 2, "driftline.yaml:5: unused: unknown field `unused`, expected one of version, log, partitions, api, metrics, artifacts, archive, epoch, idle_after, max_disorder, label_memory, stage_failure, privacy, onnxruntime, schemas, models";
     "a bracket that is not closed":
         Broken("driftline-data}", "driftline-data"), ["check"]
         => 2, "driftline.yaml:3: log: while parsing a flow mapping, did not find expected ',' or '}'";
@@ -94,7 +94,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         => 2, "driftline.yaml:8: models.loan.segments.old: `age > 60` cannot be a segment (Schema error: No field named age. Valid fields are log_partition, log_offset, log_index, event_id, event_time_ms, append_time_ms, model_version, amount, country, prediction, score, label, sampling_rate, weight, wrong_type.): write an SQL expression over the features, as `CASE WHEN age < 65 THEN 'young' ELSE 'old' END`, or `from_event`";
     "a hash without a key":
         Broken("country: categorical", "country: {kind: categorical, privacy: hash}"), ["run"]
-        => 2, "driftline.yaml: a feature has `privacy: hash`, but there is no key: put at least 16 random bytes into a file named by privacy.hash_key_file, or set DRIFTLINE_HASH_KEY";
+        => 2, "driftline.yaml: a feature has `privacy: hash`, or is a category with `profile_only`, but there is no key: put at least 16 random bytes into a file named by privacy.hash_key_file, or set DRIFTLINE_HASH_KEY";
     "a reference that is not there":
         Broken("    windows:", "    reference: {file: nowhere.csv}\n    windows:"), ["run"]
         => 2, "models.loan.reference: cannot read nowhere.csv (No such file or directory (os error 2)): name a file that is there and may be read";

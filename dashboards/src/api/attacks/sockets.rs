@@ -66,7 +66,7 @@ const TORN: &[(&str, &str, &str)] = &[
     (
         "chunks in HTTP/1.0",
         "POST /v1/events HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.0 400",
+        "HTTP/1.1 400",
     ),
     ("a space before a colon", "GET /healthz HTTP/1.1\r\nhost : localhost\r\n\r\n", "HTTP/1.1 400"),
     ("a header that is folded", "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: b\r\n c: d\r\n\r\n", "HTTP/1.1 400"),

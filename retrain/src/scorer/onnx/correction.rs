@@ -1,14 +1,18 @@
 //! A correction behind the answer of a graph: a few plain operators more, and an output in the place of the old one.
 
 use super::CLASSES_KEY;
-use super::graph::{Graph, tensor_type};
+use super::graph::Graph;
+use super::metadata::{OUTPUT_KEY, Scores};
+use crate::onnx_file::tensor_proto::DataType;
+use crate::onnx_file::{self as pb, AttributeProto};
 use crate::recalibration::{Correction, LEAST_PROBABILITY};
 use crate::scorer::ScoringError;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
 use prost::Message;
-use tract_onnx::pb;
-use tract_onnx::pb::tensor_proto::DataType;
+
+/// Operator set that is imported where there is none.
+const PLAIN_OPSET: i64 = 13;
 
 /// The artifact with its answers corrected. Other outputs, such as a label, go: they would speak of the answer before.
 ///
@@ -20,8 +24,12 @@ pub fn append_correction(
     correction: &Correction,
 ) -> Result<Bytes, ScoringError> {
     let read = Graph::read(artifact, schema)?;
+    if read.scores == Scores::Logits {
+        return Err(ScoringError::Outputs { reason: "it gives logits; probabilities can be corrected".to_owned() });
+    }
     let classes = read.class_columns.clone();
     let mut model = read.model;
+    import_plain_operators(&mut model);
     let not_onnx = || ScoringError::NotOnnx { bytes: artifact.len() };
     let graph = model.graph.as_mut().ok_or_else(not_onnx)?;
     let output = graph.output.pop().ok_or_else(not_onnx)?;
@@ -43,11 +51,13 @@ pub fn append_correction(
             appended.node("Log", None, Vec::new());
             appended.with_constant("Mul", &[*temperature]);
             appended.with_constant("Add", &in_graph_order);
-            appended.node("Softmax", None, vec![whole_number("axis", 1)]);
+            appended.node("Softmax", None, vec![AttributeProto::whole("axis", 1)]);
         }
     }
     let name = appended.last;
     graph.output.push(pb::ValueInfoProto { name, ..output });
+    // It named the output of before.
+    model.metadata_props.retain(|entry| entry.key != OUTPUT_KEY);
     set_classes(&mut model, schema, &classes)?;
     Ok(model.encode_to_vec().into())
 }
@@ -61,7 +71,7 @@ enum Number {
 
 impl Number {
     fn of(output: &pb::ValueInfoProto) -> Result<Self, ScoringError> {
-        match tensor_type(output).map(|tensor| tensor.elem_type) {
+        match output.tensor().map(|tensor| tensor.elem_type) {
             Some(kind) if kind == DataType::Float as i32 => Ok(Self::Float32),
             Some(kind) if kind == DataType::Double as i32 => Ok(Self::Float64),
             _ => Err(ScoringError::Outputs { reason: format!("{} is neither float32 nor float64", output.name) }),
@@ -111,25 +121,18 @@ impl Appended<'_> {
     }
 }
 
-fn whole_number(name: &str, value: i64) -> pb::AttributeProto {
-    pb::AttributeProto {
-        name: name.to_owned(),
-        r#type: pb::attribute_proto::AttributeType::Int as i32,
-        i: value,
-        ..Default::default()
+/// Graphs of trees alone need not import the plain operators, of which the correction is made.
+fn import_plain_operators(model: &mut pb::ModelProto) {
+    if !model.opset_import.iter().any(|set| set.domain.is_empty() || set.domain == "ai.onnx") {
+        let plain = pb::OperatorSetIdProto { domain: String::new(), version: PLAIN_OPSET };
+        model.opset_import.push(plain);
     }
 }
 
 /// A binary graph may give one column, the probability of the positive class; a softmax needs both.
 fn refuse_one_column(output: &pb::ValueInfoProto, classes: usize) -> Result<(), ScoringError> {
-    use pb::tensor_shape_proto::dimension::Value;
-    let shape = tensor_type(output).and_then(|tensor| tensor.shape.as_ref());
-    let columns = shape.and_then(|shape| match shape.dim.as_slice() {
-        [_, columns] => columns.value.as_ref(),
-        _ => None,
-    });
-    match columns {
-        Some(Value::DimValue(columns)) if *columns == classes as i64 => Ok(()),
+    match output.lengths().as_slice() {
+        [_, Some(columns)] if *columns == classes as i64 => Ok(()),
         _ => Err(ScoringError::Outputs { reason: format!("{} does not state a column for each class", output.name) }),
     }
 }
@@ -147,8 +150,7 @@ fn set_classes(model: &mut pb::ModelProto, schema: &ModelSchema, columns: &[usiz
     }
     let unwritten = |error: serde_json::Error| ScoringError::Metadata { key: CLASSES_KEY, reason: error.to_string() };
     let value = serde_json::to_string(&in_graph_order).map_err(unwritten)?;
-    model.metadata_props.retain(|entry| entry.key != CLASSES_KEY);
-    model.metadata_props.push(pb::StringStringEntryProto { key: CLASSES_KEY.to_owned(), value });
+    model.set_metadata(CLASSES_KEY, value);
     Ok(())
 }
 
@@ -156,7 +158,7 @@ fn set_classes(model: &mut pb::ModelProto, schema: &ModelSchema, columns: &[usiz
 mod tests {
     use super::*;
     use crate::scorer::Scorer;
-    use crate::scorer::onnx::OnnxScorer;
+    use crate::scorer::linear::LinearScorer;
     use crate::trainer::builtin::BuiltinTrainer;
     use crate::trainer::{Trainer, TrainingJob};
     use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
@@ -177,12 +179,13 @@ mod tests {
             schema: &schema,
             rows: &rows,
             parameters: &BTreeMap::new(),
+            sample: Default::default(),
             work_directory: work.path(),
         };
         let artifact = BuiltinTrainer.train(&job, &Default::default()).unwrap().artifact;
         let corrected = append_correction(&artifact, &schema, correction).unwrap();
         let asked = rows.project(&[0]).unwrap();
-        let score = |artifact: &[u8]| OnnxScorer::load(artifact, &schema).unwrap().score(&asked).unwrap();
+        let score = |artifact: &[u8]| LinearScorer::read(artifact, &schema).unwrap().unwrap().score(&asked).unwrap();
         (score(&artifact), score(&corrected))
     }
 

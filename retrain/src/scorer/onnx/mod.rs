@@ -1,88 +1,172 @@
-//! ONNX graphs, run in this process by tract.
+//! ONNX graphs, run by ONNX Runtime.
 //!
-//! `graph` reads the file: which inputs there are, which output holds the answers, in which order the classes stand, and
-//! whether every operator on the way is one that can be run. This file prepares the plan once, for any number of rows, and
-//! asks it.
+//! `graph` reads the file and `metadata` what it says of itself, `inputs` fills its tensors, this file asks it. Nothing here
+//! happens in the process that monitors: [`OnnxRuntime`] starts a child of its own for each version, which loads the library
+//! (`library` tells where it is found), reads the artifact and answers ([`serve`]) within limits of memory and time.
 //!
 //! # What a graph may look like
-//! - **Inputs**: either one matrix `[N, features]` by the contract of [`crate::encoding`], or one input `[N, 1]` or `[N]`
-//!   for each feature, of the feature's name. float32, float64 and int64 are filled; strings are not, so a categorical
-//!   feature needs its table in the metadata entry `driftline.categories`.
-//! - **Output of a classification**: the one called `probabilities`, or else the only one of floats; `[N, classes]`, or
-//!   `[N, 1]` or `[N]` with the probability of the positive class. A `label` output is not looked at. Classes stand in the
-//!   order of the metadata entry `driftline.classes`, else of the classifier operator's own labels, else of the schema.
-//! - **Output of a regression**: the one called `prediction` or `variable`, or else the only one of floats; `[N, 1]` or
-//!   `[N]`.
-//! - **Operators**: those of opset 9 to 18 that tract 0.23 knows, and of `ai.onnx.ml` LinearClassifier, LinearRegressor,
-//!   TreeEnsembleClassifier, Normalizer and CategoryMapper. Not among them: Scaler, Imputer, OneHotEncoder, LabelEncoder,
-//!   TreeEnsembleRegressor, SVMClassifier, SVMRegressor and ZipMap. Only operators on the way to the answers count. The
-//!   exporter skl2onnx avoids ZipMap and Scaler with `options={Classifier: {"zipmap": False}, StandardScaler: {"div":
-//!   "div"}}`.
+//! - **Inputs**: one tensor `[N, features]` in the schema's order; or one input `[N, 1]` or `[N]` for each feature, of the
+//!   feature's name; or as the metadata entry `driftline.inputs` says. float32, float64, int32, int64, bool and string are
+//!   filled as `inputs` tells. A first dimension of fixed length is kept to: rows are asked so many at a time.
+//! - **Output of a classification**: the one called `probabilities`, a map of classes (ZipMap), or else the only one of floats;
+//!   `[N, classes]`, or `[N, 1]` or `[N]` with the score of the positive class. A `label` beside it is not looked at. Classes
+//!   stand in the order of `driftline.classes`, else of the map's or the classifier operator's own labels (numbers from 0 on
+//!   that are none of the schema's count its classes in the order of their names), else of the schema. Scores are
+//!   probabilities unless `driftline.scores` says `logits`.
+//! - **Output of a regression**: the one called `prediction`, `variable` or `predictions`, or else the only one of floats.
+//! - **Operators**: those of the ONNX Runtime that is found; 1.17 is the oldest that is taken.
+//!
+//! A row that makes the graph fail by itself, as a category may that an encoder does not know, is answered with null.
 
 mod correction;
 mod graph;
+mod inputs;
+mod library;
+mod metadata;
+mod runtime;
+mod serve;
 
 pub use correction::append_correction;
+pub use library::Library;
+pub use metadata::CLASSES_KEY;
+pub use runtime::{ENGINE_COMMAND, OnnxLimits, OnnxRuntime};
+#[cfg(test)]
+pub(crate) use serve::open;
+pub use serve::{EngineArguments, serve};
 
 use super::{Scorer, ScoringError};
 use crate::answers;
-use crate::encoding::InputEncoding;
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, nullif, take_record_batch};
 use detectors::schema::{ModelSchema, Task};
-use graph::{Graph, Input, Layout, Number};
-use ndarray::Array2;
-use std::sync::Arc;
-use tract_onnx::prelude::*;
+use graph::Graph;
+use inputs::{Inputs, Tensors};
+use metadata::Scores;
+use ndarray::{Array2, Axis};
+use ort::environment::Environment;
+use ort::session::Session;
+use prost::Message;
 
-/// Key of the class order in an ONNX graph's metadata: a JSON list of class names.
-pub const CLASSES_KEY: &str = "driftline.classes";
+/// Rows that a graph may fail over, one by one, before it has answered any.
+const MOST_FAILING_ROWS: usize = 16;
 
 /// A loaded graph.
 #[derive(Debug)]
 pub struct OnnxScorer {
-    plan: Arc<TypedRunnableModel>,
-    encoding: InputEncoding,
-    inputs: Vec<Input>,
+    session: Session,
+    inputs: Inputs,
+    batch: Option<usize>,
     task: Task,
+    scores: Scores,
     /// For each class of the schema, its column in the graph's output.
     class_columns: Vec<usize>,
+}
+
+/// How far a batch has been asked row by row.
+#[derive(Debug, Default)]
+struct Failing {
+    rows: usize,
+    any_answered: bool,
 }
 
 impl OnnxScorer {
     /// Loads an artifact and holds it against the schema.
     ///
     /// # Errors
-    /// The bytes are not ONNX, an operator is not supported, inputs or outputs do not fit the schema, or the graph is not
-    /// sound.
-    pub fn load(artifact: &[u8], schema: &ModelSchema) -> Result<Self, ScoringError> {
+    /// The bytes are not ONNX, inputs or outputs do not fit the schema, or the engine refuses the graph.
+    pub fn load(engine: &Environment, artifact: &[u8], schema: &ModelSchema) -> Result<Self, ScoringError> {
         let graph = Graph::read(artifact, schema)?;
-        let plan = prepare(&graph).map_err(|error| failed("loaded", &error))?;
-        let Graph { tables, inputs, class_columns, .. } = graph;
-        let encoding = InputEncoding::new(schema, &tables)?;
-        let mut scorer = Self { plan, encoding, inputs, task: schema.task.clone(), class_columns };
-        scorer.try_out()?;
-        Ok(scorer)
+        let inputs = Inputs::of(&graph, schema)?;
+        let loaded = Session::builder(engine)
+            .and_then(|builder| Ok(builder.with_intra_threads(1)?.with_inter_threads(1)?))
+            .and_then(|mut builder| builder.commit_from_memory(&graph.model.encode_to_vec()));
+        let session = loaded.map_err(|error| failed("loaded", &error))?;
+        let Graph { batch, class_columns, scores, .. } = graph;
+        Ok(Self { session, inputs, batch, task: schema.task.clone(), scores, class_columns })
     }
 
-    /// One row of zeros shows at load time what the shapes in the file do not always say.
-    fn try_out(&mut self) -> Result<(), ScoringError> {
-        self.answer(&Array2::zeros((1, self.encoding.width()))).map(drop)
-    }
-
-    fn answer(&self, matrix: &Array2<f32>) -> Result<RecordBatch, ScoringError> {
-        let output = self.run(matrix).map_err(|error| failed("run", &error))?;
-        let outputs = rows_by_columns(output, matrix.nrows())?;
-        match self.task {
-            Task::Regression => self.numbers(&outputs),
-            _ => self.probabilities(outputs),
+    /// The answers to rows that may be too many at once for the graph.
+    fn ask_in_turn(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
+        let at_once = self.batch.unwrap_or(rows.num_rows()).max(1);
+        let mut answers = Vec::new();
+        for from in (0..rows.num_rows()).step_by(at_once) {
+            let some = rows.slice(from, at_once.min(rows.num_rows() - from));
+            let asked = self.filled_up(&some)?;
+            let found = self.ask_or_halve(&asked, &mut Failing::default())?;
+            answers.push(found.slice(0, some.num_rows()));
         }
+        let schema = answers::answer_schema(&self.task);
+        concat_batches(&schema, &answers).map_err(|error| answers::AnswerError::from(error).into())
     }
 
-    fn run(&self, matrix: &Array2<f32>) -> TractResult<Tensor> {
-        let tensors = self.inputs.iter().map(|input| Ok(fill(input, matrix)?.into_tvalue()));
-        let mut outputs = self.plan.run(tensors.collect::<TractResult<_>>()?)?;
-        let output = outputs.pop().ok_or_else(|| TractError::msg("the graph gave no output"))?;
-        Ok(output.cast_to::<f64>()?.into_owned())
+    /// As many rows as a graph of fixed length takes: the last one stands for those that are not there.
+    fn filled_up(&self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
+        let Some(batch) = self.batch.filter(|batch| *batch > rows.num_rows()) else { return Ok(rows.clone()) };
+        let last = rows.num_rows().saturating_sub(1);
+        let places = UInt64Array::from_iter_values((0..batch).map(|place| place.min(last) as u64));
+        take_record_batch(rows, &places).map_err(|error| answers::AnswerError::from(error).into())
+    }
+
+    /// Asks; where the graph fails, each half by itself, down to the rows that it fails over, which have no answer.
+    fn ask_or_halve(&mut self, rows: &RecordBatch, failing: &mut Failing) -> Result<RecordBatch, ScoringError> {
+        let error = match self.ask(rows) {
+            Ok(answers) => {
+                failing.any_answered = true;
+                return Ok(answers);
+            }
+            Err(error) => error,
+        };
+        if rows.num_rows() <= 1 || self.batch.is_some() {
+            failing.rows += 1;
+            let is_hopeless = !failing.any_answered && failing.rows >= MOST_FAILING_ROWS.min(rows.num_rows());
+            if is_hopeless || self.batch.is_some() {
+                return Err(error);
+            }
+            tracing::debug!(%error, "a row has no answer: the graph fails over it");
+            return Ok(self.no_answers(rows.num_rows())?);
+        }
+        let half = rows.num_rows() / 2;
+        let first = self.ask_or_halve(&rows.slice(0, half), failing)?;
+        let second = self.ask_or_halve(&rows.slice(half, rows.num_rows() - half), failing)?;
+        let answers = concat_batches(&first.schema(), [&first, &second]);
+        answers.map_err(|error| answers::AnswerError::from(error).into())
+    }
+
+    fn no_answers(&self, rows: usize) -> Result<RecordBatch, answers::AnswerError> {
+        let schema = answers::answer_schema(&self.task);
+        let columns = schema.fields().iter().map(|field| arrow::array::new_null_array(field.data_type(), rows));
+        let columns = columns.collect();
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+
+    fn ask(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
+        let Tensors { values, unanswerable } = self.inputs.fill(rows)?;
+        let outputs = self.run(values, rows.num_rows())?;
+        let answers = match self.task {
+            Task::Regression => self.numbers(&outputs)?,
+            _ => self.probabilities(outputs)?,
+        };
+        if !unanswerable.contains(&true) {
+            return Ok(answers);
+        }
+        let unanswerable = BooleanArray::from(unanswerable);
+        let columns = answers.columns().iter().map(|column| nullif(column, &unanswerable));
+        let columns = columns.collect::<Result<_, _>>().map_err(answers::AnswerError::from)?;
+        Ok(RecordBatch::try_new(answers.schema(), columns).map_err(answers::AnswerError::from)?)
+    }
+
+    fn run(
+        &mut self,
+        values: Vec<(std::borrow::Cow<'static, str>, ort::session::SessionInputValue<'static>)>,
+        rows: usize,
+    ) -> Result<Array2<f64>, ScoringError> {
+        let outputs = self.session.run(values).map_err(|error| failed("run", &error))?;
+        let output = outputs.values().next().ok_or_else(|| outputs_are("the graph gave no output".to_owned()))?;
+        if let Ok((shape, numbers)) = output.try_extract_tensor::<f32>() {
+            return rows_by_columns(shape, numbers.iter().map(|number| f64::from(*number)).collect(), rows);
+        }
+        let (shape, numbers) = output.try_extract_tensor::<f64>().map_err(|error| failed("run", &error))?;
+        rows_by_columns(shape, numbers.to_vec(), rows)
     }
 
     fn numbers(&self, outputs: &Array2<f64>) -> Result<RecordBatch, ScoringError> {
@@ -93,75 +177,39 @@ impl OnnxScorer {
     }
 
     fn probabilities(&self, outputs: Array2<f64>) -> Result<RecordBatch, ScoringError> {
-        let outputs = match (&self.task, outputs.ncols()) {
-            (Task::Binary { .. }, 1) => both_classes(&outputs),
-            (_, columns) if columns == self.class_columns.len() => outputs,
-            (_, columns) => {
-                let classes = self.class_columns.len();
-                return Err(outputs_are(format!(
-                    "{columns} probabilities for each row, the schema has {classes} classes"
-                )));
-            }
+        let is_one = outputs.ncols() == 1 && matches!(self.task, Task::Binary { .. });
+        let outputs = match self.scores {
+            Scores::Probabilities => outputs,
+            Scores::Logits if is_one => outputs.mapv(|logit| 1.0 / (1.0 + (-logit).exp())),
+            Scores::Logits => crate::linear::softmax(outputs),
         };
-        Ok(answers::from_probabilities(&self.task, &outputs.select(ndarray::Axis(1), &self.class_columns))?)
+        if is_one {
+            return Ok(answers::from_probabilities(&self.task, &both_classes(&outputs))?);
+        }
+        let (columns, classes) = (outputs.ncols(), self.class_columns.len());
+        if columns != classes {
+            return Err(outputs_are(format!("{columns} scores for each row, the schema has {classes} classes")));
+        }
+        Ok(answers::from_probabilities(&self.task, &outputs.select(Axis(1), &self.class_columns))?)
     }
 }
 
 impl Scorer for OnnxScorer {
     fn score(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ScoringError> {
-        let matrix = self.encoding.encode(rows)?;
-        if matrix.nrows() == 0 {
+        if rows.num_rows() == 0 {
             return Ok(RecordBatch::new_empty(answers::answer_schema(&self.task)));
         }
-        self.answer(&matrix)
+        self.ask_in_turn(rows)
     }
 }
 
-/// The plan, with the number of rows left open, so that one plan serves every batch.
-fn prepare(graph: &Graph) -> TractResult<Arc<TypedRunnableModel>> {
-    let mut model = tract_onnx::onnx().with_ignore_output_shapes(true).model_for_proto_model(&graph.model)?;
-    let rows = model.symbols.sym("rows");
-    let features = graph.features;
-    for (place, input) in graph.inputs.iter().enumerate() {
-        let columns = if input.layout == Layout::Matrix { features } else { 1 };
-        let shape: TVec<TDim> =
-            if input.rank == 1 { tvec![rows.to_dim()] } else { tvec![rows.to_dim(), columns.to_dim()] };
-        model.set_input_fact(place, InferenceFact::dt_shape(input.number.datum_type(), shape))?;
+fn rows_by_columns(shape: &[i64], numbers: Vec<f64>, rows: usize) -> Result<Array2<f64>, ScoringError> {
+    let fits = shape.first().is_some_and(|first| *first == rows as i64) && shape.iter().skip(2).all(|one| *one == 1);
+    if !fits {
+        return Err(outputs_are(format!("an output of shape {shape:?} for {rows} rows")));
     }
-    model.into_optimized()?.into_runnable()
-}
-
-impl Number {
-    fn datum_type(self) -> DatumType {
-        match self {
-            Self::Float32 => f32::datum_type(),
-            Self::Float64 => f64::datum_type(),
-            Self::Int64 => i64::datum_type(),
-        }
-    }
-}
-
-fn fill(input: &Input, matrix: &Array2<f32>) -> TractResult<Tensor> {
-    let rows = matrix.nrows();
-    let (values, columns): (Vec<f32>, usize) = match input.layout {
-        Layout::Matrix => (matrix.iter().copied().collect(), matrix.ncols()),
-        Layout::Feature(place) => (matrix.column(place).to_vec(), 1),
-    };
-    let shape: &[usize] = if input.rank == 1 { &[rows] } else { &[rows, columns] };
-    let tensor = Tensor::from_shape(shape, &values)?;
-    Ok(tensor.cast_to_dt(input.number.datum_type())?.into_owned())
-}
-
-fn rows_by_columns(output: Tensor, rows: usize) -> Result<Array2<f64>, ScoringError> {
-    let shape = output.shape().to_vec();
-    let columns = match shape.as_slice() {
-        [found] if *found == rows => 1,
-        [found, columns] if *found == rows => *columns,
-        _ => return Err(outputs_are(format!("an output of shape {shape:?} for {rows} rows"))),
-    };
-    let view = output.to_plain_array_view::<f64>().map_err(|error| failed("run", &error))?;
-    let values = view.iter().copied().collect();
-    Array2::from_shape_vec((rows, columns), values).map_err(|error| outputs_are(error.to_string()))
+    let columns = numbers.len() / rows.max(1);
+    Array2::from_shape_vec((rows, columns), numbers).map_err(|error| outputs_are(error.to_string()))
 }
 
 /// The probability of the positive class, and of the other one before it.
@@ -176,9 +224,8 @@ fn outputs_are(reason: String) -> ScoringError {
     ScoringError::Outputs { reason }
 }
 
-/// The whole chain of causes in one line, because tract names the node in one and the reason in another.
-fn failed(action: &'static str, error: &TractError) -> ScoringError {
-    ScoringError::Graph { action, reason: format!("{error:#}") }
+fn failed(action: &'static str, error: &ort::Error) -> ScoringError {
+    ScoringError::Graph { action, reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -9,37 +9,17 @@
 
 use super::options::Options;
 use crate::encoding::{CategoryTables, InputEncoding, UNSEEN, count_categories};
+use crate::linear::{Columns, Slot, Standardised};
 use crate::trainer::TrainingError;
 use arrow::array::RecordBatch;
 use detectors::schema::{ColumnKind, ModelSchema};
 use ndarray::{Array2, ArrayView1};
 
-/// How a number is standardised: `(value - mean) * inverse_scale`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Standardised {
-    /// Column of the input matrix.
-    pub(super) input: usize,
-    /// Mean of the training rows.
-    pub(super) mean: f32,
-    /// One over the standard deviation; 0 for a column that never varied.
-    pub(super) inverse_scale: f32,
-}
-
-/// One category's column: 1 where the input holds this index.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Slot {
-    /// Column of the input matrix.
-    pub(super) input: usize,
-    /// Index in the category table, or [`UNSEEN`].
-    pub(super) index: f32,
-}
-
-/// The columns of the design matrix, numbers first.
+/// What was learned of the columns.
 #[derive(Debug, Clone)]
 pub(super) struct Design {
     pub(super) tables: CategoryTables,
-    pub(super) numbers: Vec<Standardised>,
-    pub(super) slots: Vec<Slot>,
+    pub(super) columns: Columns,
 }
 
 impl Design {
@@ -66,7 +46,7 @@ impl Design {
                 }
             }
         }
-        let design = Self { tables, numbers, slots };
+        let design = Self { tables, columns: Columns { numbers, slots } };
         if design.columns_that_vary(&inputs) == 0 {
             return Err(TrainingError::AllConstant { rows: rows.num_rows() });
         }
@@ -75,25 +55,25 @@ impl Design {
 
     /// Columns of the design matrix.
     pub(super) fn width(&self) -> usize {
-        self.numbers.len() + self.slots.len()
+        self.columns.width()
     }
 
     /// Numeric features that never varied.
     pub(super) fn constant_numbers(&self) -> usize {
-        self.numbers.iter().filter(|number| number.inverse_scale == 0.0).count()
+        self.columns.numbers.iter().filter(|number| number.inverse_scale == 0.0).count()
     }
 
     /// The design matrix, shape `[rows, width]`.
     pub(super) fn matrix(&self, inputs: &Array2<f32>) -> Array2<f64> {
         let mut matrix = Array2::zeros((inputs.nrows(), self.width()));
-        let (mut numbers, mut slots) = matrix.view_mut().split_at(ndarray::Axis(1), self.numbers.len());
-        for (number, mut column) in self.numbers.iter().zip(numbers.columns_mut()) {
+        let (mut numbers, mut slots) = matrix.view_mut().split_at(ndarray::Axis(1), self.columns.numbers.len());
+        for (number, mut column) in self.columns.numbers.iter().zip(numbers.columns_mut()) {
             let (mean, inverse_scale) = (f64::from(number.mean), f64::from(number.inverse_scale));
             column.zip_mut_with(&inputs.column(number.input), |cell, value| {
                 *cell = if value.is_nan() { 0.0 } else { (f64::from(*value) - mean) * inverse_scale };
             });
         }
-        for (slot, mut column) in self.slots.iter().zip(slots.columns_mut()) {
+        for (slot, mut column) in self.columns.slots.iter().zip(slots.columns_mut()) {
             column.zip_mut_with(&inputs.column(slot.input), |cell, value| {
                 *cell = f64::from(u8::from(*value == slot.index));
             });
@@ -107,7 +87,7 @@ impl Design {
             let first = column.next();
             column.any(|held| Some(held) != first)
         };
-        self.numbers.len() - self.constant_numbers() + self.slots.iter().filter(varies).count()
+        self.columns.numbers.len() - self.constant_numbers() + self.columns.slots.iter().filter(varies).count()
     }
 }
 

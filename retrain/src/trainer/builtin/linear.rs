@@ -8,8 +8,8 @@
 //! penalty. Columns that depend on each other (one-hot columns always do) have no unique solution without a penalty, so that
 //! a trace of one stays even with `alpha: 0`: it makes them share their weight and changes nothing else that can be measured.
 
-use super::linear_map::LinearMap;
 use super::options::Options;
+use crate::linear::LinearMap;
 use crate::trainer::TrainingError;
 use linfa::DatasetBase;
 use linfa::traits::Fit;

@@ -9,8 +9,8 @@
 //! the labels it reports. It takes several classes only as far as they occur, so classes that do not occur are given the
 //! probability zero. And it does not say whether it converged, so the gradient is computed again where it stopped.
 
-use super::linear_map::{LinearMap, softmax};
 use super::options::Options;
+use crate::linear::{LinearMap, softmax};
 use crate::trainer::TrainingError;
 use linfa::DatasetBase;
 use linfa::traits::Fit;

@@ -1,6 +1,6 @@
 //! The builtin trainer: logistic, softmax or linear regression by the task, in this process, exported as ONNX.
 //!
-//! `design` turns rows into columns, `logistic` and `linear` fit them, `onnx_export` writes the graph. The same rows
+//! `design` turns rows into columns, `logistic` and `linear` fit them, `export` writes the file. The same rows
 //! and parameters give the same bytes. It searches no parameters and holds nothing back for itself: whether the model is
 //! any good is for the gate to say, on rows that are younger.
 //!
@@ -8,23 +8,22 @@
 //! `min_category_rows` (5).
 
 mod design;
+mod export;
 mod linear;
-mod linear_map;
 mod logistic;
-mod onnx_export;
 mod options;
 
 use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
 use crate::encoding::{column_as, features_as};
 use crate::lifecycle::ArtifactFormat;
+use crate::linear::{LinearMap, softmax};
 use arrow::array::{AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Float64Type};
 use codec::columns::LABEL;
 use design::Design;
 use detectors::schema::{ModelSchema, Task};
-use linear_map::{LinearMap, softmax};
 use logistic::Classified;
 use ndarray::{Array1, Array2};
 use options::Options;
@@ -69,12 +68,13 @@ impl Trainer for BuiltinTrainer {
         metrics.insert("rows".to_owned(), job.rows.num_rows() as f64);
         metrics.insert("constant_features".to_owned(), design.constant_numbers() as f64);
         Ok(TrainedModel {
-            artifact: onnx_export::export(job, &design, &map)?,
+            artifact: export::export(job, &design, &map)?,
             format: ArtifactFormat::Onnx,
             metrics,
             parameters: options.written(),
             code_revision: Some(format!("driftline {}", env!("CARGO_PKG_VERSION"))),
             sample: Some(sample(job, &matrix, &map)?),
+            record: None,
         })
     }
 }

@@ -1,10 +1,12 @@
 //! The builtin trainer as its callers see it: rows in, an artifact that answers as the trainer did.
 
 use super::*;
-use crate::fixtures::onnx_of;
+use crate::fixtures::{engine, onnx_of};
+use crate::recalibration::Correction;
 use crate::scorer::Scorer;
-use crate::scorer::onnx::OnnxScorer;
-use crate::trainer::{train, verify};
+use crate::scorer::linear::LinearScorer;
+use crate::scorer::onnx::{OnnxScorer, append_correction};
+use crate::trainer::{SamplePolicy, train, verify};
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use detectors::schema::ColumnKind;
 use rand::{Rng, SeedableRng};
@@ -61,6 +63,10 @@ fn by_class(severity: f64) -> &'static str {
     if severity > 3.3 { "bed" } else { "home" }
 }
 
+fn own_scorer(trained: &TrainedModel, schema: &ModelSchema) -> LinearScorer {
+    LinearScorer::read(&trained.artifact, schema).unwrap().unwrap()
+}
+
 fn train_on(schema: &ModelSchema, rows: &RecordBatch) -> Result<TrainedModel, TrainingError> {
     let parameters = BTreeMap::new();
     let job = TrainingJob {
@@ -69,6 +75,7 @@ fn train_on(schema: &ModelSchema, rows: &RecordBatch) -> Result<TrainedModel, Tr
         schema,
         rows,
         parameters: &parameters,
+        sample: Default::default(),
         work_directory: std::path::Path::new("."),
     };
     train(&BuiltinTrainer, &onnx_of(schema), &job, &CancellationToken::new())
@@ -100,6 +107,41 @@ fn the_graph_of_each_task_reproduces_the_trainers_answers() {
     }
 }
 
+/// What is published is the graph: servers run it, and here its numbers are evaluated.
+#[test]
+fn onnx_runtime_answers_as_the_numbers_do_recalibrated_or_not() {
+    let Some(engine) = engine() else { return };
+    let patients = patients(400);
+    let numbers: Float64Array = patients.severity().map(Some).collect();
+    let by_classes = |biases: &[f64]| Correction::Classes { temperature: -0.7, biases: biases.to_vec() };
+    let three = |severity: f64| ["home", "watch", "bed"][(severity as usize / 2).min(2)];
+    let classes = ["watch", "home", "bed"].map(str::to_owned).to_vec();
+    let cases = [
+        (binary(), patients.classified(by_class), by_classes(&[0.0, 0.4])),
+        (
+            ModelSchema::new(features(), Task::Multiclass { classes }),
+            patients.classified(three),
+            by_classes(&[0.0, 1.0, -0.3]),
+        ),
+        (
+            ModelSchema::new(features(), Task::Regression),
+            patients.rows(Arc::new(numbers)),
+            Correction::Number { slope: 1.5, offset: -0.2 },
+        ),
+    ];
+    for (schema, rows, correction) in cases {
+        let trained = train_on(&schema, &rows).unwrap();
+        let once = append_correction(&trained.artifact, &schema, &correction).unwrap();
+        let twice = append_correction(&once, &schema, &correction).unwrap();
+        for artifact in [trained.artifact, once, twice] {
+            let own = LinearScorer::read(&artifact, &schema).unwrap().unwrap().score(&rows).unwrap();
+            let sample = Sample { rows: rows.clone(), answers: own };
+            let mut scorer = OnnxScorer::load(engine, &artifact, &schema).unwrap();
+            verify(&mut scorer, &schema.task, &sample, SamplePolicy { tolerance: 2e-6, share_beyond: 0.0 }).unwrap();
+        }
+    }
+}
+
 #[test]
 fn equal_rows_give_equal_bytes() {
     let rows = patients(300).classified(by_class);
@@ -118,7 +160,7 @@ fn the_score_belongs_to_the_positive_class_whichever_is_more_frequent() {
             ("ward", Arc::new(StringArray::from(vec!["east", "west"])) as ArrayRef),
         ])
         .unwrap();
-        let answers = OnnxScorer::load(&trained.artifact, &binary()).unwrap().score(&rows).unwrap();
+        let answers = own_scorer(&trained, &binary()).score(&rows).unwrap();
         let scores = answers.column(1).as_primitive::<Float64Type>();
         assert!(scores.value(0) < scores.value(1), "{answers:?}");
         assert_eq!(answers.column(0).as_string::<i32>().value(1), "bed");
@@ -133,7 +175,7 @@ fn null_and_unknown_categories_are_answered_too() {
         ("ward", Arc::new(StringArray::from(vec![None, Some("south")])) as ArrayRef, true),
     ])
     .unwrap();
-    let answers = OnnxScorer::load(&trained.artifact, &binary()).unwrap().score(&rows).unwrap();
+    let answers = own_scorer(&trained, &binary()).score(&rows).unwrap();
     assert_eq!(answers.column(0).null_count() + answers.column(1).null_count(), 0);
 }
 
@@ -158,8 +200,8 @@ fn an_artifact_that_answers_otherwise_is_rejected() {
     let rows = patients(300).classified(by_class);
     let trained = train_on(&binary(), &rows).unwrap();
     let other = train_on(&binary(), &rows.slice(0, 60)).unwrap();
-    let mut scorer = OnnxScorer::load(&other.artifact, &binary()).unwrap();
-    let error = verify(&mut scorer, &binary().task, &trained.sample.unwrap()).unwrap_err();
+    let mut scorer = own_scorer(&other, &binary());
+    let error = verify(&mut scorer, &binary().task, &trained.sample.unwrap(), SamplePolicy::default()).unwrap_err();
     assert_eq!(error.to_string(), "the artifact was rejected");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("does not reproduce"));
 }
@@ -177,6 +219,7 @@ fn a_stopped_training_says_so() {
         schema: &schema,
         rows: &rows,
         parameters: &parameters,
+        sample: Default::default(),
         work_directory,
     };
     assert!(matches!(BuiltinTrainer.train(&job, &stop), Err(TrainingError::Stopped)));
@@ -209,7 +252,7 @@ fn trained_on_the_first_rows_of_sea_losing_it_is_as_good_as_scikit_learn() {
     let schema = ModelSchema::new(features, task);
     let trained = train_on(&schema, &rows.slice(0, 2_000)).unwrap();
     let later = rows.slice(2_000, rows.num_rows() - 2_000);
-    let answers = OnnxScorer::load(&trained.artifact, &schema).unwrap().score(&later).unwrap();
+    let answers = own_scorer(&trained, &schema).score(&later).unwrap();
     let labels = later.column(3).as_string::<i32>().iter();
     let right = labels.zip(answers.column(0).as_string::<i32>().iter()).filter(|(label, found)| label == found).count();
     let accuracy = right as f64 / later.num_rows() as f64;
@@ -221,7 +264,7 @@ fn trained_on_the_first_rows_of_sea_losing_it_is_as_good_as_scikit_learn() {
 fn scoring_a_small_batch_costs_far_less_than_a_millisecond() {
     let rows = patients(300).classified(by_class);
     let trained = train_on(&binary(), &rows).unwrap();
-    let mut scorer = OnnxScorer::load(&trained.artifact, &binary()).unwrap();
+    let mut scorer = own_scorer(&trained, &binary());
     let hundred = rows.slice(0, 100);
     let fastest = (0..200).map(|_| {
         let started = Instant::now();

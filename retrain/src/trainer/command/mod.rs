@@ -19,7 +19,7 @@
 //! ```json
 //! {
 //!   "artifact_format": "onnx", "metrics": {"auc": 0.81}, "parameters": {"depth": "4"},
-//!   "code_revision": "4f2a91c", "sample": "/…/sample.parquet"
+//!   "code_revision": "4f2a91c", "sample": "/…/sample.parquet", "environment": ["lightgbm==4.7.0"]
 //! }
 //! ```
 //!
@@ -28,17 +28,22 @@
 //! `score.<class>`). Relative paths are relative to the job file. An `opaque` artifact is read by nobody but the model's
 //! scorer command.
 //!
+//! While it works it may append its learning curve to `progress.jsonl` beside the job file (see `progress`). The curve, the
+//! `environment` (packages and their versions), and what the program took of time and memory are kept with the version.
+//!
 //! All three are plain files in the job's folder, which is empty at the start and removed in the end, and within the
 //! command's `result_limit`. What the result says beside that is taken as far as it can be (see `result`).
 
+mod progress;
 mod result;
 
 use super::{Sample, TrainedModel, Trainer, TrainingError, TrainingJob};
 use crate::answers;
 use crate::encoding::features_as;
 use crate::job::{Job, JobError};
+use crate::lifecycle::TrainingRecord;
 use crate::plain_file;
-use crate::process::CommandSpec;
+use crate::process::{CommandSpec, Usage};
 use crate::rows_file;
 use bytes::Bytes;
 use detectors::schema::ModelSchema;
@@ -93,16 +98,16 @@ impl Trainer for CommandTrainer {
             result: &result,
         };
         let TrainingJob { model, version, schema, .. } = *job;
-        Job { kind: "train", model, version, schema, particulars }.run(&self.command, &directory, stop)?;
+        let usage = Job { kind: "train", model, version, schema, particulars }.run(&self.command, &directory, stop)?;
         let most = self.command.most_result_bytes;
-        Left { folder: &directory, artifact: &artifact, result: &result, most }.collect(job)
+        Left { folder: &directory, artifact: &artifact, result: &result, most }.collect(job, usage)
     }
 }
 
 impl Left<'_> {
-    fn collect(&self, job: &TrainingJob<'_>) -> Result<TrainedModel, TrainingError> {
+    fn collect(&self, job: &TrainingJob<'_>, usage: Usage) -> Result<TrainedModel, TrainingError> {
         let result = result::parse(&self.read(self.result, self.most.min(result::MOST_BYTES))?);
-        let TrainingResult { artifact_format: format, metrics, parameters, code_revision, sample } =
+        let TrainingResult { artifact_format: format, metrics, parameters, code_revision, sample, environment } =
             result.map_err(|reason| unusable(self.result, reason))?;
         let bytes = self.read(self.artifact, self.most)?;
         if bytes.is_empty() {
@@ -111,7 +116,21 @@ impl Left<'_> {
         let sample = sample.map(|sample| self.sample(job.schema, &self.folder.join(sample))).transpose()?;
         let mut used = job.parameters.clone();
         used.extend(parameters);
-        Ok(TrainedModel { artifact: Bytes::from(bytes), format, metrics, parameters: used, code_revision, sample })
+        let record = Some(self.record(usage, environment));
+        let artifact = Bytes::from(bytes);
+        Ok(TrainedModel { artifact, format, metrics, parameters: used, code_revision, sample, record })
+    }
+
+    fn record(&self, usage: Usage, environment: Vec<String>) -> TrainingRecord {
+        let told = plain_file::read(self.folder, &self.folder.join(progress::FILE), progress::MOST_BYTES);
+        TrainingRecord {
+            seconds: usage.wall.as_secs_f64(),
+            processor_seconds: usage.processor.map(|processor| processor.as_secs_f64()),
+            peak_memory_bytes: usage.peak_memory,
+            // Most programs tell nothing.
+            curve: told.map(|told| progress::parse(&told)).unwrap_or_default(),
+            environment,
+        }
     }
 
     fn sample(&self, schema: &ModelSchema, path: &Path) -> Result<Sample, TrainingError> {

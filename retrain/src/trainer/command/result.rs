@@ -19,6 +19,8 @@ const MOST_ENTRIES: usize = 256;
 /// The most bytes of a name, and of a text.
 const MOST_NAME: usize = 200;
 const MOST_TEXT: usize = 2_000;
+/// The most lines of the environment that are kept.
+const MOST_PACKAGES: usize = 1_000;
 
 /// What the program says of its training.
 #[derive(Debug, PartialEq)]
@@ -28,6 +30,7 @@ pub(super) struct TrainingResult {
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) code_revision: Option<String>,
     pub(super) sample: Option<PathBuf>,
+    pub(super) environment: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +44,8 @@ struct RawResult {
     #[serde(default)]
     code_revision: Value,
     sample: Option<PathBuf>,
+    #[serde(default)]
+    environment: Vec<Value>,
 }
 
 /// Reads the text of a result file.
@@ -57,13 +62,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<TrainingResult, String> {
             message => format!("{}: {message}", error.path()),
         })
         .map_err(|error| plain(&error, MOST_TEXT))?;
-    let RawResult { artifact_format, metrics, parameters, code_revision, sample } = raw;
+    let RawResult { artifact_format, metrics, parameters, code_revision, sample, environment } = raw;
     Ok(TrainingResult {
         artifact_format,
         metrics: kept("metrics", metrics, |value| value.as_f64()),
         parameters: kept("parameters", parameters, text_of),
         code_revision: text_of(&code_revision),
         sample,
+        environment: environment.iter().take(MOST_PACKAGES).filter_map(text_of).collect(),
     })
 }
 

@@ -1,12 +1,12 @@
 //! The command trainer with programs in shell, and with the example in Python where its packages are installed.
 
 use super::*;
-use crate::fixtures::onnx_of;
+use crate::fixtures::{onnx_of, python};
 use crate::lifecycle::ArtifactFormat;
 use crate::process::ProcessError;
-use crate::scorer::command::{CommandScorer, Lifetime, ScorerProgram};
+use crate::scorer::command::CommandScorer;
 use crate::scorer::{ScoredVersion, Scorer, ScoringError};
-use crate::trainer::{ScorerOf, train};
+use crate::trainer::{SamplePolicy, ScorerOf, train};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use detectors::schema::{ColumnKind, Task};
 use std::sync::Arc;
@@ -49,13 +49,14 @@ impl Case {
             schema: &self.schema,
             rows: &self.rows,
             parameters: &self.parameters,
+            sample: SamplePolicy::default(),
             work_directory: directory.path(),
         };
         train(trainer, scorer_of, &job, &CancellationToken::new())
     }
 }
 
-/// Rows with nulls, two numbers and, where asked for, a category.
+/// Rows with nulls, two numbers and, where the estimator takes them, a category.
 fn case(task: Task, estimator: &str) -> Case {
     let rows = 400;
     let x: Vec<Option<f64>> = (0..rows).map(|row| (row % 19 != 0).then(|| f64::from(row * 37 % 101))).collect();
@@ -75,7 +76,7 @@ fn case(task: Task, estimator: &str) -> Case {
         ("y", Arc::new(Float64Array::from(y.clone())) as ArrayRef, true),
         ("label", label, true),
     ];
-    if estimator == "forest" {
+    if !matches!(estimator, "own" | "logistic" | "linear") {
         features.push(("ward".to_owned(), ColumnKind::Categorical));
         columns.push(("ward", Arc::new(wards.collect::<StringArray>()) as ArrayRef, true));
     }
@@ -177,17 +178,16 @@ fn whoever_will_answer_for_an_artifact_is_held_against_its_sample() {
         format!("cp {} sample.parquet; printf x > artifact; printf '{result}' > result.json", sample.display());
     let train_with = |answers: &Path| {
         let command = shell(&format!("cp {} answers.parquet", answers.display())).command;
-        let program = ScorerProgram { command, lifetime: Lifetime::OneBatch };
         let schema = case.schema.clone();
         let scorer_of = |trained: &TrainedModel| -> Result<Box<dyn Scorer>, ScoringError> {
             let of = ScoredVersion { model: "m".to_owned(), version: "v2".to_owned(), schema: schema.clone() };
-            Ok(Box::new(CommandScorer::new(program.clone(), of, &trained.artifact, CancellationToken::new())?))
+            Ok(Box::new(CommandScorer::new(command.clone(), of, &trained.artifact, CancellationToken::new())?))
         };
         case.train_for(&shell(&copied), &scorer_of)
     };
     assert_eq!(train_with(&sample).unwrap().artifact.as_ref(), b"x");
     let error = train_with(&others).unwrap_err();
-    assert!(streams::error_chain::sentence(&error).contains("prediction differs by"), "{error:?}");
+    assert!(streams::error_chain::sentence(&error).contains("where prediction differs by"), "{error:?}");
 }
 
 #[test]
@@ -197,45 +197,51 @@ fn a_failed_program_is_quoted() {
     assert!(error.to_string().ends_with("exited with code 9; its last lines were:\nout of memory"), "{error}");
 }
 
-/// The example trainer, where an interpreter with its packages is named.
-fn example() -> Option<CommandTrainer> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/trainers/sklearn_trainer.py");
-    match std::env::var("DRIFTLINE_TEST_PYTHON") {
-        Ok(python) => Some(trainer(&python, &[script])),
-        Err(_) => {
-            let required = std::env::var("DRIFTLINE_REQUIRE_PYTHON").is_ok_and(|value| value == "1");
-            assert!(!required, "DRIFTLINE_TEST_PYTHON must name an interpreter with tests/trainers/requirements.txt");
-            println!("skipped: DRIFTLINE_TEST_PYTHON names no interpreter with tests/trainers/requirements.txt");
-            None
-        }
-    }
+/// An example trainer, where an interpreter with its packages is named.
+fn example(script: &str) -> Option<CommandTrainer> {
+    let script = format!("{}/../tests/trainers/{script}", env!("CARGO_MANIFEST_DIR"));
+    Some(trainer(&python()?, &[&script]))
 }
 
 #[test]
-fn the_graphs_of_scikit_learn_reproduce_its_answers() {
-    let Some(example) = example() else { return };
+fn the_graphs_of_each_example_reproduce_its_librarys_answers() {
     let cases = [
-        (binary(), "logistic"),
-        (multiclass(), "logistic"),
-        (binary(), "forest"),
-        (multiclass(), "forest"),
-        (binary(), "boosting"),
-        (multiclass(), "boosting"),
-        (Task::Regression, "linear"),
+        ("sklearn_trainer.py", "logistic", binary()),
+        ("sklearn_trainer.py", "forest", multiclass()),
+        ("sklearn_trainer.py", "boosting", binary()),
+        ("sklearn_trainer.py", "boosting", multiclass()),
+        ("sklearn_trainer.py", "linear", Task::Regression),
+        ("sklearn_trainer.py", "forest", Task::Regression),
+        ("pipeline_trainer.py", "its own", binary()),
+        ("pipeline_trainer.py", "its own", Task::Regression),
+        ("lightgbm_trainer.py", "its own", binary()),
+        ("lightgbm_trainer.py", "its own", multiclass()),
+        ("lightgbm_trainer.py", "its own", Task::Regression),
+        ("xgboost_trainer.py", "its own", binary()),
+        ("xgboost_trainer.py", "its own", multiclass()),
+        ("xgboost_trainer.py", "its own", Task::Regression),
     ];
-    for (task, estimator) in cases {
-        let case = case(task, estimator);
+    for (script, estimator, task) in cases {
+        let Some(example) = example(script) else { return };
+        let mut case = case(task, estimator);
+        case.parameters.insert("trees".to_owned(), "20".to_owned());
         // Training includes the check that the graph answers as the estimator did, nulls and categories included.
-        let trained =
-            case.train(&example).unwrap_or_else(|error| panic!("{:?} {estimator}: {error:?}", case.schema.task));
+        let trained = case.train(&example);
+        let trained = trained.unwrap_or_else(|error| panic!("{script} {estimator} {:?}: {error:?}", case.schema.task));
         assert_eq!(trained.format, ArtifactFormat::Onnx);
+        let record = trained.record.unwrap();
+        assert!(record.peak_memory_bytes > Some(10 << 20) && record.processor_seconds > Some(0.1), "{record:?}");
+        assert!(record.environment.iter().any(|package| package.starts_with("onnx==")), "{record:?}");
+        if script == "lightgbm_trainer.py" {
+            assert_eq!((record.curve.len(), record.curve[19]["step"]), (20, 19.0));
+        }
         assert_eq!(trained.sample.unwrap().rows.num_rows(), 200);
     }
 }
 
 #[test]
 fn the_example_says_what_it_cannot_do() {
-    let Some(example) = example() else { return };
+    let Some(example) = example("sklearn_trainer.py") else { return };
     let mut case = case(binary(), "forest");
     case.parameters.insert("estimator".to_owned(), "logistic".to_owned());
     let message = case.train(&example).unwrap_err().to_string();

@@ -89,6 +89,7 @@ impl Trainer for Learns {
             parameters: job.parameters.clone(),
             code_revision: None,
             sample: None,
+            record: None,
         })
     }
 }
