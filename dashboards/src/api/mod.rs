@@ -3,7 +3,7 @@
 //! It holds no state but limits. What it shows is the board's and the exporter's; what comes in leaves through
 //! [`EventIntake`] and [`Commands`], on threads where blocking is allowed. Every error is a problem of RFC 9457.
 //!
-//! A request passes [`guard`] before any handler, and its connection the limits of [`server`]. Where to listen is the caller's
+//! A request passes `guard` before any handler, and its connection the limits of `server`. Where to listen is the caller's
 //! to say; an address that others reach asks for tokens ([`check_listen`]).
 
 mod connections;

@@ -64,7 +64,7 @@ pub struct InFlight {
     pub number: u32,
     /// Promotions that trials had won when it began.
     pub promotions: u32,
-    /// The champions until then (the first entries of [`ModelRecord::reigns`]).
+    /// The champions until then (the first entries of [`ModelRecord::tenures`]).
     pub tenures: usize,
     /// The last champion that it promoted; `None` before the first.
     pub promoted: Option<String>,
