@@ -38,7 +38,9 @@ impl Demo {
         let demo = Self(process);
         for line in said.lines() {
             let line = line.unwrap();
-            if let Some((_, rest)) = line.split_once("Metrics at ") {
+            // The address is said at the beginning too.
+            let is_over = line.contains("Ctrl-C ends the demo");
+            if let Some((_, rest)) = line.split_once("Metrics at ").filter(|_| is_over) {
                 let (address, _) = rest.split_once("/metrics").unwrap();
                 return (demo, address.to_owned());
             }
