@@ -140,7 +140,7 @@ impl Server {
                 return Ok(found);
             }
             ensure!(started.elapsed() < PATIENCE, "prometheus: in {PATIENCE:?} not: {what}");
-            thread::sleep(LOOK_EVERY);
+            thread::park_timeout(LOOK_EVERY);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! `/models/{model}/versions/{version}`: what made a version, what its trial showed, and by what right it was promoted; as a
 //! page, and as a model card in one file.
 
-use super::chart::{Begin, Course as CourseChart, Point};
 use super::document::{Document, Place, model_path, verdict_path, version_path};
-use super::model::{candidate_figures, figure, monitor_name, quality_course};
+use super::model::{candidate_figures, monitor_name, quality_course, rows_chart};
 use super::parts::{legend, scrolling, strip};
 use super::words;
 use crate::read_model::{CandidateView, Course, ReadModel, RequestView, VersionView};
@@ -179,30 +178,12 @@ impl VersionPage {
                     }
                     (legend())
                     @for (monitor, verdicts) in &self.courses {
-                        @if *monitor == Monitor::Quality { div.charts { (quality_course(verdicts, None, Vec::new())) (rows(verdicts)) } }
+                        @if *monitor == Monitor::Quality { div.charts { (quality_course(verdicts, None, Vec::new())) (rows_chart(format!("Rows in each of its last {} windows.", verdicts.len()), verdicts)) } }
                     }
                 }
             }
         }
     }
-}
-
-fn rows(verdicts: &[Arc<Verdict>]) -> Markup {
-    let points = verdicts.iter().map(|verdict| Point {
-        at_ms: verdict.window.end_ms,
-        value: Some(verdict.rows as f64),
-        error: 0.0,
-        is_beyond: false,
-    });
-    let course = CourseChart {
-        label: format!("Rows in each of its last {} windows.", verdicts.len()),
-        points: points.collect(),
-        level: None,
-        marks: Vec::new(),
-        here_ms: None,
-        begin: Begin::Zero,
-    };
-    figure("Rows in a window", &course)
 }
 
 fn training(lineage: &Lineage) -> Markup {

@@ -242,22 +242,7 @@ impl ModelRecord {
                 self.settle(request, None, Settlement::Ended { outcome: *outcome, reason: reason.clone() });
                 Ok(())
             }
-            LifecycleEvent::Promoted { version, permit, .. } => {
-                let right = Right::Permit(permit.clone());
-                self.promote(model, version, Tenure { version: version.clone(), since_ms: time_ms, right })?;
-                match permit {
-                    PermitRecord::Trial { request, candidate, .. } => {
-                        self.trials_won += 1;
-                        self.settle(request, *candidate, Settlement::Promoted { version: version.clone() });
-                        if let Some(in_flight) = self.in_flight.as_mut().filter(|flight| flight.request.id == *request)
-                        {
-                            in_flight.promoted = Some(version.clone());
-                        }
-                    }
-                    PermitRecord::FirstVersion | PermitRecord::Override { .. } => self.hold = None,
-                }
-                Ok(())
-            }
+            LifecycleEvent::Promoted { version, permit, .. } => self.apply_promotion(event, version, permit),
             LifecycleEvent::RolledBack { version, reason, .. } => {
                 let right = Right::RollBack { reason: reason.clone() };
                 self.hold = Some(reason.clone());
@@ -298,6 +283,28 @@ impl ModelRecord {
         let in_flight = self.in_flight.as_mut().filter(|in_flight| in_flight.request.id == request);
         let not_in_flight = || RegistryError::NotInFlight { model: model.to_owned(), request: request.to_owned() };
         Ok(in_flight.ok_or_else(not_in_flight)?.candidates.entry(number).or_default())
+    }
+
+    fn apply_promotion(
+        &mut self,
+        event: &ModelEvent,
+        version: &str,
+        permit: &PermitRecord,
+    ) -> Result<(), RegistryError> {
+        let right = Right::Permit(permit.clone());
+        let tenure = Tenure { version: version.to_owned(), since_ms: event.time_ms, right };
+        self.promote(&event.model, version, tenure)?;
+        match permit {
+            PermitRecord::Trial { request, candidate, .. } => {
+                self.trials_won += 1;
+                self.settle(request, *candidate, Settlement::Promoted { version: version.to_owned() });
+                if let Some(in_flight) = self.in_flight.as_mut().filter(|flight| flight.request.id == *request) {
+                    in_flight.promoted = Some(version.to_owned());
+                }
+            }
+            PermitRecord::FirstVersion | PermitRecord::Override { .. } => self.hold = None,
+        }
+        Ok(())
     }
 
     fn promote(&mut self, model: &str, version: &str, tenure: Tenure) -> Result<(), RegistryError> {

@@ -14,6 +14,7 @@
 //! or `score.<class>`), a row for each row and in their order. Starting a program costs more than most models' answers: one
 //! that stays up is [`super::standing`]'s.
 
+use super::artifact_folder::ArtifactFolder;
 use super::{ScoredVersion, Scorer, ScoringError};
 use crate::answers;
 use crate::encoding::features_as;
@@ -57,14 +58,8 @@ impl CommandScorer {
         artifact: &[u8],
         stop: CancellationToken,
     ) -> Result<Self, ScoringError> {
-        let temporary = std::env::temp_dir();
-        let directory = tempfile::Builder::new()
-            .prefix("driftline-score-")
-            .tempdir_in(&temporary)
-            .map_err(|source| JobError::io(&temporary, source))?;
-        let path = directory.path().join("artifact");
-        std::fs::write(&path, artifact).map_err(|source| JobError::io(&path, source))?;
-        Ok(Self { command, of, stop, directory, artifact: path })
+        let ArtifactFolder { directory, artifact } = ArtifactFolder::new(artifact)?;
+        Ok(Self { command, of, stop, directory, artifact })
     }
 
     /// What the program answers to these features.

@@ -5,6 +5,8 @@
 //! same [`protocol`] as the child). Rows are independent of each other: the answer to a row does not depend on the batch it
 //! came in.
 
+mod artifact_folder;
+
 pub mod command;
 pub mod linear;
 pub mod onnx;

@@ -242,21 +242,7 @@ impl ModelPage {
 
     fn rows_chart(&self) -> Markup {
         let verdicts = self.course_of(&Monitor::Drift);
-        let points = verdicts.iter().map(|verdict| Point {
-            at_ms: verdict.window.end_ms,
-            value: Some(verdict.rows as f64),
-            error: 0.0,
-            is_beyond: false,
-        });
-        let course = CourseChart {
-            label: format!("Rows in each of the last {} windows.", verdicts.len()),
-            points: points.collect(),
-            level: None,
-            marks: Vec::new(),
-            here_ms: None,
-            begin: Begin::Zero,
-        };
-        figure("Rows in a window", &course)
+        rows_chart(format!("Rows in each of the last {} windows.", verdicts.len()), verdicts)
     }
 
     fn versions(&self) -> Markup {
@@ -356,6 +342,25 @@ pub(super) fn quality_course(verdicts: &[Arc<Verdict>], here_ms: Option<i64>, ma
         begin: Begin::Least,
     };
     figure(&format!("Quality: {}, with its 95 % interval", last.metric), &course)
+}
+
+/// How many rows each of these windows has, drawn over time.
+pub(super) fn rows_chart(label: String, verdicts: &[Arc<Verdict>]) -> Markup {
+    let points = verdicts.iter().map(|verdict| Point {
+        at_ms: verdict.window.end_ms,
+        value: Some(verdict.rows as f64),
+        error: 0.0,
+        is_beyond: false,
+    });
+    let course = CourseChart {
+        label,
+        points: points.collect(),
+        level: None,
+        marks: Vec::new(),
+        here_ms: None,
+        begin: Begin::Zero,
+    };
+    figure("Rows in a window", &course)
 }
 
 /// A chart of a course with its numbers.

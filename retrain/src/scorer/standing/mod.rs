@@ -4,6 +4,7 @@
 //! last is started anew and asked again, once. One that fails over a batch, or takes longer than its limit, has failed that
 //! batch; after [`MOST_FAILURES`] in a row nothing more is asked of this version.
 
+use super::artifact_folder::ArtifactFolder;
 use super::protocol::{Heard, PROTOCOL, listen};
 use super::{ScoredVersion, Scorer, ScoringError};
 use crate::answers::{self, AnswerError};
@@ -132,13 +133,7 @@ impl StandingScorer {
         artifact: &[u8],
         stop: CancellationToken,
     ) -> Result<Self, ScoringError> {
-        let temporary = std::env::temp_dir();
-        let directory = tempfile::Builder::new()
-            .prefix("driftline-score-")
-            .tempdir_in(&temporary)
-            .map_err(|source| JobError::io(&temporary, source))?;
-        let path = directory.path().join("artifact");
-        std::fs::write(&path, artifact).map_err(|source| JobError::io(&path, source))?;
+        let ArtifactFolder { directory, artifact: path } = ArtifactFolder::new(artifact)?;
         let particulars = Terms { protocol: PROTOCOL, artifact: &path };
         let job = Job { kind: "score", model: &of.model, version: &of.version, schema: &of.schema, particulars };
         let job = job.write(directory.path())?;
